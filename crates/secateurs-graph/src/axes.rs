@@ -1,0 +1,151 @@
+//! Axis maps: how the indices of an op's inputs and outputs depend on each other.
+//!
+//! An op names the index ranges that it works with, its *atoms*, and writes every axis of every input and output as a
+//! direct sum of row-major products of atoms, as einops does. `Conv` with groups is
+//! `x: [n, (g c), …], w: [(g o), c, …] → y: [n, (g o), …]`; `Concat` is `a, b → a ⊕ b`; merging two axes by `Reshape` is
+//! `a, b → (a b)`. What can be removed together follows from these maps alone, with no knowledge of ops.
+//!
+//! The meaning is exact and testable: permuting the indices of one atom wherever it occurs in the inputs permutes the
+//! outputs in the same way ([`Role::Free`]) or leaves them as they are (the other roles that can be permuted).
+
+use std::sync::Arc;
+
+use crate::dim::Dim;
+use crate::fact::Fact;
+
+/// The index of an atom in [`AxisMap::atoms`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct AtomId(pub usize);
+
+/// An index range that an op treats as a whole.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Atom {
+    /// How many indices there are.
+    pub size: Dim,
+    /// What the op does with them.
+    pub role: Role,
+}
+
+/// What an op does with the indices of an atom.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Role {
+    /// Indices do not mix: removing one from the inputs removes it from the outputs and changes nothing else.
+    Free,
+    /// Summed over, as the inner axis of a matrix product: an index whose contribution is zero can go.
+    Summed,
+    /// Averaged over: as summed, but the divisor changes when an index goes.
+    Averaged,
+    /// Enters a statistic of the outputs (the axis of a softmax or layer norm): removing an index changes the others.
+    Mixed(&'static str),
+    /// Present in an input and in no output (sliced away): removing an index changes nothing.
+    Dropped,
+    /// Present in an output and in no input (padding, expansion): the op makes as many as its attributes or shape
+    /// inputs say.
+    Made,
+    /// Indices cannot be removed, for this reason.
+    Blocked(&'static str),
+}
+
+/// One part of an axis.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Segment {
+    /// A row-major product of atoms, outermost first. The empty product has one index.
+    Product(Vec<AtomId>),
+    /// The indices `indices` of an atom, in this order.
+    Pick {
+        /// The atom picked from.
+        atom: AtomId,
+        /// Which of its indices, each in `0..size`.
+        indices: Arc<[usize]>,
+    },
+}
+
+/// The segments of one axis, in order: a direct sum.
+pub type Axis = Vec<Segment>;
+
+/// How the axes of an op's inputs and outputs depend on each other.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct AxisMap {
+    /// The index ranges that occur.
+    pub atoms: Vec<Atom>,
+    /// For each input its axes; `None` for an absent input, or one that holds sizes or other control values.
+    pub inputs: Vec<Option<Vec<Axis>>>,
+    /// For each output its axes.
+    pub outputs: Vec<Option<Vec<Axis>>>,
+}
+
+impl AxisMap {
+    /// An empty map for an op with `inputs` inputs, to be filled.
+    pub fn new(inputs: usize, outputs: usize) -> AxisMap {
+        AxisMap { atoms: Vec::new(), inputs: vec![None; inputs], outputs: vec![None; outputs] }
+    }
+
+    /// Adds an atom.
+    pub fn atom(&mut self, size: impl Into<Dim>, role: Role) -> AtomId {
+        self.atoms.push(Atom { size: size.into(), role });
+        AtomId(self.atoms.len() - 1)
+    }
+
+    /// A fresh axis of one atom; axes of one index need none.
+    pub fn axis(&mut self, size: &Dim, role: Role) -> Axis {
+        if size.is(1) {
+            return vec![Segment::Product(Vec::new())];
+        }
+        vec![Segment::Product(vec![self.atom(size.clone(), role)])]
+    }
+
+    /// Every axis of every value blocked, for the same reason.
+    pub fn blocked(inputs: &[Option<&Fact>], outputs: &[Fact], reason: &'static str) -> AxisMap {
+        let mut map = AxisMap::new(inputs.len(), outputs.len());
+        for (i, fact) in inputs.iter().enumerate() {
+            map.inputs[i] = fact.and_then(|f| map.blocked_axes(f, reason));
+        }
+        for (i, fact) in outputs.iter().enumerate() {
+            map.outputs[i] = map.blocked_axes(fact, reason);
+        }
+        map
+    }
+
+    /// Fresh blocked axes for a value.
+    pub fn blocked_axes(&mut self, fact: &Fact, reason: &'static str) -> Option<Vec<Axis>> {
+        let shape = fact.shape.as_ref()?;
+        Some(shape.iter().map(|dim| self.axis(dim, Role::Blocked(reason))).collect())
+    }
+
+    /// The map of an op that works element by element on inputs that broadcast to its one output: equal axes aligned
+    /// from the right. Control inputs are passed as `None`.
+    pub fn elementwise(inputs: &[Option<&Fact>], output: &Fact) -> AxisMap {
+        let mut map = AxisMap::new(inputs.len(), 1);
+        let Some(shape) = &output.shape else { return map };
+        let from_input = |axis: usize| {
+            inputs.iter().flatten().filter_map(|f| f.shape.as_ref()).any(|s| {
+                let at = (axis + s.len()).checked_sub(shape.len());
+                at.is_some_and(|at| !s[at].is(1))
+            })
+        };
+        let axes: Vec<Axis> = (0..shape.len())
+            .map(|i| map.axis(&shape[i], if from_input(i) { Role::Free } else { Role::Made }))
+            .collect();
+        for (i, fact) in inputs.iter().enumerate() {
+            let Some(input) = fact.and_then(|f| f.shape.as_ref()) else { continue };
+            let skipped = shape.len() - input.len().min(shape.len());
+            let aligned = axes[skipped..].iter().zip(input).map(|(axis, dim)| match dim.is(1) {
+                true => vec![Segment::Product(Vec::new())],
+                false => axis.clone(),
+            });
+            map.inputs[i] = Some(aligned.collect());
+        }
+        map.outputs[0] = Some(axes);
+        map
+    }
+}
+
+/// An axis of one index.
+pub fn unit_axis() -> Axis {
+    vec![Segment::Product(Vec::new())]
+}
+
+/// An axis that is a row-major product of atoms.
+pub fn product(atoms: impl Into<Vec<AtomId>>) -> Axis {
+    vec![Segment::Product(atoms.into())]
+}

@@ -1,0 +1,392 @@
+//! Symbolic dimensions: integer polynomials over named sizes.
+//!
+//! Exporters compute shapes inside the graph (`Shape → Gather → Mul → Concat → Reshape`), so a dimension such as
+//! `batch * 49` or `(h + 1) / 2` has to survive arithmetic. A [`Dim`] is kept in a normal form, so that two dimensions
+//! that are equal as polynomials compare equal.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{Add, Mul, Neg, Sub};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The size of one axis: a number or a polynomial over symbols. Symbols stand for sizes of at least 1.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Dim(Repr);
+
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Repr {
+    Known(i64),
+    Poly(Arc<Poly>),
+}
+
+/// Terms in ascending order of their monomials, no coefficient zero. The empty monomial is the constant term.
+type Poly = Vec<(Monomial, i64)>;
+type Monomial = Vec<Atom>;
+
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Atom {
+    Symbol(Arc<str>),
+    /// A size nobody knows before the model runs; equal only to itself.
+    Unknown(u64),
+    FloorDiv(Dim, Dim),
+    Max(Dim, Dim),
+    Min(Dim, Dim),
+}
+
+/// Values of symbols, by name.
+pub type Bindings = BTreeMap<String, i64>;
+
+impl Dim {
+    /// The named size `name`.
+    pub fn symbol(name: impl Into<Arc<str>>) -> Dim {
+        Dim::from_atom(Atom::Symbol(name.into()))
+    }
+
+    /// A fresh size that only a run can tell; equal only to its own clones.
+    pub fn unknown() -> Dim {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Dim::from_atom(Atom::Unknown(NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// The number, if it is one.
+    pub fn known(&self) -> Option<i64> {
+        match self.0 {
+            Repr::Known(n) => Some(n),
+            Repr::Poly(_) => None,
+        }
+    }
+
+    /// Whether this is the number `n`.
+    pub fn is(&self, n: i64) -> bool {
+        self.known() == Some(n)
+    }
+
+    /// Whether no run-time-only size takes part, so that binding the model's symbols gives a number.
+    pub fn is_determined(&self) -> bool {
+        match &self.0 {
+            Repr::Known(_) => true,
+            Repr::Poly(poly) => poly.iter().flat_map(|(m, _)| m).all(|atom| match atom {
+                Atom::Symbol(_) => true,
+                Atom::Unknown(_) => false,
+                Atom::FloorDiv(a, b) | Atom::Max(a, b) | Atom::Min(a, b) => {
+                    a.is_determined() && b.is_determined()
+                }
+            }),
+        }
+    }
+
+    /// The names of the symbols in it, with repeats.
+    pub fn symbols(&self) -> Vec<Arc<str>> {
+        let Repr::Poly(poly) = &self.0 else { return Vec::new() };
+        let mut names = Vec::new();
+        for atom in poly.iter().flat_map(|(m, _)| m) {
+            match atom {
+                Atom::Symbol(name) => names.push(name.clone()),
+                Atom::Unknown(_) => {}
+                Atom::FloorDiv(a, b) | Atom::Max(a, b) | Atom::Min(a, b) => {
+                    names.extend(a.symbols());
+                    names.extend(b.symbols());
+                }
+            }
+        }
+        names
+    }
+
+    /// Replaces the symbols that `bindings` names by their numbers.
+    pub fn bind(&self, bindings: &Bindings) -> Dim {
+        let Repr::Poly(poly) = &self.0 else { return self.clone() };
+        let mut sum = Dim::from(0);
+        for (monomial, coefficient) in poly.iter() {
+            let mut term = Dim::from(*coefficient);
+            for atom in monomial {
+                let factor = match atom {
+                    Atom::Symbol(name) => match bindings.get(&**name) {
+                        Some(&n) => Dim::from(n),
+                        None => Dim::from_atom(atom.clone()),
+                    },
+                    Atom::Unknown(_) => Dim::from_atom(atom.clone()),
+                    Atom::FloorDiv(a, b) => a.bind(bindings).floor_div(&b.bind(bindings)),
+                    Atom::Max(a, b) => a.bind(bindings).max_with(&b.bind(bindings)),
+                    Atom::Min(a, b) => a.bind(bindings).min_with(&b.bind(bindings)),
+                };
+                term = term * factor;
+            }
+            sum = sum + term;
+        }
+        sum
+    }
+
+    /// `⌊self / divisor⌋`. Exact when every term divides; a division by zero gives an unknown size.
+    pub fn floor_div(&self, divisor: &Dim) -> Dim {
+        match (self.known(), divisor.known()) {
+            (_, Some(0)) => return Dim::unknown(),
+            (_, Some(1)) => return self.clone(),
+            (Some(a), Some(b)) => {
+                return Dim::from(a.div_euclid(b) - i64::from(b < 0 && a.rem_euclid(b) != 0));
+            }
+            _ => {}
+        }
+        if self == divisor {
+            return Dim::from(1);
+        }
+        self.divide_exactly(divisor)
+            .unwrap_or_else(|| Dim::from_atom(Atom::FloorDiv(self.clone(), divisor.clone())))
+    }
+
+    /// `⌈self / divisor⌉` for a positive divisor.
+    pub fn ceil_div(&self, divisor: &Dim) -> Dim {
+        (self.clone() + divisor.clone() - Dim::from(1)).floor_div(divisor)
+    }
+
+    /// The larger of both.
+    pub fn max_with(&self, other: &Dim) -> Dim {
+        match (self.known(), other.known()) {
+            (Some(a), Some(b)) => Dim::from(a.max(b)),
+            // Sizes are at least 1.
+            (Some(a), None) if a <= 1 && other.is_size() => other.clone(),
+            (None, Some(b)) if b <= 1 && self.is_size() => self.clone(),
+            _ if self == other => self.clone(),
+            _ if self < other => Dim::from_atom(Atom::Max(self.clone(), other.clone())),
+            _ => Dim::from_atom(Atom::Max(other.clone(), self.clone())),
+        }
+    }
+
+    /// The smaller of both.
+    pub fn min_with(&self, other: &Dim) -> Dim {
+        match (self.known(), other.known()) {
+            (Some(a), Some(b)) => Dim::from(a.min(b)),
+            // Exporters write "to the end" as the largest integer.
+            (Some(a), None) if a > i64::from(i32::MAX) - 1 => other.clone(),
+            (None, Some(b)) if b > i64::from(i32::MAX) - 1 => self.clone(),
+            _ if self == other => self.clone(),
+            _ if self < other => Dim::from_atom(Atom::Min(self.clone(), other.clone())),
+            _ => Dim::from_atom(Atom::Min(other.clone(), self.clone())),
+        }
+    }
+
+    /// The quotient, if `divisor` is one term that divides every term of `self`.
+    pub fn divide_exactly(&self, divisor: &Dim) -> Option<Dim> {
+        let divisor_poly = divisor.poly();
+        let [(monomial, coefficient)] = &divisor_poly[..] else { return None };
+        let mut quotient = Poly::new();
+        for (m, c) in self.poly() {
+            if c % coefficient != 0 {
+                return None;
+            }
+            let mut rest = m;
+            for atom in monomial {
+                let at = rest.iter().position(|a| a == atom)?;
+                rest.remove(at);
+            }
+            quotient.push((rest, c / coefficient));
+        }
+        Some(Dim::from_terms(quotient))
+    }
+
+    /// One plain symbol: known to be at least 1.
+    fn is_size(&self) -> bool {
+        matches!(&self.0, Repr::Poly(p) if p.iter().all(|(_, c)| *c > 0)
+            && p.iter().flat_map(|(m, _)| m).all(|a| matches!(a, Atom::Symbol(_) | Atom::Unknown(_))))
+    }
+
+    fn poly(&self) -> Poly {
+        match &self.0 {
+            Repr::Known(0) => Poly::new(),
+            Repr::Known(n) => vec![(Monomial::new(), *n)],
+            Repr::Poly(poly) => poly.to_vec(),
+        }
+    }
+
+    fn from_atom(atom: Atom) -> Dim {
+        Dim(Repr::Poly(Arc::new(vec![(vec![atom], 1)])))
+    }
+
+    fn from_terms(terms: impl IntoIterator<Item = (Monomial, i64)>) -> Dim {
+        let mut sum = BTreeMap::<Monomial, i64>::new();
+        for (mut monomial, coefficient) in terms {
+            monomial.sort();
+            let entry = sum.entry(monomial).or_insert(0);
+            match entry.checked_add(coefficient) {
+                Some(total) => *entry = total,
+                None => return Dim::unknown(),
+            }
+        }
+        sum.retain(|_, c| *c != 0);
+        match sum.len() {
+            0 => Dim::from(0),
+            1 if sum.contains_key(&Monomial::new()) => Dim::from(sum[&Monomial::new()]),
+            _ => Dim(Repr::Poly(Arc::new(sum.into_iter().collect()))),
+        }
+    }
+}
+
+/// The number of elements of a tensor of this shape: the product of its dimensions.
+pub fn element_count(shape: &[Dim]) -> Dim {
+    shape.iter().fold(Dim::from(1), |product, dim| product * dim.clone())
+}
+
+impl From<i64> for Dim {
+    fn from(n: i64) -> Dim {
+        Dim(Repr::Known(n))
+    }
+}
+
+impl From<i32> for Dim {
+    fn from(n: i32) -> Dim {
+        Dim::from(i64::from(n))
+    }
+}
+
+impl From<usize> for Dim {
+    fn from(n: usize) -> Dim {
+        i64::try_from(n).map_or_else(|_| Dim::unknown(), Dim::from)
+    }
+}
+
+impl Add for Dim {
+    type Output = Dim;
+    fn add(self, other: Dim) -> Dim {
+        match (&self.0, &other.0) {
+            (Repr::Known(a), Repr::Known(b)) => a.checked_add(*b).map_or_else(Dim::unknown, Dim::from),
+            _ => Dim::from_terms(self.poly().into_iter().chain(other.poly())),
+        }
+    }
+}
+
+impl Neg for Dim {
+    type Output = Dim;
+    fn neg(self) -> Dim {
+        self * Dim::from(-1)
+    }
+}
+
+impl Sub for Dim {
+    type Output = Dim;
+    fn sub(self, other: Dim) -> Dim {
+        self + -other
+    }
+}
+
+impl Mul for Dim {
+    type Output = Dim;
+    fn mul(self, other: Dim) -> Dim {
+        if let (Repr::Known(a), Repr::Known(b)) = (&self.0, &other.0) {
+            return a.checked_mul(*b).map_or_else(Dim::unknown, Dim::from);
+        }
+        let (left, right) = (self.poly(), other.poly());
+        let mut terms = Vec::with_capacity(left.len() * right.len());
+        for (m, c) in &left {
+            for (n, d) in &right {
+                let Some(product) = c.checked_mul(*d) else { return Dim::unknown() };
+                terms.push(([m.as_slice(), n.as_slice()].concat(), product));
+            }
+        }
+        Dim::from_terms(terms)
+    }
+}
+
+impl fmt::Display for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Repr::Poly(poly) = &self.0 else {
+            let Repr::Known(n) = self.0 else { unreachable!("a Dim is Known or Poly") };
+            return write!(f, "{n}");
+        };
+        // The constant term sorts first; people write it last.
+        for (i, (monomial, coefficient)) in poly.iter().rev().enumerate() {
+            let sign = if *coefficient < 0 { "-" } else { "+" };
+            if i > 0 || *coefficient < 0 {
+                f.write_str(sign)?;
+            }
+            let size = coefficient.unsigned_abs();
+            if size != 1 || monomial.is_empty() {
+                write!(f, "{size}")?;
+            }
+            for (j, atom) in monomial.iter().enumerate() {
+                if j > 0 || size != 1 {
+                    f.write_str("*")?;
+                }
+                write!(f, "{atom}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Atom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Atom::Symbol(name) => f.write_str(name),
+            Atom::Unknown(_) => f.write_str("?"),
+            Atom::FloorDiv(a, b) => write!(f, "({a})/({b})"),
+            Atom::Max(a, b) => write!(f, "max({a},{b})"),
+            Atom::Min(a, b) => write!(f, "min({a},{b})"),
+        }
+    }
+}
+
+impl fmt::Debug for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn n() -> Dim {
+        Dim::symbol("n")
+    }
+
+    #[test]
+    fn equal_polynomials_compare_equal() {
+        let a = (n() + 1.into()) * (n() - 1.into());
+        let b = n() * n() - 1.into();
+        assert_eq!(a, b);
+        assert_eq!(a.to_string(), "n*n-1");
+    }
+
+    #[test]
+    fn division_is_exact_where_terms_divide_and_floors_elsewhere() {
+        let dim = n() * 12.into();
+        assert_eq!(dim.floor_div(&4.into()), n() * 3.into());
+        assert_eq!(dim.floor_div(&n()), 12.into());
+        let half = n().floor_div(&2.into());
+        assert_eq!(half.bind(&Bindings::from([("n".into(), 7)])), 3.into());
+        assert_eq!(Dim::from(-7).floor_div(&2.into()), Dim::from(-4));
+        assert_eq!(Dim::from(7).floor_div(&Dim::from(-2)), Dim::from(-4));
+    }
+
+    #[test]
+    fn overflow_becomes_an_unknown_size() {
+        assert_eq!((Dim::from(i64::MAX) * 2.into()).known(), None);
+        assert!(!(Dim::from(i64::MAX) + 1.into()).is_determined());
+    }
+
+    fn small() -> impl Strategy<Value = (Dim, fn(i64, i64) -> i64)> {
+        prop_oneof![
+            Just((n() + 3.into(), (|n, _| n + 3) as fn(i64, i64) -> i64)),
+            Just((n() * Dim::symbol("m") - 2.into(), (|n, m| n * m - 2) as fn(i64, i64) -> i64)),
+            Just((Dim::symbol("m") * 4.into(), (|_, m| m * 4) as fn(i64, i64) -> i64)),
+            Just((Dim::from(5), (|_, _| 5) as fn(i64, i64) -> i64)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn binding_commutes_with_arithmetic(a in small(), b in small(), n in 1i64..20, m in 1i64..20) {
+            let bindings = Bindings::from([("n".into(), n), ("m".into(), m)]);
+            let (x, y) = (a.1(n, m), b.1(n, m));
+            prop_assert_eq!((a.0.clone() + b.0.clone()).bind(&bindings), Dim::from(x + y));
+            prop_assert_eq!((a.0.clone() - b.0.clone()).bind(&bindings), Dim::from(x - y));
+            prop_assert_eq!((a.0.clone() * b.0.clone()).bind(&bindings), Dim::from(x * y));
+            prop_assert_eq!(a.0.max_with(&b.0).bind(&bindings), Dim::from(x.max(y)));
+            prop_assert_eq!(a.0.min_with(&b.0).bind(&bindings), Dim::from(x.min(y)));
+            if y > 0 {
+                prop_assert_eq!(a.0.floor_div(&b.0).bind(&bindings), Dim::from(x.div_euclid(y)));
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The checks of the common harness.
+
+use std::sync::Arc;
+
+use secateurs_onnx::Tensor;
+
+use super::case::Case;
+use crate::attribute::Attributes;
+use crate::dim::Bindings;
+use crate::fact::{Content, Fact};
+use crate::graph::Graph;
+use crate::op::{ParseContext, Register};
+use crate::session::{Session, SessionOptions};
+
+/// Tries an op with all its cases.
+pub fn check<T: Register>() {
+    let cases = T::cases();
+    assert!(!cases.is_empty(), "{} has no cases", T::NAME);
+    for (i, case) in cases.iter().enumerate() {
+        let what = format!("{} case {i} (opset {}, {:?})", T::NAME, case.opset, case.attributes);
+        attributes_round_trip::<T>(case, &what);
+        let graph = Graph::from_model(case.model::<T>(false)).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let graph = Arc::new(graph);
+        let fed = case.fed_tensors();
+        let outputs = run(&graph, &fed, false, &what);
+        let double = run(&graph, &fed, true, &what);
+        for (single, double) in outputs.iter().zip(&double) {
+            assert_close(single, double, case.tolerance, &format!("{what}: 32 against 64 bits"));
+        }
+        inference_agrees(&graph, &outputs, &what);
+        symbolic_inference_agrees::<T>(case, &outputs, &what);
+        if case.axes {
+            super::axes::check(&graph, &fed, &double, &what);
+        }
+    }
+}
+
+fn attributes_round_trip<T: Register>(case: &Case, what: &str) {
+    let cx = ParseContext { opset: case.opset, inputs: case.inputs.len(), outputs: case.outputs };
+    let mut given = Attributes::new(case.attributes.clone());
+    let op = T::parse(&mut given, &cx).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let left = given.rest();
+    assert!(left.is_empty(), "{what}: attributes not read: {left:?}");
+    let emitted = op.attributes().into_iter().map(|(n, v)| (n.to_owned(), v)).collect();
+    let again = T::parse(&mut Attributes::new(emitted), &cx).unwrap_or_else(|e| panic!("{what}: {e}"));
+    assert_eq!(format!("{op:?}"), format!("{again:?}"), "{what}: attributes do not survive");
+}
+
+/// Runs a graph of the harness.
+pub fn run(graph: &Arc<Graph>, fed: &[Tensor], double: bool, what: &str) -> Vec<Tensor> {
+    let session = Session::new(graph.clone(), SessionOptions { double, ..SessionOptions::default() });
+    session.and_then(|s| s.run(fed)).unwrap_or_else(|e| panic!("{what}: {e}"))
+}
+
+fn inference_agrees(graph: &Graph, outputs: &[Tensor], what: &str) {
+    for (&id, tensor) in graph.outputs.iter().zip(outputs) {
+        let fact = &graph.values[id].fact;
+        assert_agrees(fact, tensor, what);
+        assert!(fact.rank().is_some(), "{what}: not even the rank is inferred");
+    }
+}
+
+fn symbolic_inference_agrees<T: Register>(case: &Case, outputs: &[Tensor], what: &str) {
+    let what = format!("{what}: with symbolic sizes");
+    let mut graph = Graph::from_model(case.model::<T>(true)).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let bindings: Bindings = (2..1000).map(|n| (format!("d{n}"), n)).collect();
+    // First what the symbols say, bound afterwards; then inference after binding.
+    let symbolic: Vec<Fact> = graph.outputs.iter().map(|&v| graph.values[v].fact.bind(&bindings)).collect();
+    graph.bind(&bindings).unwrap_or_else(|e| panic!("{what}: {e}"));
+    for ((fact, &id), tensor) in symbolic.iter().zip(&graph.outputs).zip(outputs) {
+        assert_agrees(fact, tensor, &what);
+        assert_agrees(&graph.values[id].fact, tensor, &what);
+    }
+}
+
+fn assert_agrees(fact: &Fact, tensor: &Tensor, what: &str) {
+    if let Some(element_type) = fact.element_type {
+        assert_eq!(element_type, tensor.element_type(), "{what}: inferred {fact}");
+    }
+    let Some(shape) = &fact.shape else { return };
+    assert_eq!(shape.len(), tensor.shape().len(), "{what}: inferred {fact}, got {:?}", tensor.shape());
+    for (dim, &size) in shape.iter().zip(tensor.shape()) {
+        assert!(
+            dim.known().is_none_or(|d| d == size as i64) && (dim.known().is_some() || !dim.is_determined()),
+            "{what}: inferred {fact}, got {:?}",
+            tensor.shape()
+        );
+    }
+    match &fact.content {
+        Some(Content::Ints(ints)) => {
+            let got = tensor.to_i64_vec().unwrap();
+            for (dim, got) in ints.iter().zip(got) {
+                assert!(dim.known().is_none_or(|d| d == got), "{what}: inferred {ints:?}, got {tensor:?}");
+            }
+        }
+        Some(Content::Floats(floats)) => {
+            for (a, b) in floats.iter().zip(tensor.to_f64_vec().unwrap()) {
+                assert!(
+                    (a - b).abs() <= 1e-5 * b.abs().max(1.0),
+                    "{what}: inferred {floats:?}, got {tensor:?}"
+                );
+            }
+        }
+        None => {}
+    }
+}
+
+/// `max|a − b| ≤ tolerance · max|b|`; NaN only where both are.
+pub fn assert_close(a: &Tensor, b: &Tensor, tolerance: f64, what: &str) {
+    assert_eq!(a.shape(), b.shape(), "{what}");
+    let (x, y) = (a.to_f64_vec().unwrap(), b.to_f64_vec().unwrap());
+    let scale = y.iter().filter(|v| v.is_finite()).fold(0f64, |m, v| m.max(v.abs())).max(1e-6);
+    for (i, (a, b)) in x.iter().zip(&y).enumerate() {
+        let same = a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= tolerance * scale;
+        assert!(same, "{what}: element {i} is {a} and {b}");
+    }
+}

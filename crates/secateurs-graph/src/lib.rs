@@ -1,0 +1,31 @@
+//! The graph of an ONNX model: what its ops are, what shapes flow, how axes depend on each other, how to change it as a
+//! whole or not at all, and how to run it on libtorch.
+//!
+//! Invariants: this crate names no compression method; protobuf types appear only where a graph is read and written
+//! ([`load`], [`save`]); an op is one file in [`ops`]; every change is a [`Patch`](patch::Patch).
+//! Without the feature `torch` everything but evaluation works.
+
+pub mod attribute;
+pub mod axes;
+pub mod cost;
+pub mod dim;
+pub mod error;
+pub mod fact;
+pub mod graph;
+#[cfg(test)]
+mod harness;
+pub mod infer;
+pub mod load;
+pub mod op;
+pub mod ops;
+pub mod patch;
+pub mod save;
+#[cfg(feature = "torch")]
+pub mod session;
+pub mod verify;
+
+pub use dim::{Bindings, Dim};
+pub use error::GraphError;
+pub use fact::{Content, Fact, Shape};
+pub use graph::{Graph, Node, NodeId, Source, Value, ValueId};
+pub use op::{Op, OpError};

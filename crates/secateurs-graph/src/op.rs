@@ -1,0 +1,333 @@
+//! The trait that every op implements, and what it is given.
+//!
+//! An op is one file in [`crate::ops`]: a struct with its attributes; what comes out ([`Op::infer`]); how its axes depend
+//! on each other ([`Op::axes`]); what it costs ([`Op::macs`]); how it runs (`Op::eval`); and its test cases.
+
+use std::any::Any;
+use std::fmt;
+
+use secateurs_onnx::{ElementType, Tensor};
+#[cfg(feature = "torch")]
+use secateurs_torch::tch;
+
+use crate::attribute::{Attribute, Attributes};
+use crate::axes::AxisMap;
+use crate::dim::Dim;
+use crate::fact::{DisplayShape, Fact, Shape};
+
+/// An operation with its attributes.
+pub trait Op: Any + fmt::Debug + Send + Sync + CloneOp {
+    /// The ONNX op type, such as `Conv`.
+    fn name(&self) -> &str;
+
+    /// The ONNX domain; empty for the standard ops.
+    fn domain(&self) -> &str {
+        ""
+    }
+
+    /// The attributes as the file has them, defaults left out where the file may leave them out.
+    fn attributes(&self) -> Vec<(&str, Attribute)>;
+
+    /// Element types, shapes and, for small integers, contents of the outputs.
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>, OpError>;
+
+    /// How the axes of inputs and outputs depend on each other. Never a guess: what is not understood is
+    /// [`Role::Blocked`](crate::axes::Role::Blocked) with its reason.
+    fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap;
+
+    /// Multiply–accumulate operations of one run.
+    fn macs(&self, _inputs: &Inputs, _outputs: &[Fact]) -> Dim {
+        Dim::from(0)
+    }
+
+    /// What the op uses an input for.
+    fn role(&self, _input: usize) -> InputRole {
+        InputRole::Data
+    }
+
+    /// Whether 2-d convolutions of this op run faster with the channels innermost in memory.
+    fn prefers_channels_last(&self) -> bool {
+        false
+    }
+
+    /// The tensor that the op holds, if it is a constant.
+    fn constant(&self) -> Option<&Tensor> {
+        None
+    }
+
+    /// The outputs for these inputs.
+    #[cfg(feature = "torch")]
+    fn eval(&self, args: &Args) -> Result<Vec<tch::Tensor>, OpError>;
+}
+
+/// What an op uses an input for: decides what counts as a parameter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InputRole {
+    /// A value, as the operands of an addition; a constant there is a parameter if it has more than one element.
+    Data,
+    /// A weight; a constant there is a parameter, however small.
+    Parameter,
+    /// A running statistic, stored but not trained.
+    Statistic,
+    /// Sizes, indices, thresholds and the like.
+    Control,
+}
+
+/// An op that [`crate::ops`] can construct from a node.
+pub trait Register: Op + Sized {
+    /// The ONNX op type.
+    const NAME: &'static str;
+    /// The ONNX domain.
+    const DOMAIN: &'static str = "";
+    /// The opset versions in which its definition changed.
+    const SINCE: &'static [i64];
+
+    /// Reads the attributes of a node.
+    fn parse(attributes: &mut Attributes, cx: &ParseContext) -> Result<Self, OpError>;
+
+    /// Calls to try the op with, for the common test harness.
+    #[cfg(test)]
+    fn cases() -> Vec<crate::harness::Case>;
+}
+
+/// What an op's `parse` is told besides the attributes.
+#[derive(Clone, Copy, Debug)]
+pub struct ParseContext {
+    /// The opset version of the op's domain that the model imports.
+    pub opset: i64,
+    /// How many inputs the node lists, trailing absent ones included.
+    pub inputs: usize,
+    /// How many outputs the node lists.
+    pub outputs: usize,
+}
+
+/// Why an op could not be read, inferred or run.
+#[derive(Debug, thiserror::Error)]
+pub enum OpError {
+    /// The model breaks the op's definition.
+    #[error("{0}")]
+    Invalid(String),
+    /// The model is right and we lack something.
+    #[error("not supported: {0}")]
+    Unsupported(String),
+    /// Shapes cannot be told before the model runs; not a fault.
+    #[error("the shape is not known before the model runs")]
+    Undetermined,
+    /// libtorch refused.
+    #[cfg(feature = "torch")]
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+}
+
+impl OpError {
+    /// An [`OpError::Invalid`].
+    pub fn invalid(text: impl Into<String>) -> OpError {
+        OpError::Invalid(text.into())
+    }
+}
+
+/// The inputs of an op during inference.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// One fact an input; `None` where an optional input is absent.
+    pub facts: &'a [Option<&'a Fact>],
+    /// How many outputs the node lists.
+    pub outputs: usize,
+}
+
+impl<'a> Inputs<'a> {
+    /// How many inputs are listed.
+    pub fn len(&self) -> usize {
+        self.facts.len()
+    }
+
+    /// Whether no input is listed.
+    pub fn is_empty(&self) -> bool {
+        self.facts.is_empty()
+    }
+
+    /// An optional input.
+    pub fn get(&self, i: usize) -> Option<&'a Fact> {
+        self.facts.get(i).copied().flatten()
+    }
+
+    /// A required input.
+    pub fn fact(&self, i: usize) -> Result<&'a Fact, OpError> {
+        self.get(i).ok_or_else(|| OpError::Invalid(format!("input {i} is missing")))
+    }
+
+    /// The shape of a required input; [`OpError::Undetermined`] where it is unknown.
+    pub fn shape(&self, i: usize) -> Result<&'a [Dim], OpError> {
+        self.fact(i)?.shape.as_deref().ok_or(OpError::Undetermined)
+    }
+
+    /// The element type of a required input.
+    pub fn element_type(&self, i: usize) -> Result<Option<ElementType>, OpError> {
+        Ok(self.fact(i)?.element_type)
+    }
+
+    /// The known integers of a required input (axes, sizes, indices); [`OpError::Undetermined`] where they are unknown.
+    pub fn ints(&self, i: usize) -> Result<Vec<i64>, OpError> {
+        self.fact(i)?.known_ints().ok_or(OpError::Undetermined)
+    }
+
+    /// The integers of a required input, possibly symbolic.
+    pub fn dims(&self, i: usize) -> Result<&'a [Dim], OpError> {
+        self.fact(i)?.ints().ok_or(OpError::Undetermined)
+    }
+}
+
+/// Checks an axis counted from either end: in `-rank..rank`, returned in `0..rank`.
+pub fn normalize_axis(axis: i64, rank: usize) -> Result<usize, OpError> {
+    let signed = rank as i64;
+    if axis < -signed || axis >= signed {
+        return Err(OpError::Invalid(format!("axis {axis} is out of range for {rank} axes")));
+    }
+    Ok(if axis < 0 { axis + signed } else { axis } as usize)
+}
+
+/// Checks several axes and sorts them; a repeated axis is an error.
+pub fn normalize_axes(axes: &[i64], rank: usize) -> Result<Vec<usize>, OpError> {
+    let mut normal: Vec<usize> = axes.iter().map(|&a| normalize_axis(a, rank)).collect::<Result<_, _>>()?;
+    normal.sort_unstable();
+    match normal.windows(2).find(|w| w[0] == w[1]) {
+        Some(w) => Err(OpError::Invalid(format!("axis {} is named twice", w[0]))),
+        None => Ok(normal),
+    }
+}
+
+/// The common shape that `shapes` broadcast to (ONNX multidirectional broadcasting).
+pub fn broadcast(shapes: &[&[Dim]]) -> Result<Shape, OpError> {
+    let rank = shapes.iter().map(|s| s.len()).max().unwrap_or(0);
+    let mut out = vec![Dim::from(1); rank];
+    for shape in shapes {
+        let skipped = rank - shape.len();
+        for (o, dim) in out[skipped..].iter_mut().zip(*shape) {
+            *o = match (o.known(), dim.known()) {
+                (Some(1), _) => dim.clone(),
+                (_, Some(1)) => continue,
+                (Some(a), Some(b)) if a != b => {
+                    let all: Vec<String> = shapes.iter().map(|s| DisplayShape(s).to_string()).collect();
+                    return Err(OpError::Invalid(format!("shapes {} do not broadcast", all.join(" and "))));
+                }
+                // A size that is not 1 decides over a symbol, which can only be 1 or the same.
+                (Some(_), _) => continue,
+                (_, Some(_)) => dim.clone(),
+                _ => o.max_with(dim),
+            };
+        }
+    }
+    Ok(out)
+}
+
+/// Checks that two sizes can be equal: they are unless both are numbers that differ.
+pub fn expect_same(a: &Dim, b: &Dim, what: &str) -> Result<(), OpError> {
+    match (a.known(), b.known()) {
+        (Some(x), Some(y)) if x != y => Err(OpError::Invalid(format!("{what}: {x} and {y} differ"))),
+        _ => Ok(()),
+    }
+}
+
+/// The inputs of an op during evaluation, with the facts at the shapes of this run (no symbols left).
+#[cfg(feature = "torch")]
+pub struct Args<'a> {
+    /// One tensor an input; `None` where an optional input is absent.
+    pub tensors: &'a [Option<&'a tch::Tensor>],
+    /// What inference says of the inputs at these shapes.
+    pub inputs: Inputs<'a>,
+    /// What inference says of the outputs.
+    pub outputs: &'a [Fact],
+    /// Where the session runs.
+    pub device: tch::Device,
+    /// The kind that stands for 32-bit floats: `Float`, or `Double` in a 64-bit session.
+    pub float: tch::Kind,
+}
+
+#[cfg(feature = "torch")]
+impl<'a> Args<'a> {
+    /// An optional input.
+    pub fn get(&self, i: usize) -> Option<&'a tch::Tensor> {
+        self.tensors.get(i).copied().flatten()
+    }
+
+    /// A required input.
+    pub fn tensor(&self, i: usize) -> Result<&'a tch::Tensor, OpError> {
+        self.get(i).ok_or_else(|| OpError::Invalid(format!("input {i} is missing")))
+    }
+
+    /// Integers of a required input: from inference where it knows them, else read from the tensor.
+    pub fn ints(&self, i: usize) -> Result<Vec<i64>, OpError> {
+        if let Some(known) = self.inputs.get(i).and_then(Fact::known_ints) {
+            return Ok(known);
+        }
+        let flat = self.tensor(i)?.f_to_kind(tch::Kind::Int64)?.f_reshape([-1])?;
+        Ok(Vec::<i64>::try_from(flat)?)
+    }
+
+    /// Numbers of a required input: from inference where it knows them, else read from the tensor.
+    pub fn floats(&self, i: usize) -> Result<Vec<f64>, OpError> {
+        if let Some(known) = self.inputs.get(i).and_then(Fact::floats) {
+            return Ok(known.to_vec());
+        }
+        let flat = self.tensor(i)?.f_to_kind(tch::Kind::Double)?.f_reshape([-1])?;
+        Ok(Vec::<f64>::try_from(flat)?)
+    }
+
+    /// The libtorch kind that a session computes this element type in.
+    pub fn kind(&self, element_type: ElementType) -> Result<tch::Kind, OpError> {
+        match crate::session::kind_of(element_type) {
+            Some(tch::Kind::Float) => Ok(self.float),
+            Some(kind) => Ok(kind),
+            None => Err(OpError::Unsupported(format!("evaluation of {element_type} tensors"))),
+        }
+    }
+
+    /// The shape that inference gives output `i`, as numbers.
+    pub fn output_shape(&self, i: usize) -> Option<Vec<i64>> {
+        self.outputs.get(i)?.known_shape()
+    }
+}
+
+/// Cloning of boxed ops; implemented for every `Clone` op.
+pub trait CloneOp {
+    /// A boxed copy.
+    fn clone_op(&self) -> Box<dyn Op>;
+}
+
+impl<T: Op + Clone> CloneOp for T {
+    fn clone_op(&self) -> Box<dyn Op> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Box<dyn Op> {
+    fn clone(&self) -> Self {
+        (**self).clone_op()
+    }
+}
+
+impl dyn Op {
+    /// This op as a `T`, if it is one.
+    pub fn downcast<T: Op>(&self) -> Option<&T> {
+        (self as &dyn Any).downcast_ref()
+    }
+}
+
+/// What an op's file needs.
+pub(crate) mod prelude {
+    #[cfg(feature = "torch")]
+    pub(crate) use super::Args;
+    pub(crate) use super::{
+        InputRole, Inputs, Op, OpError, ParseContext, Register, broadcast, expect_same, normalize_axes,
+        normalize_axis,
+    };
+    pub(crate) use crate::attribute::{Attribute, Attributes};
+    pub(crate) use crate::axes::{Axis, AxisMap, Role, Segment, product, unit_axis};
+    pub(crate) use crate::dim::{Dim, element_count};
+    pub(crate) use crate::fact::{Content, Fact, Shape};
+    #[cfg(test)]
+    pub(crate) use crate::harness::Case;
+    pub(crate) use secateurs_onnx::ElementType;
+    #[cfg(feature = "torch")]
+    pub(crate) use secateurs_torch::tch::{Kind, Tensor};
+}

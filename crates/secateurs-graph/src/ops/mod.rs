@@ -1,0 +1,73 @@
+//! The ops, one file each, and the one list that registers them.
+//!
+//! To add an op: write its file, and add its line to the list below. The common harness tests it.
+
+use crate::attribute::Attributes;
+use crate::op::{Op, OpError, ParseContext, Register};
+
+#[macro_use]
+mod shared;
+
+mod unknown;
+pub use unknown::Unknown;
+
+/// What the registry knows of an op.
+pub struct Entry {
+    /// The ONNX op type.
+    pub name: &'static str,
+    /// The ONNX domain; empty for the standard one.
+    pub domain: &'static str,
+    /// The opset versions in which its definition changed.
+    pub since: &'static [i64],
+    parse: fn(&mut Attributes, &ParseContext) -> Result<Box<dyn Op>, OpError>,
+}
+
+macro_rules! registry {
+    ($($module:ident::$op:ident,)*) => {
+        $(mod $module; pub use $module::$op;)*
+
+        /// All ops that we know, by name.
+        pub static REGISTRY: &[Entry] = &[$(Entry {
+            name: <$op as Register>::NAME,
+            domain: <$op as Register>::DOMAIN,
+            since: <$op as Register>::SINCE,
+            parse: |attributes, cx| Ok(Box::new(<$op as Register>::parse(attributes, cx)?)),
+        },)*];
+
+        #[cfg(all(test, feature = "torch"))]
+        mod tests {
+            $(#[test] fn $module() { crate::harness::check::<super::$op>(); })*
+        }
+    };
+}
+
+registry! {
+    add::Add,
+    constant::Constant,
+    conv::Conv,
+    identity::Identity,
+    relu::Relu,
+    reshape::Reshape,
+}
+
+/// The op of a node. An op that is not registered becomes [`Unknown`]: it is shown and carried through, and cannot run.
+pub fn parse(
+    name: &str,
+    domain: &str,
+    mut attributes: Attributes,
+    cx: &ParseContext,
+) -> Result<Box<dyn Op>, OpError> {
+    match find(name, domain) {
+        Some(entry) => (entry.parse)(&mut attributes, cx),
+        None => Ok(Box::new(Unknown::new(name, domain, attributes.rest()))),
+    }
+}
+
+/// The registry's entry of an op.
+pub fn find(name: &str, domain: &str) -> Option<&'static Entry> {
+    use std::collections::HashMap;
+    use std::sync::LazyLock;
+    static BY_NAME: LazyLock<HashMap<(&str, &str), &Entry>> =
+        LazyLock::new(|| REGISTRY.iter().map(|e| ((e.name, e.domain), e)).collect());
+    BY_NAME.get(&(name, domain)).copied()
+}

@@ -1,0 +1,10 @@
+//! What several ops have in common.
+
+#[macro_use]
+mod elementwise;
+pub(super) mod regroup;
+pub(super) mod window;
+
+#[cfg(feature = "torch")]
+pub(super) use elementwise::promote;
+pub(super) use elementwise::{binary_content, binary_infer, truncated_quotient};

@@ -1,0 +1,211 @@
+//! Changes of a graph, applied whole or not at all.
+
+use secateurs_onnx::Tensor;
+
+use crate::error::GraphError;
+use crate::fact::Fact;
+use crate::graph::{Graph, Node, NodeId, Origin, Source, Use, Value, ValueId};
+use crate::op::Op;
+
+/// A list of edits that belong together. Applying it edits a copy, infers all shapes anew and verifies; only then does the
+/// copy take the graph's place.
+#[derive(Default, Debug)]
+pub struct Patch {
+    edits: Vec<Edit>,
+}
+
+#[derive(Debug)]
+enum Edit {
+    SetTensor(ValueId, Tensor),
+    SetOp(NodeId, Box<dyn Op>),
+    SetInput(NodeId, usize, Option<ValueId>),
+    Insert { before: Use, name: String, op: Box<dyn Op>, extra: Vec<(String, Tensor)> },
+    AddNode { name: String, op: Box<dyn Op>, inputs: Vec<Option<ValueId>>, replaces: Vec<ValueId> },
+    Prune,
+}
+
+impl Patch {
+    /// A patch that changes nothing yet.
+    pub fn new() -> Patch {
+        Patch::default()
+    }
+
+    /// Replaces the contents of a constant (an initializer or what a `Constant` node holds).
+    pub fn set_tensor(&mut self, value: ValueId, tensor: Tensor) -> &mut Patch {
+        self.edits.push(Edit::SetTensor(value, tensor));
+        self
+    }
+
+    /// Replaces a node's op, and with it its attributes.
+    pub fn set_op(&mut self, node: NodeId, op: Box<dyn Op>) -> &mut Patch {
+        self.edits.push(Edit::SetOp(node, op));
+        self
+    }
+
+    /// Makes a node read another value.
+    pub fn set_input(&mut self, node: NodeId, input: usize, value: Option<ValueId>) -> &mut Patch {
+        self.edits.push(Edit::SetInput(node, input, value));
+        self
+    }
+
+    /// Inserts a node of one output on the edge `before`: it reads what the edge carried, then new constants `extra`.
+    pub fn insert_before(
+        &mut self,
+        before: Use,
+        name: impl Into<String>,
+        op: Box<dyn Op>,
+        extra: Vec<(String, Tensor)>,
+    ) -> &mut Patch {
+        self.edits.push(Edit::Insert { before, name: name.into(), op, extra });
+        self
+    }
+
+    /// Adds a node that makes the values `replaces` in place of their present producer, whose outputs become unused.
+    pub fn replace_producer(
+        &mut self,
+        name: impl Into<String>,
+        op: Box<dyn Op>,
+        inputs: Vec<Option<ValueId>>,
+        replaces: Vec<ValueId>,
+    ) -> &mut Patch {
+        self.edits.push(Edit::AddNode { name: name.into(), op, inputs, replaces });
+        self
+    }
+
+    /// Removes nodes and constants that no output depends on.
+    pub fn remove_dead(&mut self) -> &mut Patch {
+        self.edits.push(Edit::Prune);
+        self
+    }
+
+    /// Applies all edits. On an error the graph is as it was.
+    pub fn apply(self, graph: &mut Graph) -> Result<(), GraphError> {
+        let mut next = graph.clone();
+        next.changed |= !self.edits.is_empty();
+        for edit in self.edits {
+            next.edit(edit)?;
+        }
+        next.sort()?;
+        next.verify()?;
+        next.update_facts()?;
+        *graph = next;
+        Ok(())
+    }
+}
+
+impl Graph {
+    fn edit(&mut self, edit: Edit) -> Result<(), GraphError> {
+        let gone =
+            |what: &str| GraphError::Inconsistent(format!("the patch names a {what} that does not exist"));
+        match edit {
+            Edit::SetTensor(value, tensor) => {
+                let target = self.values.get_mut(value).ok_or_else(|| gone("value"))?;
+                target.declared = None;
+                match target.source {
+                    Source::Tensor(ref mut old) => *old = tensor,
+                    Source::Node(node, _) if self.nodes[node].op.constant().is_some() => {
+                        self.nodes[node].op = Box::new(crate::ops::Constant::new(tensor));
+                        self.nodes[node].origin = Origin::Patched;
+                    }
+                    _ => return Err(GraphError::Inconsistent(format!("'{}' is no constant", target.name))),
+                }
+            }
+            Edit::SetOp(node, op) => {
+                let target = self.nodes.get_mut(node).ok_or_else(|| gone("node"))?;
+                (target.op, target.origin) = (op, Origin::Patched);
+            }
+            Edit::SetInput(node, input, value) => {
+                let target = self.nodes.get_mut(node).ok_or_else(|| gone("node"))?;
+                *target.inputs.get_mut(input).ok_or_else(|| gone("node input"))? = value;
+                target.origin = Origin::Patched;
+            }
+            Edit::Insert { before, name, op, extra } => {
+                let target = self.nodes.get(before.node).ok_or_else(|| gone("node"))?;
+                let input = before.input.ok_or_else(|| gone("node input"))?;
+                let carried =
+                    target.inputs.get(input).copied().flatten().ok_or_else(|| gone("node input"))?;
+                let mut inputs = vec![Some(carried)];
+                for (name, tensor) in extra {
+                    inputs.push(Some(self.add_constant(&name, tensor)));
+                }
+                let node = self.add_node(name, op, inputs);
+                let made = self.add_output(node, 0);
+                self.nodes[before.node].inputs[input] = Some(made);
+                self.nodes[before.node].origin = Origin::Patched;
+            }
+            Edit::AddNode { name, op, inputs, replaces } => {
+                let node = self.add_node(name, op, inputs);
+                for (i, value) in replaces.into_iter().enumerate() {
+                    let target = self.values.get_mut(value).ok_or_else(|| gone("value"))?;
+                    let old = std::mem::replace(&mut target.source, Source::Node(node, i));
+                    if let Source::Node(old, output) = old {
+                        self.nodes[old].outputs[output] = None;
+                        self.nodes[old].origin = Origin::Patched;
+                    }
+                    self.nodes[node].outputs.push(Some(value));
+                }
+            }
+            Edit::Prune => self.remove_dead(),
+        }
+        Ok(())
+    }
+
+    /// A constant under this name, or this name with a number if it is taken.
+    fn add_constant(&mut self, name: &str, tensor: Tensor) -> ValueId {
+        let name = self.unused_name(name);
+        let fact = Fact::from_tensor(&tensor);
+        self.values.insert(Value { name, source: Source::Tensor(tensor), fact, declared: None })
+    }
+
+    fn add_node(&mut self, name: String, op: Box<dyn Op>, inputs: Vec<Option<ValueId>>) -> NodeId {
+        let node =
+            Node { name, op, inputs, outputs: Vec::new(), captures: Vec::new(), origin: Origin::Patched };
+        let id = self.nodes.insert(node);
+        self.order.push(id);
+        id
+    }
+
+    fn add_output(&mut self, node: NodeId, index: usize) -> ValueId {
+        let name = self.unused_name(&format!("{}_output_{index}", self.nodes[node].name));
+        let value = Value { name, source: Source::Node(node, index), fact: Fact::unknown(), declared: None };
+        let id = self.values.insert(value);
+        self.nodes[node].outputs.push(Some(id));
+        id
+    }
+
+    fn unused_name(&self, wanted: &str) -> String {
+        let mut name = wanted.to_owned();
+        let mut number = 1;
+        while self.value_named(&name).is_some() {
+            name = format!("{wanted}_{number}");
+            number += 1;
+        }
+        name
+    }
+
+    fn remove_dead(&mut self) {
+        let mut live = slotmap::SecondaryMap::<ValueId, ()>::new();
+        for &value in self.outputs.iter().chain(&self.inputs) {
+            live.insert(value, ());
+        }
+        for &id in self.order.iter().rev() {
+            let node = &self.nodes[id];
+            if node.outputs.iter().flatten().any(|v| live.contains_key(*v)) {
+                for &value in
+                    node.inputs.iter().flatten().chain(&node.captures).chain(node.outputs.iter().flatten())
+                {
+                    live.insert(value, ());
+                }
+            }
+        }
+        let nodes = &mut self.nodes;
+        self.order.retain(|&id| {
+            let keep = nodes[id].outputs.iter().flatten().any(|v| live.contains_key(*v));
+            if !keep {
+                nodes.remove(id);
+            }
+            keep
+        });
+        self.values.retain(|id, _| live.contains_key(id));
+    }
+}

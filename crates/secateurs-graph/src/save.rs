@@ -1,0 +1,187 @@
+//! From the graph back to the ONNX file: what was not changed is written as it was.
+
+use std::collections::{HashMap, HashSet};
+
+use secateurs_onnx::proto::attribute_proto::AttributeType;
+use secateurs_onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
+use secateurs_onnx::{Model, Tensor, tensor_to_proto};
+
+use crate::attribute::Attribute;
+use crate::graph::{Graph, Node, Origin, Source, Value};
+
+impl Graph {
+    /// The model to write. An unchanged graph gives the model it was read from, message for message.
+    pub fn to_model(&self) -> Model {
+        let mut model = (*self.source).clone();
+        if !self.changed {
+            return model;
+        }
+        let old = self.source.graph().clone();
+        let mut new = old.clone();
+        new.node = self.nodes_to_write(&old);
+        new.initializer = self.initializers(&old);
+        let kept: HashMap<&str, &Value> = self.values.values().map(|v| (v.name.as_str(), v)).collect();
+        new.sparse_initializer.retain(|t| {
+            let name = t.values.as_ref().map_or("", |v| v.name());
+            kept.contains_key(name) && new.initializer.iter().all(|i| i.name() != name)
+        });
+        new.quantization_annotation.retain(|q| kept.contains_key(q.tensor_name()));
+        new.value_info.retain(|info| kept.get(info.name()).is_some_and(|v| still_true(info, v)));
+        // An initializer listed as an input (IR version 3) keeps its listing true.
+        new.input.retain(|info| kept.get(info.name()).is_some_and(|v| still_true(info, v)));
+        let called: HashSet<(&str, &str)> = new.node.iter().map(|n| (n.domain(), n.op_type())).collect();
+        let unused: Vec<bool> = {
+            let functions = &model.proto.functions;
+            let nested: HashSet<(&str, &str)> =
+                functions.iter().flat_map(|f| f.node.iter().map(|n| (n.domain(), n.op_type()))).collect();
+            functions
+                .iter()
+                .map(|f| {
+                    let key = (f.domain(), f.name());
+                    !called.contains(&key) && !nested.contains(&key)
+                })
+                .collect()
+        };
+        let mut unused = unused.into_iter();
+        model.proto.functions.retain(|_| unused.next() == Some(false));
+        model.proto.graph = Some(new);
+        model
+    }
+
+    fn nodes_to_write(&self, old: &GraphProto) -> Vec<NodeProto> {
+        // A call is written as a call only when nothing that was inlined from it has changed or gone.
+        let mut inlined = HashMap::<usize, usize>::new();
+        for node in self.nodes.values() {
+            if let Origin::Call(index) = node.origin {
+                *inlined.entry(index).or_default() += 1;
+            }
+        }
+        let whole: HashSet<usize> = match crate::load::inlined_counts(&self.source) {
+            Ok(before) => inlined.iter().filter(|(i, n)| before.get(i) == Some(n)).map(|(i, _)| *i).collect(),
+            Err(_) => HashSet::new(),
+        };
+        let mut written = HashSet::new();
+        let mut nodes = Vec::with_capacity(self.order.len());
+        for &id in &self.order {
+            let node = &self.nodes[id];
+            match node.origin {
+                Origin::File(index) => nodes.push(old.node[index].clone()),
+                Origin::Call(index) if whole.contains(&index) => {
+                    if written.insert(index) {
+                        nodes.push(old.node[index].clone());
+                    }
+                }
+                _ => nodes.push(self.node_to_proto(node)),
+            }
+        }
+        nodes
+    }
+
+    fn node_to_proto(&self, node: &Node) -> NodeProto {
+        let name = |v: &Option<_>| v.map_or_else(String::new, |v| self.values[v].name.clone());
+        let mut output: Vec<String> = node.outputs.iter().map(name).collect();
+        while output.last().is_some_and(String::is_empty) {
+            output.pop();
+        }
+        NodeProto {
+            name: (!node.name.is_empty()).then(|| node.name.clone()),
+            op_type: Some(node.op.name().into()),
+            domain: (!node.op.domain().is_empty()).then(|| node.op.domain().into()),
+            input: node.inputs.iter().map(name).collect(),
+            output,
+            attribute: node.op.attributes().iter().map(|(name, value)| attribute(name, value)).collect(),
+            ..NodeProto::default()
+        }
+    }
+
+    fn initializers(&self, old: &GraphProto) -> Vec<TensorProto> {
+        let mut mine: HashMap<&str, _> = HashMap::new();
+        for value in self.values.values() {
+            if let Source::Tensor(tensor) = &value.source {
+                mine.insert(&value.name, tensor);
+            }
+        }
+        let sparse: HashSet<&str> =
+            old.sparse_initializer.iter().filter_map(|t| t.values.as_ref()).map(|t| t.name()).collect();
+        let mut written = Vec::new();
+        for proto in &old.initializer {
+            let Some(tensor) = mine.remove(proto.name()) else { continue };
+            let unchanged = self.source.tensor(proto).is_ok_and(|before| same(&before, tensor));
+            written.push(if unchanged { proto.clone() } else { tensor_to_proto(proto.name(), tensor) });
+        }
+        // Constants that patches made, in a stable order.
+        for value in self.values.values() {
+            if let Some(tensor) = mine.remove(value.name.as_str())
+                && !(sparse.contains(value.name.as_str()) && self.sparse_unchanged(&value.name, tensor))
+            {
+                written.push(tensor_to_proto(&value.name, tensor));
+            }
+        }
+        written
+    }
+
+    fn sparse_unchanged(&self, name: &str, tensor: &Tensor) -> bool {
+        let sparse = &self.source.graph().sparse_initializer;
+        let found = sparse.iter().find(|t| t.values.as_ref().is_some_and(|v| v.name() == name));
+        found.and_then(|t| self.source.sparse_tensor(t).ok()).is_some_and(|before| before == *tensor)
+    }
+}
+
+/// Whether two tensors are the same, most often because they share their bytes.
+fn same(a: &Tensor, b: &Tensor) -> bool {
+    let shared = a.strings().is_none() && a.bytes().as_ptr() == b.bytes().as_ptr();
+    (shared && a.element_type() == b.element_type() && a.shape() == b.shape()) || a == b
+}
+
+/// Whether what the file says of a value does not contradict what is known now.
+fn still_true(info: &ValueInfoProto, value: &Value) -> bool {
+    let Some(shape) = &value.fact.shape else { return true };
+    let Some(type_proto::Value::TensorType(declared)) = info.r#type.as_ref().and_then(|t| t.value.as_ref())
+    else {
+        return true;
+    };
+    let Some(declared) = &declared.shape else { return true };
+    use secateurs_onnx::proto::tensor_shape_proto::dimension::Value as Size;
+    declared.dim.len() == shape.len()
+        && declared.dim.iter().zip(shape).all(|(old, new)| match (&old.value, new.known()) {
+            (Some(Size::DimValue(a)), Some(b)) => *a == b,
+            _ => true,
+        })
+}
+
+pub(crate) fn attribute(name: &str, value: &Attribute) -> AttributeProto {
+    let mut proto = AttributeProto { name: Some(name.into()), ..AttributeProto::default() };
+    let kind = match value {
+        Attribute::Int(v) => {
+            proto.i = Some(*v);
+            AttributeType::Int
+        }
+        Attribute::Float(v) => {
+            proto.f = Some(*v);
+            AttributeType::Float
+        }
+        Attribute::String(v) => {
+            proto.s = Some(v.clone().into_bytes().into());
+            AttributeType::String
+        }
+        Attribute::Tensor(v) => {
+            proto.t = Some(tensor_to_proto("", v));
+            AttributeType::Tensor
+        }
+        Attribute::Ints(v) => {
+            proto.ints.clone_from(v);
+            AttributeType::Ints
+        }
+        Attribute::Floats(v) => {
+            proto.floats.clone_from(v);
+            AttributeType::Floats
+        }
+        Attribute::Strings(v) => {
+            proto.strings = v.iter().map(|s| s.clone().into_bytes().into()).collect();
+            AttributeType::Strings
+        }
+        Attribute::Other(v) => return (**v).clone(),
+    };
+    proto.r#type = Some(kind as i32);
+    proto
+}

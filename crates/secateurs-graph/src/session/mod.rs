@@ -1,0 +1,271 @@
+//! The interpreter: a graph and its weights on a device, run op by op on libtorch, with autograd.
+//!
+//! A [`Session`] holds the constants as torch tensors. For every set of input shapes it makes a plan once: shapes and
+//! sizes computed inside the graph are known then and cost nothing at run time, what depends on constants only is folded,
+//! and every value is freed after its last use.
+
+mod convert;
+mod plan;
+mod tap;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use secateurs_onnx::Tensor as HostTensor;
+use secateurs_torch::tch::{self, Device, Kind, Tensor};
+use slotmap::SecondaryMap;
+
+use crate::dim::Dim;
+use crate::error::GraphError;
+use crate::fact::Fact;
+use crate::graph::{Graph, Source, ValueId};
+use crate::op::InputRole;
+
+pub use convert::{kind_of, to_device, to_host};
+use plan::Plan;
+pub use tap::Tap;
+
+/// How a session computes.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct SessionOptions {
+    /// Where tensors live.
+    pub device: Device,
+    /// Whether 32-bit floats are computed in 64 bits.
+    pub double: bool,
+    /// Whether the graph's parameters require gradients.
+    pub train_parameters: bool,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        SessionOptions { device: Device::Cpu, double: false, train_parameters: false }
+    }
+}
+
+/// A graph that can run.
+pub struct Session {
+    graph: Arc<Graph>,
+    options: SessionOptions,
+    /// Constants, and what was folded from constants alone.
+    constants: SecondaryMap<ValueId, Tensor>,
+    /// Parameters that require gradients; also in `constants`.
+    parameters: Vec<ValueId>,
+    plans: RefCell<HashMap<Vec<Vec<i64>>, Rc<Plan>>>,
+}
+
+/// What a run gives.
+pub struct Run {
+    /// The graph's outputs, in file order.
+    pub outputs: Vec<Tensor>,
+    /// What the taps caught, in the order asked for.
+    pub taps: Vec<Tensor>,
+}
+
+/// Plans kept for different input shapes; text batches come in many lengths.
+const MAX_PLANS: usize = 64;
+
+impl Session {
+    /// Puts the constants of a graph on a device.
+    pub fn new(graph: Arc<Graph>, options: SessionOptions) -> Result<Session, GraphError> {
+        secateurs_torch::load()?;
+        let mut session = Session {
+            options,
+            constants: SecondaryMap::new(),
+            parameters: Vec::new(),
+            plans: RefCell::default(),
+            graph,
+        };
+        session.load_constants()?;
+        session.fold()?;
+        Ok(session)
+    }
+
+    /// The graph.
+    pub fn graph(&self) -> &Arc<Graph> {
+        &self.graph
+    }
+
+    /// The options.
+    pub fn options(&self) -> SessionOptions {
+        self.options
+    }
+
+    /// The parameters that require gradients, with their tensors, in the order of first use.
+    pub fn parameters(&self) -> impl Iterator<Item = (ValueId, &Tensor)> {
+        self.parameters.iter().map(|&id| (id, &self.constants[id]))
+    }
+
+    /// The libtorch kind that stands for 32-bit floats here.
+    pub fn float(&self) -> Kind {
+        if self.options.double { Kind::Double } else { Kind::Float }
+    }
+
+    /// Runs the graph on host tensors, given in the order of the graph's inputs, without gradients.
+    pub fn run(&self, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, GraphError> {
+        let inputs: Vec<Tensor> = inputs
+            .iter()
+            .map(|t| to_device(t, self.options.device, self.float()))
+            .collect::<Result<_, _>>()
+            .map_err(|e| GraphError::Run(e.to_string()))?;
+        let run = tch::no_grad(|| self.forward(&inputs, &[]))?;
+        let types = self.graph.outputs.iter().map(|&v| self.graph.values[v].fact.element_type);
+        let host = run.outputs.iter().zip(types).map(|(tensor, element_type)| to_host(tensor, element_type));
+        host.collect::<Result<_, _>>().map_err(|e| GraphError::Run(e.to_string()))
+    }
+
+    /// Runs the graph on tensors of the session's device, given in the order of the graph's inputs. Gradients flow to
+    /// parameters (where asked for), to taps, and to inputs that require them, unless the caller runs it under `no_grad`.
+    pub fn forward(&self, inputs: &[Tensor], taps: &[Tap]) -> Result<Run, GraphError> {
+        let plan = self.plan(inputs)?;
+        plan.run(self, inputs, taps)
+    }
+
+    /// The facts of all values at these input shapes: what inference predicts of the run.
+    pub fn facts(&self, inputs: &[Tensor]) -> Result<crate::infer::Facts, GraphError> {
+        let shapes: Vec<Vec<i64>> = inputs.iter().map(Tensor::size).collect();
+        self.infer(&shapes)
+    }
+
+    fn infer(&self, shapes: &[Vec<i64>]) -> Result<crate::infer::Facts, GraphError> {
+        let mut given = SecondaryMap::new();
+        for (&id, shape) in self.graph.inputs.iter().zip(shapes) {
+            let dims = shape.iter().map(|&n| Dim::from(n)).collect();
+            given.insert(id, Fact::of(self.graph.values[id].fact.element_type, dims));
+        }
+        self.graph.infer(&given)
+    }
+
+    fn plan(&self, inputs: &[Tensor]) -> Result<Rc<Plan>, GraphError> {
+        let shapes: Vec<Vec<i64>> = inputs.iter().map(Tensor::size).collect();
+        if let Some(plan) = self.plans.borrow().get(&shapes) {
+            return Ok(plan.clone());
+        }
+        self.check_inputs(inputs)?;
+        let plan = Rc::new(Plan::new(self, self.infer(&shapes)?)?);
+        let mut plans = self.plans.borrow_mut();
+        if plans.len() >= MAX_PLANS {
+            plans.clear();
+        }
+        plans.insert(shapes, plan.clone());
+        Ok(plan)
+    }
+
+    fn check_inputs(&self, inputs: &[Tensor]) -> Result<(), GraphError> {
+        let wanted = &self.graph.inputs;
+        if inputs.len() != wanted.len() {
+            let names: Vec<&str> = wanted.iter().map(|&v| self.graph.values[v].name.as_str()).collect();
+            let text = format!(
+                "{} inputs given; the model has {}: {}",
+                inputs.len(),
+                wanted.len(),
+                names.join(", ")
+            );
+            return Err(GraphError::Run(text));
+        }
+        for (tensor, &id) in inputs.iter().zip(wanted) {
+            let value = &self.graph.values[id];
+            let fits = value.fact.shape.as_ref().is_none_or(|shape| {
+                let sizes = tensor.size();
+                shape.len() == sizes.len()
+                    && shape.iter().zip(&sizes).all(|(d, n)| d.known().is_none_or(|d| d == *n))
+            });
+            let kind = value.fact.element_type.and_then(kind_of).map(|k| match k {
+                Kind::Float => self.float(),
+                other => other,
+            });
+            if !fits || kind.is_some_and(|k| k != tensor.kind()) {
+                let text = format!(
+                    "input '{}' is {}; given was {:?}{:?}",
+                    value.name,
+                    value.fact,
+                    tensor.kind(),
+                    tensor.size()
+                );
+                return Err(GraphError::Run(text));
+            }
+        }
+        Ok(())
+    }
+
+    fn load_constants(&mut self) -> Result<(), GraphError> {
+        let graph = self.graph.clone();
+        let channels_last = convolution_weights(&graph);
+        for (id, value) in &graph.values {
+            let tensor = match &value.source {
+                Source::Tensor(tensor) => tensor,
+                Source::Node(node, 0) => match graph.nodes[*node].op.constant() {
+                    Some(tensor) => tensor,
+                    None => continue,
+                },
+                _ => continue,
+            };
+            // What libtorch has no kind for stays with the host; an op that needs it says so.
+            if kind_of(tensor.element_type()).is_none() {
+                continue;
+            }
+            let fail = |e: crate::op::OpError| GraphError::Run(format!("constant '{}': {e}", value.name));
+            let mut tensor = to_device(tensor, self.options.device, self.float()).map_err(fail)?;
+            if channels_last.contains_key(id) {
+                tensor = convert::channels_last(&tensor).map_err(fail)?;
+            }
+            self.constants.insert(id, tensor);
+        }
+        if self.options.train_parameters {
+            for parameter in graph.parameters().iter().filter(|p| !p.statistic) {
+                let tensor = self.constants[parameter.value].set_requires_grad(true);
+                self.constants.insert(parameter.value, tensor);
+                self.parameters.push(parameter.value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Evaluates, once, what depends on constants alone and not on parameters that are trained.
+    fn fold(&mut self) -> Result<(), GraphError> {
+        let graph = self.graph.clone();
+        for &id in &graph.order {
+            let node = &graph.nodes[id];
+            let constant = |v: &ValueId| self.constants.get(*v).is_some_and(|t| !t.requires_grad());
+            if node.op.constant().is_some()
+                || node.inputs.is_empty()
+                || !node.inputs.iter().flatten().all(constant)
+                || !node.captures.is_empty()
+            {
+                continue;
+            }
+            let facts: Vec<Option<Fact>> =
+                node.inputs.iter().map(|v| v.map(|v| graph.values[v].fact.clone())).collect();
+            let inputs: Vec<Option<&Tensor>> =
+                node.inputs.iter().map(|v| v.map(|v| &self.constants[v])).collect();
+            let outputs = tch::no_grad(|| plan::eval(self, id, &inputs, &facts, &graph.output_facts(node)))?;
+            for (value, tensor) in node.outputs.iter().zip(outputs) {
+                if let Some(value) = value {
+                    self.constants.insert(*value, tensor);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Constants that serve as the weights of 2-d convolutions, which run faster in channels-last layout; the activations
+/// take the layout over from them.
+fn convolution_weights(graph: &Graph) -> SecondaryMap<ValueId, ()> {
+    let mut found = SecondaryMap::new();
+    for node in graph.nodes.values() {
+        if !node.op.prefers_channels_last() {
+            continue;
+        }
+        for (i, value) in node.inputs.iter().enumerate() {
+            if let Some(value) = value
+                && node.op.role(i) == InputRole::Parameter
+                && graph.values[*value].fact.rank() == Some(4)
+            {
+                found.insert(*value, ());
+            }
+        }
+    }
+    found
+}

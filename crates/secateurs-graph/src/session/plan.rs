@@ -1,0 +1,299 @@
+//! The plan of a run at given input shapes.
+
+use secateurs_torch::tch::{self, Tensor};
+use slotmap::SecondaryMap;
+
+use super::{Run, Session, Tap, convert};
+use crate::error::GraphError;
+use crate::fact::{Content, Fact};
+use crate::graph::{Graph, NodeId, ValueId};
+use crate::infer::Facts;
+use crate::op::{Args, Inputs, OpError};
+use secateurs_onnx::{ElementType, Tensor as HostTensor};
+
+/// Which values are computed by which steps, in which slots, and when they are freed.
+pub(super) struct Plan {
+    steps: Vec<Step>,
+    slots: SecondaryMap<ValueId, usize>,
+    slot_count: usize,
+    /// Constants of these shapes: sizes computed inside the graph that an op reads as a tensor.
+    constants: Vec<(usize, Tensor)>,
+    /// Constants of the session, by slot.
+    shared: Vec<(usize, ValueId)>,
+}
+
+struct Step {
+    node: NodeId,
+    inputs: Vec<Option<usize>>,
+    outputs: Vec<Option<usize>>,
+    input_facts: Vec<Option<Fact>>,
+    output_facts: Vec<Fact>,
+    /// Slots that nothing reads after this step.
+    free: Vec<usize>,
+}
+
+impl Plan {
+    pub fn new(session: &Session, facts: Facts) -> Result<Plan, GraphError> {
+        let graph = session.graph.as_ref();
+        let mut plan = Plan {
+            steps: Vec::new(),
+            slots: SecondaryMap::new(),
+            slot_count: 0,
+            constants: Vec::new(),
+            shared: Vec::new(),
+        };
+        for &input in &graph.inputs {
+            plan.slot(input);
+        }
+        let live = live_nodes(session, graph, &facts);
+        for &id in &graph.order {
+            if !live.contains_key(id) {
+                continue;
+            }
+            let node = &graph.nodes[id];
+            for value in node.inputs.iter().flatten() {
+                plan.provide(session, *value, &facts)?;
+            }
+            let step = Step {
+                node: id,
+                inputs: node.inputs.iter().map(|v| v.map(|v| plan.slot(v))).collect(),
+                outputs: node.outputs.iter().map(|v| v.map(|v| plan.slot(v))).collect(),
+                input_facts: node.inputs.iter().map(|v| v.and_then(|v| facts.get(v).cloned())).collect(),
+                output_facts: node
+                    .outputs
+                    .iter()
+                    .map(|v| v.and_then(|v| facts.get(v).cloned()).unwrap_or_else(Fact::unknown))
+                    .collect(),
+                free: Vec::new(),
+            };
+            plan.steps.push(step);
+        }
+        for &output in &graph.outputs {
+            plan.provide(session, output, &facts)?;
+        }
+        plan.schedule_frees(graph);
+        Ok(plan)
+    }
+
+    fn slot(&mut self, value: ValueId) -> usize {
+        if let Some(&slot) = self.slots.get(value) {
+            return slot;
+        }
+        self.slots.insert(value, self.slot_count);
+        self.slot_count += 1;
+        self.slot_count - 1
+    }
+
+    /// Makes sure that a value no step computes has a tensor in its slot.
+    fn provide(&mut self, session: &Session, value: ValueId, facts: &Facts) -> Result<(), GraphError> {
+        if self.slots.contains_key(value) {
+            return Ok(());
+        }
+        let slot = self.slot(value);
+        if session.constants.contains_key(value) {
+            self.shared.push((slot, value));
+        } else if let Some(host) = facts.get(value).and_then(known_tensor) {
+            let tensor = convert::to_device(&host, session.options.device, session.float())
+                .map_err(|e| GraphError::Run(e.to_string()))?;
+            self.constants.push((slot, tensor));
+        } else {
+            let value = &session.graph.values[value];
+            return Err(GraphError::Run(format!("'{}' cannot be computed: {}", value.name, value.fact)));
+        }
+        Ok(())
+    }
+
+    fn schedule_frees(&mut self, graph: &Graph) {
+        let mut kept = vec![false; self.slot_count];
+        for output in &graph.outputs {
+            kept[self.slots[*output]] = true;
+        }
+        for step in self.steps.iter_mut().rev() {
+            for slot in step.inputs.iter().chain(&step.outputs).flatten() {
+                if !std::mem::replace(&mut kept[*slot], true) {
+                    step.free.push(*slot);
+                }
+            }
+        }
+    }
+
+    pub fn run(&self, session: &Session, inputs: &[Tensor], taps: &[Tap]) -> Result<Run, GraphError> {
+        let graph = session.graph.as_ref();
+        let mut values: Vec<Option<Tensor>> = (0..self.slot_count).map(|_| None).collect();
+        for &(slot, value) in &self.shared {
+            values[slot] = Some(session.constants[value].shallow_clone());
+        }
+        for (slot, tensor) in &self.constants {
+            values[*slot] = Some(tensor.shallow_clone());
+        }
+        let mut caught = Caught::new(taps);
+        for (&id, tensor) in graph.inputs.iter().zip(inputs) {
+            values[self.slots[id]] = Some(caught.value(id, tensor.shallow_clone())?);
+        }
+        for step in &self.steps {
+            let edges = caught.edges(step, &values)?;
+            let arguments: Vec<Option<&Tensor>> = step
+                .inputs
+                .iter()
+                .enumerate()
+                .map(|(i, slot)| {
+                    let edge = edges.iter().find(|(input, _)| *input == i).map(|(_, tensor)| tensor);
+                    edge.or_else(|| slot.and_then(|slot| values[slot].as_ref()))
+                })
+                .collect();
+            let outputs = eval(session, step.node, &arguments, &step.input_facts, &step.output_facts)?;
+            let node = &graph.nodes[step.node];
+            for ((slot, tensor), id) in step.outputs.iter().zip(outputs).zip(&node.outputs) {
+                if let (Some(slot), Some(id)) = (slot, id) {
+                    values[*slot] = Some(caught.value(*id, tensor)?);
+                }
+            }
+            for &slot in &step.free {
+                values[slot] = None;
+            }
+        }
+        let outputs = graph.outputs.iter().map(|&id| {
+            let tensor = values[self.slots[id]].as_ref().map(Tensor::shallow_clone);
+            tensor.ok_or_else(|| {
+                GraphError::Run(format!("output '{}' was not computed", graph.values[id].name))
+            })
+        });
+        Ok(Run { outputs: outputs.collect::<Result<_, _>>()?, taps: caught.finish(graph)? })
+    }
+}
+
+/// Runs one op, and names its node if that fails.
+pub(super) fn eval(
+    session: &Session,
+    node: NodeId,
+    tensors: &[Option<&Tensor>],
+    input_facts: &[Option<Fact>],
+    output_facts: &[Fact],
+) -> Result<Vec<Tensor>, GraphError> {
+    let graph = session.graph.as_ref();
+    let facts: Vec<Option<&Fact>> = input_facts.iter().map(Option::as_ref).collect();
+    let args = Args {
+        tensors,
+        inputs: Inputs { facts: &facts, outputs: output_facts.len() },
+        outputs: output_facts,
+        device: session.options.device,
+        float: session.float(),
+    };
+    graph.nodes[node].op.eval(&args).map_err(|e| graph.node_error(node, e))
+}
+
+/// The nodes that some output needs and that are not known or folded already.
+fn live_nodes(session: &Session, graph: &Graph, facts: &Facts) -> SecondaryMap<NodeId, ()> {
+    let given = |v: ValueId| {
+        session.constants.contains_key(v) || facts.get(v).is_some_and(|f| known_tensor(f).is_some())
+    };
+    let mut wanted = SecondaryMap::<ValueId, ()>::new();
+    for &output in &graph.outputs {
+        wanted.insert(output, ());
+    }
+    let mut live = SecondaryMap::new();
+    for &id in graph.order.iter().rev() {
+        let node = &graph.nodes[id];
+        if node.outputs.iter().flatten().any(|v| wanted.contains_key(*v) && !given(*v)) {
+            live.insert(id, ());
+            // An op that reads its sizes from inference needs no tensor, but cheap ones are provided all the same.
+            for &value in node.inputs.iter().flatten().chain(&node.captures) {
+                wanted.insert(value, ());
+            }
+        }
+    }
+    live
+}
+
+/// A value whose contents inference knows, as a tensor. Floats are left to libtorch, which rounds as the model would.
+fn known_tensor(fact: &Fact) -> Option<HostTensor> {
+    let element_type = fact.element_type?;
+    let shape = fact.known_shape()?.into_iter().map(|n| n as usize).collect::<Vec<_>>();
+    let Some(Content::Ints(ints)) = &fact.content else { return None };
+    let ints: Vec<i64> = ints.iter().map(crate::dim::Dim::known).collect::<Option<_>>()?;
+    match element_type {
+        ElementType::Int64 => HostTensor::from_slice(shape, &ints).ok(),
+        ElementType::Int32 => {
+            let ints = ints.into_iter().map(i32::try_from).collect::<Result<Vec<_>, _>>().ok()?;
+            HostTensor::from_slice(shape, &ints).ok()
+        }
+        ElementType::Bool => {
+            let flags: Vec<bool> = ints.into_iter().map(|n| n != 0).collect();
+            HostTensor::from_slice(shape, &flags).ok()
+        }
+        _ => None,
+    }
+}
+
+/// The taps of a run and what they have caught so far.
+struct Caught<'t> {
+    taps: &'t [Tap],
+    tensors: Vec<Option<Tensor>>,
+}
+
+impl<'t> Caught<'t> {
+    fn new(taps: &'t [Tap]) -> Caught<'t> {
+        Caught { taps, tensors: taps.iter().map(|_| None).collect() }
+    }
+
+    /// Catches a value and gives what its readers are to see.
+    fn value(&mut self, id: ValueId, tensor: Tensor) -> Result<Tensor, GraphError> {
+        for (tap, caught) in self.taps.iter().zip(&mut self.tensors) {
+            if *tap == Tap::Value(id) {
+                let tensor = differentiable(tensor)?;
+                *caught = Some(tensor.shallow_clone());
+                return Ok(tensor);
+            }
+        }
+        Ok(tensor)
+    }
+
+    /// Catches the edges into a step and gives what it is to read there.
+    fn edges(&mut self, step: &Step, values: &[Option<Tensor>]) -> Result<Vec<(usize, Tensor)>, GraphError> {
+        let mut edges = Vec::new();
+        for (tap, caught) in self.taps.iter().zip(&mut self.tensors) {
+            let Tap::Edge { node, input } = *tap else { continue };
+            if node != step.node {
+                continue;
+            }
+            let tensor = step.inputs.get(input).copied().flatten().and_then(|slot| values[slot].as_ref());
+            let tensor =
+                tensor.ok_or_else(|| GraphError::Run(format!("the node has no input {input} to tap")))?;
+            // An alias is a node of its own in the autograd graph, so that other readers do not count.
+            let alias = tensor.f_alias().map_err(|e| GraphError::Run(e.to_string()))?;
+            let alias = differentiable(alias)?;
+            *caught = Some(alias.shallow_clone());
+            edges.push((input, alias));
+        }
+        Ok(edges)
+    }
+
+    fn finish(self, graph: &Graph) -> Result<Vec<Tensor>, GraphError> {
+        let missing = |tap: &Tap| match *tap {
+            Tap::Value(id) => format!("the value '{}'", graph.values[id].name),
+            Tap::Edge { node, input } => format!("input {input} of node {}", graph.node_label(node)),
+        };
+        let found = self.taps.iter().zip(self.tensors);
+        found
+            .map(|(tap, tensor)| {
+                let text = || {
+                    format!("{} cannot be tapped: no output depends on it, or it is constant", missing(tap))
+                };
+                tensor.ok_or_else(|| GraphError::Run(text()))
+            })
+            .collect()
+    }
+}
+
+/// A tensor that gradients can be taken with respect to.
+fn differentiable(tensor: Tensor) -> Result<Tensor, GraphError> {
+    let float = matches!(
+        tensor.f_kind(),
+        Ok(tch::Kind::Float | tch::Kind::Double | tch::Kind::BFloat16 | tch::Kind::Half)
+    );
+    if tensor.requires_grad() || !float {
+        return Ok(tensor);
+    }
+    let leaf = tensor.f_detach().and_then(|t| t.f_set_requires_grad(true));
+    leaf.map_err(|e| GraphError::Run(e.to_string()))
+}

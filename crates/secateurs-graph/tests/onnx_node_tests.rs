@@ -1,0 +1,180 @@
+//! The ONNX project's own operator tests (`cargo xtask test` generates them into `data/onnx-node-tests`): every case
+//! whose ops are all registered must give the expected outputs, except those listed below with their reasons.
+//!
+//! `OPS=Conv,Gemm` tries the cases of these ops only and prints what fails. `SECATEURS_COVERAGE=FILE` writes the outcome of every
+//! case as JSON lines.
+#![cfg(feature = "torch")]
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use prost::Message as _;
+use secateurs_graph::session::{Session, SessionOptions};
+use secateurs_graph::{Graph, ops};
+use secateurs_onnx::proto::TensorProto;
+use secateurs_onnx::{Bytes, Model, Tensor};
+
+/// Cases that cannot pass, and why.
+const EXPECTED_FAILURES: &[(&str, &str)] = &[];
+
+enum Outcome {
+    Passed,
+    Failed(String),
+    /// Needs an op or an element type that we lack.
+    Unsupported(String),
+}
+
+#[test]
+fn onnx_operator_tests_pass_for_every_registered_op() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/onnx-node-tests");
+    let Ok(entries) = std::fs::read_dir(&root) else {
+        eprintln!("skipped: {} is not there; `cargo xtask test` generates it", root.display());
+        return;
+    };
+    let wanted = std::env::var("OPS").ok();
+    let wanted: Option<Vec<&str>> = wanted.as_deref().map(|w| w.split(',').collect());
+    let mut folders: Vec<PathBuf> =
+        entries.flatten().map(|e| e.path()).filter(|p| p.join("model.onnx").is_file()).collect();
+    folders.sort();
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut table = BTreeMap::<String, (usize, usize)>::new();
+    let (mut failures, mut lines) = (Vec::new(), Vec::new());
+    for folder in &folders {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (op, outcome) = match catch_unwind(AssertUnwindSafe(|| try_case(folder, wanted.as_deref()))) {
+            Ok(Some(result)) => result,
+            Ok(None) => continue,
+            Err(panic) => ("?".into(), Outcome::Failed(format!("panic: {}", panic_text(&*panic)))),
+        };
+        let expected = EXPECTED_FAILURES.iter().find(|(n, _)| *n == name);
+        let count = table.entry(op.clone()).or_default();
+        let text = match &outcome {
+            Outcome::Passed => {
+                count.0 += 1;
+                assert!(expected.is_none(), "{name} passes: take it off the list of expected failures");
+                "passed"
+            }
+            Outcome::Failed(reason) => {
+                count.1 += 1;
+                if expected.is_none() {
+                    failures.push(format!("{name} ({op}): {reason}"));
+                }
+                reason
+            }
+            Outcome::Unsupported(reason) => {
+                if wanted.is_some() {
+                    eprintln!("unsupported: {name} ({op}): {reason}");
+                }
+                reason
+            }
+        };
+        let kind = match outcome {
+            Outcome::Passed => "passed",
+            Outcome::Failed(_) => "failed",
+            Outcome::Unsupported(_) => "unsupported",
+        };
+        lines.push(format!("{{\"case\":{name:?},\"op\":{op:?},\"outcome\":\"{kind}\",\"detail\":{text:?}}}"));
+    }
+    let _ = std::panic::take_hook();
+    if let Ok(path) = std::env::var("SECATEURS_COVERAGE") {
+        let mut file = std::fs::File::create(path).expect("the coverage file can be written");
+        for line in &lines {
+            writeln!(file, "{line}").expect("the coverage file can be written");
+        }
+    }
+    let passed: usize = table.values().map(|c| c.0).sum();
+    eprintln!("{passed} cases of {} passed, {} failed", folders.len(), failures.len());
+    assert!(failures.is_empty(), "{} cases fail:\n{}", failures.len(), failures.join("\n"));
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default()
+}
+
+fn try_case(folder: &Path, wanted: Option<&[&str]>) -> Option<(String, Outcome)> {
+    let model = match Model::read(&folder.join("model.onnx")) {
+        Ok(model) => model,
+        Err(e) => return Some(("?".into(), Outcome::Failed(e.to_string()))),
+    };
+    let nodes = &model.graph().node;
+    let op = nodes.first().map(|n| n.op_type().to_owned()).unwrap_or_default();
+    if let Some(wanted) = wanted
+        && !nodes.iter().any(|n| wanted.contains(&n.op_type()))
+    {
+        return None;
+    }
+    let functions = &model.proto.functions;
+    let unknown = nodes.iter().find(|n| {
+        ops::find(n.op_type(), n.domain()).is_none() && !functions.iter().any(|f| f.name() == n.op_type())
+    });
+    if let Some(node) = unknown {
+        let text = format!("the op {} is not registered", node.op_type());
+        return Some((node.op_type().to_owned(), Outcome::Unsupported(text)));
+    }
+    let outcome = match run_case(folder, model) {
+        Ok(()) => Outcome::Passed,
+        Err(text) if text.contains("not supported") || text.contains("are not supported") => {
+            Outcome::Unsupported(text)
+        }
+        Err(text) => Outcome::Failed(text),
+    };
+    Some((op, outcome))
+}
+
+fn run_case(folder: &Path, model: Model) -> Result<(), String> {
+    let load = |kind: &str, i: usize| -> Result<Option<Tensor>, String> {
+        let path = folder.join(format!("test_data_set_0/{kind}_{i}.pb"));
+        let Ok(bytes) = std::fs::read(&path) else { return Ok(None) };
+        let proto = TensorProto::decode(Bytes::from(bytes)).map_err(|e| e.to_string())?;
+        model.tensor(&proto).map(Some).map_err(|e| e.to_string())
+    };
+    let list = |kind: &str| -> Result<Vec<Tensor>, String> {
+        (0..).map_while(|i| load(kind, i).transpose()).collect()
+    };
+    let (inputs, expected) = (list("input")?, list("output")?);
+    let graph = Arc::new(Graph::from_model(model.clone()).map_err(|e| e.to_string())?);
+    let session = Session::new(graph.clone(), SessionOptions::default()).map_err(|e| e.to_string())?;
+    let outputs = session.run(&inputs).map_err(|e| e.to_string())?;
+    for (i, (got, want)) in outputs.iter().zip(&expected).enumerate() {
+        let fact = &graph.values[graph.outputs[i]].fact;
+        if let Some(shape) = &fact.shape {
+            let fits = shape.len() == want.shape().len()
+                && shape.iter().zip(want.shape()).all(|(d, &n)| d.known().is_none_or(|d| d == n as i64));
+            if !fits {
+                return Err(format!("output {i}: inferred {fact}, expected {:?}", want.shape()));
+            }
+        }
+        compare(got, want).map_err(|e| format!("output {i}: {e}"))?;
+    }
+    Ok(())
+}
+
+/// As the ONNX project's own runner compares: |a − b| ≤ 1e-7 + 1e-3·|b|; half precision by its own resolution.
+fn compare(got: &Tensor, want: &Tensor) -> Result<(), String> {
+    if got.shape() != want.shape() || got.element_type() != want.element_type() {
+        return Err(format!(
+            "{}{:?} instead of {}{:?}",
+            got.element_type(),
+            got.shape(),
+            want.element_type(),
+            want.shape()
+        ));
+    }
+    let (a, b) = (got.to_f64_vec(), want.to_f64_vec());
+    let (Ok(a), Ok(b)) = (a, b) else { return Err("not supported: comparison of this type".into()) };
+    let (relative, absolute) = match want.element_type().name() {
+        "float16" => (2e-3, 1e-4),
+        "bfloat16" => (2e-2, 1e-3),
+        _ => (1e-3, 1e-6),
+    };
+    match a.iter().zip(&b).position(|(a, b)| {
+        !(a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= absolute + relative * b.abs())
+    }) {
+        Some(i) => Err(format!("element {i} is {} instead of {}", a[i], b[i])),
+        None => Ok(()),
+    }
+}

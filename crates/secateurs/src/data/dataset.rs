@@ -1,0 +1,265 @@
+//! Samples for a model, whatever they are stored as.
+
+use std::path::{Path, PathBuf};
+
+use secateurs_onnx::Tensor;
+
+use super::arrays::{Arrays, Wishes};
+use super::error::{DataError, Result};
+use super::images::{self, ImageFiles};
+use super::labels;
+use super::options::DataOptions;
+use super::preprocess::{Layout, Preprocess};
+use super::records::{self, Columns};
+use super::signature::{InputSpec, Mismatch, check};
+use super::text::{Texts, find_tokenizer};
+use super::transform::Transform;
+
+/// Some samples as a model takes them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// The model's inputs by name, each `[N, …]`.
+    pub inputs: Vec<(String, Tensor)>,
+    /// The class of every sample, if the data have labels.
+    pub labels: Option<Vec<i64>>,
+    /// Which samples of the dataset these are.
+    pub indices: Vec<usize>,
+}
+
+/// An open dataset, checked against the inputs of a model.
+#[derive(Debug)]
+pub struct Dataset {
+    path: PathBuf,
+    inputs: Vec<InputSpec>,
+    source: Source,
+    labels: Option<Vec<i64>>,
+    class_names: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Images(ImageFiles),
+    Arrays(Arrays),
+    Texts(Texts),
+}
+
+impl Dataset {
+    /// Opens data for a model with these inputs and, if known, this number of classes.
+    ///
+    /// `path` is a folder of images or of class folders of images, an image, an `.npz` or `.npy` file, or a text
+    /// file. The first sample is read and compared with every input, all labels with the number of classes.
+    pub fn open(
+        path: &Path,
+        options: &DataOptions,
+        inputs: &[InputSpec],
+        classes: Option<usize>,
+    ) -> Result<Dataset> {
+        let metadata = std::fs::metadata(path).map_err(DataError::io(path))?;
+        if inputs.is_empty() {
+            return Err(DataError::Options("the model has no inputs, so it needs no data".to_owned()));
+        }
+        let suffix = path.extension().unwrap_or_default().to_ascii_lowercase();
+        let suffix = suffix.to_str().unwrap_or_default();
+        let mut places = Places::Samples;
+        let (source, labels, class_names) = if metadata.is_dir() || images::is_image(path) {
+            let found = images::find(path, options.classes.as_deref())?;
+            let [input] = inputs else {
+                return Err(DataError::Unsupported {
+                    path: path.to_owned(),
+                    what: format!("image files serve one input, the model has {}", inputs.len()),
+                    remedy: "give arrays named as the model's inputs as .npz".to_owned(),
+                });
+            };
+            let transform = Transform::new(path, &options.image_preprocess(path)?, input, None)?;
+            let (labels, names) = found.labels.unzip();
+            places = Places::Files(found.files.clone());
+            (Source::Images(ImageFiles { files: found.files, transform }), labels, names.unwrap_or_default())
+        } else if suffix == "npz" || suffix == "npy" {
+            let wishes = Wishes {
+                explicit: &options.explicit_preprocess()?,
+                images: &options.image_preprocess(path)?,
+            };
+            let (arrays, labels) = Arrays::open(path, inputs, &wishes)?;
+            (Source::Arrays(arrays), labels, options.classes.clone().unwrap_or_default())
+        } else if records::SUFFIXES.contains(&suffix) {
+            let columns = Columns {
+                text: options.text_column.as_deref(),
+                label: options.label_column.as_deref(),
+                classes: options.classes.as_deref(),
+            };
+            let records = records::read(path, &columns)?;
+            let tokenizer =
+                find_tokenizer(options.tokenizer.as_deref(), path, options.model_folder.as_deref())?;
+            let texts = Texts::open(path, records.texts, &tokenizer, options.max_length, inputs)?;
+            places = Places::Lines(records.lines);
+            (Source::Texts(texts), records.labels, options.classes.clone().unwrap_or_default())
+        } else {
+            return Err(unsupported(path, suffix));
+        };
+        if let Some(labels) = &labels {
+            labels::check(path, labels, classes, |index| places.name(index))?;
+        }
+        let dataset = Dataset { path: path.to_owned(), inputs: inputs.to_vec(), source, labels, class_names };
+        dataset.check_first()?;
+        Ok(dataset)
+    }
+
+    /// Number of samples, at least 1.
+    #[expect(clippy::len_without_is_empty, reason = "a dataset without samples cannot be opened")]
+    pub fn len(&self) -> usize {
+        match &self.source {
+            Source::Images(images) => images.files.len(),
+            Source::Arrays(arrays) => arrays.len,
+            Source::Texts(texts) => texts.len(),
+        }
+    }
+
+    /// Where the data come from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether every sample has a label.
+    pub fn has_labels(&self) -> bool {
+        self.labels.is_some()
+    }
+
+    /// The class of every sample.
+    pub fn labels(&self) -> Option<&[i64]> {
+        self.labels.as_deref()
+    }
+
+    /// The names of the classes, if they are known (from folders or [`DataOptions::classes`]); empty otherwise.
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    /// The inputs that the batches are for.
+    pub fn inputs(&self) -> &[InputSpec] {
+        &self.inputs
+    }
+
+    /// The preprocessing of images with every choice made, for reports; `None` where there is none.
+    pub fn preprocess(&self) -> Option<Preprocess> {
+        match &self.source {
+            Source::Images(images) => Some(images.transform.describe()),
+            Source::Arrays(arrays) => arrays.preprocess(),
+            Source::Texts(_) => None,
+        }
+    }
+
+    /// The tokens that texts are cut to; `None` for data that are no texts.
+    pub fn max_length(&self) -> Option<usize> {
+        match &self.source {
+            Source::Texts(texts) => Some(texts.max_length()),
+            _ => None,
+        }
+    }
+
+    /// The batch size that the model fixes, if it does.
+    pub fn fixed_batch_size(&self) -> Option<usize> {
+        self.inputs.iter().find_map(|input| input.size(0))
+    }
+
+    /// The samples at `indices`, which may repeat.
+    ///
+    /// # Panics
+    /// If an index is not below [`Dataset::len`].
+    pub fn batch(&self, indices: &[usize]) -> Result<Batch> {
+        if let Some(fixed) = self.fixed_batch_size().filter(|fixed| *fixed != indices.len()) {
+            return Err(DataError::Options(format!(
+                "the model takes batches of {fixed}, not {}; use --batch-size {fixed} or export the model with a \
+                 dynamic batch axis",
+                indices.len()
+            )));
+        }
+        let tensors = self.tensors(indices)?;
+        for (input, tensor) in self.inputs.iter().zip(&tensors) {
+            self.check(input, tensor)?;
+        }
+        Ok(Batch {
+            inputs: self.inputs.iter().map(|input| input.name.clone()).zip(tensors).collect(),
+            labels: self.labels.as_ref().map(|labels| indices.iter().map(|index| labels[*index]).collect()),
+            indices: indices.to_vec(),
+        })
+    }
+
+    fn tensors(&self, indices: &[usize]) -> Result<Vec<Tensor>> {
+        match &self.source {
+            Source::Images(images) => Ok(vec![images.batch(indices, &self.inputs[0])?]),
+            Source::Arrays(arrays) => {
+                self.inputs.iter().enumerate().map(|(i, input)| arrays.batch(indices, i, input)).collect()
+            }
+            Source::Texts(texts) => texts.batch(indices, &self.inputs),
+        }
+    }
+
+    fn check_first(&self) -> Result<()> {
+        let tensors = self.tensors(&[0])?;
+        self.inputs.iter().zip(&tensors).try_for_each(|(input, tensor)| self.check(input, tensor))
+    }
+
+    fn check(&self, input: &InputSpec, tensor: &Tensor) -> Result<()> {
+        check(&self.path, input, tensor, |mismatch| self.remedy(input, tensor, mismatch))
+    }
+
+    fn remedy(&self, input: &InputSpec, tensor: &Tensor, mismatch: Mismatch) -> String {
+        if let Source::Texts(_) = self.source {
+            return "set --max-length, or export the model with a dynamic sequence axis".to_owned();
+        }
+        let Some(preprocess) = self.preprocess() else {
+            return match mismatch {
+                Mismatch::ElementType => format!("save the array as {}", input.element_type),
+                Mismatch::Rank | Mismatch::Size(_) => {
+                    "reshape the array; its first axis counts samples".to_owned()
+                }
+            };
+        };
+        let nhwc = preprocess.layout == Some(Layout::Nhwc);
+        let (channels, height, width) = if nhwc { (3, 1, 2) } else { (1, 2, 3) };
+        let other = if nhwc { 1 } else { 3 };
+        match mismatch {
+            Mismatch::Size(axis)
+                if axis == channels || input.size(other) == Some(tensor.shape()[channels]) =>
+            {
+                format!(
+                    "choose the axis of the channels with --layout {}",
+                    if nhwc { "nchw" } else { "nhwc" }
+                )
+            }
+            _ => {
+                let wanted = |axis: usize| input.size(axis).unwrap_or(tensor.shape()[axis]);
+                format!("resize the images with --resize {}x{}", wanted(height), wanted(width))
+            }
+        }
+    }
+}
+
+/// Where samples are, for messages about their labels.
+enum Places {
+    Samples,
+    Lines(Vec<u64>),
+    Files(Vec<PathBuf>),
+}
+
+impl Places {
+    fn name(&self, index: usize) -> String {
+        match self {
+            Places::Samples => format!("row {index}"),
+            Places::Lines(lines) => format!("line {}", lines[index]),
+            Places::Files(files) => files[index].display().to_string(),
+        }
+    }
+}
+
+fn unsupported(path: &Path, suffix: &str) -> DataError {
+    let (what, remedy) = match suffix {
+        "parquet" => ("Parquet is not read yet".to_owned(), "convert the file to .npz, .tsv or .jsonl"),
+        "" => ("a file without a suffix".to_owned(), REMEDY),
+        other => (format!("a .{other} file is not data that can be read"), REMEDY),
+    };
+    DataError::Unsupported { path: path.to_owned(), what, remedy: remedy.to_owned() }
+}
+
+const REMEDY: &str =
+    "give a folder of images or of class folders of images, .npz, .npy, .tsv, .csv, .jsonl or .txt";

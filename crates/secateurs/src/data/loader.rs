@@ -1,0 +1,148 @@
+//! Batches in order, read ahead of time on other threads.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use super::dataset::{Batch, Dataset};
+use super::error::Result;
+use crate::rng::Rng;
+
+/// Batches that are ready or being read, per thread.
+const AHEAD_PER_THREAD: usize = 2;
+
+/// All samples in a random order that depends on the seed and the epoch alone.
+pub fn shuffled(len: usize, seed: u64, epoch: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..len).collect();
+    Rng::new(seed, "shuffle", epoch, 0).shuffle(&mut order);
+    order
+}
+
+/// An iterator over the batches of an order of samples; see [`Dataset::loader`].
+#[derive(Debug)]
+pub struct Loader {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Signalled whenever the state changes.
+    changed: Condvar,
+    batches: usize,
+    ahead: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The next batch that a worker takes.
+    next_to_read: usize,
+    /// The next batch that the iterator gives.
+    next_to_give: usize,
+    ready: HashMap<usize, std::thread::Result<Result<Batch>>>,
+    /// The iterator was dropped or has failed: workers end.
+    closed: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic happens under the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next batch to read, once it is near enough to the one that is given next.
+    fn take(&self) -> Option<usize> {
+        let mut state = self.lock();
+        loop {
+            if state.closed || state.next_to_read == self.batches {
+                return None;
+            }
+            if state.next_to_read < state.next_to_give + self.ahead {
+                state.next_to_read += 1;
+                return Some(state.next_to_read - 1);
+            }
+            state = self.wait(state);
+        }
+    }
+}
+
+impl Dataset {
+    /// The samples of `order` in batches of `batch_size` (the last one may be smaller), read ahead by `threads`
+    /// threads and given in order. Ends after the first error. Both numbers are at least 1.
+    pub fn loader(self: &Arc<Self>, order: Vec<usize>, batch_size: usize, threads: usize) -> Loader {
+        let batch_size = batch_size.max(1);
+        let threads = threads.max(1);
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            batches: order.len().div_ceil(batch_size),
+            ahead: threads * AHEAD_PER_THREAD,
+        });
+        let order: Arc<[usize]> = order.into();
+        let workers = (0..threads.min(shared.batches))
+            .map(|_| {
+                let (dataset, shared, order) = (Arc::clone(self), Arc::clone(&shared), Arc::clone(&order));
+                std::thread::spawn(move || {
+                    while let Some(number) = shared.take() {
+                        let start = number * batch_size;
+                        let indices = &order[start..(start + batch_size).min(order.len())];
+                        let read = || dataset.batch(indices);
+                        let batch = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
+                        shared.lock().ready.insert(number, batch);
+                        shared.changed.notify_all();
+                    }
+                })
+            })
+            .collect();
+        Loader { shared, workers }
+    }
+}
+
+impl Iterator for Loader {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Result<Batch>> {
+        let mut state = self.shared.lock();
+        let number = state.next_to_give;
+        if state.closed || number == self.shared.batches {
+            return None;
+        }
+        let batch = loop {
+            match state.ready.remove(&number) {
+                Some(batch) => break batch,
+                None => state = self.shared.wait(state),
+            }
+        };
+        state.next_to_give += 1;
+        state.closed = !matches!(batch, Ok(Ok(_)));
+        drop(state);
+        self.shared.changed.notify_all();
+        // A panic in a worker goes on here.
+        Some(batch.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let state = self.shared.lock();
+        if state.closed {
+            return (0, Some(0));
+        }
+        let left = self.shared.batches - state.next_to_give;
+        (left.min(1), Some(left))
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_all();
+        for worker in self.workers.drain(..) {
+            // Workers catch panics themselves.
+            let _ = worker.join();
+        }
+    }
+}

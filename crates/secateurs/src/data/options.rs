@@ -1,0 +1,68 @@
+//! How data are to be read: everything beside the path that `--data` gives.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::Result;
+use super::preprocess::{Preprocess, Preset};
+
+/// Options for reading data; the default reads plain images, arrays and text columns.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataOptions {
+    /// Preprocessing by name, the weakest of the three.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
+    /// A file of preprocessing: TOML, or a `preprocessor_config.json`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preprocess_file: Option<PathBuf>,
+    /// Steps of preprocessing, the strongest of the three.
+    pub preprocess: Preprocess,
+    /// The names of the classes in the order of the model's outputs, for folders and labels that are names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<String>>,
+    /// The `tokenizer.json`, or its folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<PathBuf>,
+    /// The column of the text; `text` by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_column: Option<String>,
+    /// The column of the label; `label` by default, which may be missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_column: Option<String>,
+    /// Tokens per text; the tokenizer's truncation by default, else 128.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_length: Option<usize>,
+    /// The model's folder, where `tokenizer.json` and `preprocessor_config.json` are looked for.
+    #[serde(skip)]
+    pub model_folder: Option<PathBuf>,
+}
+
+impl DataOptions {
+    /// The preprocessing that was asked for: options over file over preset.
+    pub fn explicit_preprocess(&self) -> Result<Preprocess> {
+        let file = self.preprocess_file.as_deref().map(Preprocess::read).transpose()?;
+        let preset = self.preset.map(Preset::preprocess);
+        Ok(self.preprocess.clone().or(file.unwrap_or_default()).or(preset.unwrap_or_default()))
+    }
+
+    /// The preprocessing for images: what was asked for, and without a file or preset what a
+    /// `preprocessor_config.json` beside the model or in the data's folder says.
+    pub(super) fn image_preprocess(&self, data: &Path) -> Result<Preprocess> {
+        let explicit = self.explicit_preprocess()?;
+        if self.preset.is_some() || self.preprocess_file.is_some() {
+            return Ok(explicit);
+        }
+        let folder = if data.is_dir() { Some(data) } else { data.parent() };
+        let found = [self.model_folder.as_deref(), folder]
+            .into_iter()
+            .flatten()
+            .map(|folder| folder.join("preprocessor_config.json"))
+            .find(|path| path.is_file());
+        match found {
+            None => Ok(explicit),
+            Some(path) => Ok(explicit.or(Preprocess::read(&path)?)),
+        }
+    }
+}

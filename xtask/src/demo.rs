@@ -1,0 +1,28 @@
+//! `cargo xtask demo`: the program on the model and the images in `assets/`.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::{only_flags, paths, run, setup};
+
+/// What is shown, as one would type it in the root of the repository.
+const LINES: &[&str] = &[
+    "secateurs inspect assets/cifar10-preresnet29.onnx",
+    "secateurs eval assets/cifar10-preresnet29.onnx --data assets/cifar10-sample.npz \
+     --mean .4914,.4822,.4465 --std .2470,.2435,.2616",
+    "secateurs bench assets/cifar10-preresnet29.onnx",
+];
+
+pub fn command(arguments: &[String]) -> Result<()> {
+    only_flags(arguments, &[])?;
+    setup::command(&[])?;
+    let release = paths::target().join("release");
+    for line in LINES {
+        println!("\n$ {line}");
+        let mut words = line.split_whitespace();
+        let program = release.join(words.next().unwrap_or_default());
+        run::show(Command::new(program).args(words).current_dir(paths::repo()))?;
+    }
+    Ok(())
+}

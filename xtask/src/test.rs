@@ -1,0 +1,24 @@
+//! `cargo xtask test`: everything that the tests need, then all tests.
+
+use anyhow::{Context, Result};
+
+use crate::{data, fixtures, run, setup};
+
+pub fn command(arguments: &[String]) -> Result<()> {
+    setup::libraries(false)?;
+    data::command(&[])?;
+    let python = fixtures::make()?;
+    if run::output(run::cargo().args(["nextest", "--version"])).is_err() {
+        run::step("installing cargo-nextest", || {
+            run::run(run::cargo().args(["install", "--locked", "cargo-nextest"]))
+        })
+        .context("install cargo-nextest by hand: https://nexte.st")?;
+    }
+    let with_fixtures = |command: &[&str]| {
+        let mut cargo = run::cargo();
+        cargo.args(command).env("SECATEURS_PYTHON", &python);
+        cargo
+    };
+    run::show(with_fixtures(&["nextest", "run", "--workspace"]).args(arguments))?;
+    run::show(&mut with_fixtures(&["test", "--doc", "--workspace"]))
+}
