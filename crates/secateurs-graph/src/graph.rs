@@ -156,35 +156,36 @@ impl Graph {
     }
 
     /// The constants that are parameters, and running statistics, each once in the order of first use.
+    ///
+    /// What a constant is used for is looked up behind ops that only change its shape, layout or type.
     pub fn parameters(&self) -> Vec<Parameter> {
-        let mut seen = SecondaryMap::<ValueId, usize>::new();
-        let mut found: Vec<Parameter> = Vec::new();
-        for &id in &self.order {
+        let mut purposes = SecondaryMap::<ValueId, Purpose>::new();
+        for &id in self.order.iter().rev() {
             let node = &self.nodes[id];
+            let behind = match node.op.is_view() {
+                true => node.outputs.first().copied().flatten().and_then(|v| purposes.get(v).copied()),
+                false => None,
+            };
             for (i, value) in node.inputs.iter().enumerate() {
                 let Some(value) = *value else { continue };
-                let Some(tensor) = self.tensor(value).filter(|t| t.element_type().is_float()) else {
-                    continue;
+                let purpose = match node.op.role(i) {
+                    _ if node.op.is_view() && i == 0 => behind,
+                    InputRole::Control => None,
+                    role => Some(Purpose { role, node: id }),
                 };
-                let role = node.op.role(i);
-                let counts = match role {
-                    InputRole::Parameter | InputRole::Statistic => true,
-                    InputRole::Data => tensor.len() > 1,
-                    InputRole::Control => false,
-                };
-                if !counts {
-                    continue;
-                }
-                match seen.get(value) {
-                    // Trained anywhere is trained.
-                    Some(&at) if role != InputRole::Statistic => found[at].statistic = false,
-                    Some(_) => {}
-                    None => {
-                        seen.insert(value, found.len());
-                        let statistic = role == InputRole::Statistic;
-                        found.push(Parameter { value, elements: tensor.len(), statistic });
-                    }
-                }
+                let Some(purpose) = purpose else { continue };
+                let old = purposes.get(value).copied();
+                purposes.insert(value, old.map_or(purpose, |old| purpose.with(old)));
+            }
+        }
+        let mut seen = SecondaryMap::<ValueId, ()>::new();
+        let mut found = Vec::new();
+        for value in self.order.iter().flat_map(|&id| self.nodes[id].inputs.iter().flatten().copied()) {
+            let (Some(purpose), Some(tensor)) = (purposes.get(value), self.tensor(value)) else { continue };
+            let counts = tensor.len() > 1 || purpose.role != InputRole::Data;
+            if counts && tensor.element_type().is_float() && seen.insert(value, ()).is_none() {
+                let statistic = purpose.role == InputRole::Statistic;
+                found.push(Parameter { value, elements: tensor.len(), statistic, node: purpose.node });
             }
         }
         found
@@ -217,6 +218,29 @@ pub struct Parameter {
     pub elements: usize,
     /// Whether it is a running statistic: stored, but not trained and not counted as a parameter.
     pub statistic: bool,
+    /// The first node that computes with it.
+    pub node: NodeId,
+}
+
+/// What a value is used for, and by which node first.
+#[derive(Clone, Copy)]
+struct Purpose {
+    role: InputRole,
+    node: NodeId,
+}
+
+impl Purpose {
+    /// Both uses together: trained anywhere is trained; this use comes first.
+    fn with(self, later: Purpose) -> Purpose {
+        let rank = |role| match role {
+            InputRole::Parameter => 3,
+            InputRole::Data => 2,
+            InputRole::Statistic => 1,
+            InputRole::Control => 0,
+        };
+        let role = if rank(self.role) >= rank(later.role) { self.role } else { later.role };
+        Purpose { role, node: self.node }
+    }
 }
 
 impl Node {

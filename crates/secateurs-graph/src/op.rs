@@ -50,6 +50,11 @@ pub trait Op: Any + fmt::Debug + Send + Sync + CloneOp {
         false
     }
 
+    /// Whether the output holds the elements of input 0 under another shape, layout or type and nothing else.
+    fn is_view(&self) -> bool {
+        false
+    }
+
     /// The tensor that the op holds, if it is a constant.
     fn constant(&self) -> Option<&Tensor> {
         None

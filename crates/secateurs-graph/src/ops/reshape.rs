@@ -124,6 +124,10 @@ impl Op for Reshape {
         if input == 0 { InputRole::Data } else { InputRole::Control }
     }
 
+    fn is_view(&self) -> bool {
+        true
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let x = args.tensor(0)?;

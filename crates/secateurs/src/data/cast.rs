@@ -11,7 +11,7 @@ pub(crate) fn from_f32(
 ) -> Result<Tensor, String> {
     let floats = match element_type {
         ElementType::Float32 => Tensor::from_slice(shape, &values),
-        ElementType::Float64 => Tensor::from_slice(shape, &collect(&values, |v| f64::from(v))),
+        ElementType::Float64 => Tensor::from_slice(shape, &collect(&values, f64::from)),
         ElementType::Float16 => Tensor::from_slice(shape, &collect(&values, f16::from_f32)),
         ElementType::Bfloat16 => Tensor::from_slice(shape, &collect(&values, bf16::from_f32)),
         _ => {

@@ -40,7 +40,7 @@ pub struct Dataset {
 enum Source {
     Images(ImageFiles),
     Arrays(Arrays),
-    Texts(Texts),
+    Texts(Box<Texts>),
 }
 
 impl Dataset {
@@ -92,7 +92,7 @@ impl Dataset {
                 find_tokenizer(options.tokenizer.as_deref(), path, options.model_folder.as_deref())?;
             let texts = Texts::open(path, records.texts, &tokenizer, options.max_length, inputs)?;
             places = Places::Lines(records.lines);
-            (Source::Texts(texts), records.labels, options.classes.clone().unwrap_or_default())
+            (Source::Texts(Box::new(texts)), records.labels, options.classes.clone().unwrap_or_default())
         } else {
             return Err(unsupported(path, suffix));
         };

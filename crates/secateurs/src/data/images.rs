@@ -263,4 +263,19 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn every_format_is_decoded() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = image::RgbImage::from_fn(8, 4, |x, _| image::Rgb([if x < 4 { 250 } else { 10 }, 20, 30]));
+        for suffix in SUFFIXES {
+            let path = folder.path().join(format!("a.{suffix}"));
+            image.save(&path).unwrap();
+            let decoded = decode(&path, 3).unwrap();
+            assert_eq!((decoded.height, decoded.width, decoded.channels), (4, 8, 3));
+            for (got, saved) in decoded.pixels.iter().zip(image.as_raw()) {
+                assert!(got.abs_diff(*saved) <= 16, "{suffix}: {got} for {saved}");
+            }
+        }
+    }
 }

@@ -236,4 +236,32 @@ mod tests {
         let error = read(Path::new("no/such.npz")).unwrap_err().to_string();
         assert!(error.contains("no/such.npz"), "{error}");
     }
+
+    #[test]
+    fn damage_anywhere_is_an_error_or_harmless_and_never_a_panic() {
+        let floats = raw(1, "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }\n", &[1; 24]);
+        let bytes = raw(2, "{'descr': '|u1', 'fortran_order': False, 'shape': (5,), }\n", &[2; 5]);
+        let mut rng = crate::rng::Rng::new(0, "damage", 0, 0);
+        for method in [zip::CompressionMethod::Stored, zip::CompressionMethod::Deflated] {
+            let (_folder, path) = zipped(method, &[("x.npy", &floats), ("y.npy", &bytes)]);
+            let whole = std::fs::read(&path).unwrap();
+            for _ in 0..300 {
+                let mut damaged = whole.clone();
+                for _ in 0..=rng.below(3) {
+                    let at = rng.below(damaged.len());
+                    damaged[at] = rng.next_u64() as u8;
+                }
+                std::fs::write(&path, &damaged).unwrap();
+                let _ = read(&path);
+            }
+        }
+        for at in 0..floats.len() {
+            for value in [0, 0x27, 0x39, 0xff] {
+                let mut damaged = floats.clone();
+                damaged[at] = value;
+                let length = damaged.len() as u64;
+                let _ = read_array(&mut &damaged[..], length, length);
+            }
+        }
+    }
 }

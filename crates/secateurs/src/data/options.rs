@@ -66,3 +66,31 @@ impl DataOptions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{DataError, Resize};
+
+    #[test]
+    fn options_win_over_the_file_and_the_file_over_the_preset() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("steps.toml");
+        std::fs::write(&file, "resize = 100\nmean = 0.25\n").unwrap();
+        let mut options: DataOptions =
+            toml::from_str("preset = \"imagenet\"\n[preprocess]\nmean = 0.5\n").unwrap();
+        options.preprocess_file = Some(file.clone());
+        let preprocess = options.explicit_preprocess().unwrap();
+        assert_eq!(preprocess.mean, Some(vec![0.5]));
+        assert_eq!(preprocess.resize, Some(Resize::ShorterSide(100)));
+        assert_eq!(preprocess.std, Some(vec![0.229, 0.224, 0.225]));
+
+        std::fs::write(&file, "resise = 100\n").unwrap();
+        let error = options.explicit_preprocess().unwrap_err();
+        assert!(
+            matches!(error, DataError::Unsupported { .. }) && error.to_string().contains("steps.toml"),
+            "{error}"
+        );
+        assert!(toml::from_str::<DataOptions>("tokeniser = \"x\"").is_err());
+    }
+}

@@ -1,0 +1,195 @@
+//! `secateurs inspect`: a model's layers with shapes, parameters and MACs.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use clap::Args;
+use secateurs_graph::graph::NodeId;
+use secateurs_graph::{Dim, Graph, ops};
+use serde::Serialize;
+
+use crate::arguments::ModelArguments;
+use crate::error::Result;
+use crate::table::{Table, bytes, count};
+
+/// Show a model's layers with shapes, parameters and MACs
+///
+/// Parameters are trained floating-point numbers, shared ones counted once; running statistics are counted apart. MACs are
+/// multiply–accumulates of one run at the sizes bound, and symbolic where a size is.
+#[derive(Args)]
+pub struct Inspect {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// Show every node, not only those with parameters or MACs
+    #[arg(long)]
+    all: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    model: String,
+    opsets: BTreeMap<String, i64>,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    parameters: usize,
+    statistics: usize,
+    constant_bytes: usize,
+    /// A number, or a formula over the symbolic sizes.
+    macs: serde_json::Value,
+    nodes: usize,
+    layers: Vec<Layer>,
+    unknown_ops: Vec<UnknownOp>,
+}
+
+#[derive(Serialize)]
+struct Port {
+    name: String,
+    element_type: Option<String>,
+    shape: Option<Vec<serde_json::Value>>,
+}
+
+#[derive(Serialize)]
+struct Layer {
+    name: String,
+    op: String,
+    outputs: Vec<Port>,
+    parameters: usize,
+    macs: serde_json::Value,
+}
+
+#[derive(Serialize)]
+struct UnknownOp {
+    op: String,
+    domain: String,
+    count: usize,
+    first_node: String,
+}
+
+impl Inspect {
+    pub fn run(self) -> Result {
+        let graph = self.model.read()?;
+        let report = self.report(&graph);
+        let mut out = io::stdout().lock();
+        match self.json {
+            true => writeln!(out, "{}", serde_json::to_string_pretty(&report).map_err(io::Error::from)?)?,
+            false => print(&report, &mut out)?,
+        }
+        Ok(())
+    }
+
+    fn report(&self, graph: &Graph) -> Report {
+        let cost = graph.cost();
+        let mut parameters = BTreeMap::<NodeId, usize>::new();
+        for parameter in graph.parameters().iter().filter(|p| !p.statistic) {
+            *parameters.entry(parameter.node).or_default() += parameter.elements;
+        }
+        let port = |&id: &_| {
+            let value = &graph.values[id];
+            Port {
+                name: value.name.clone(),
+                element_type: value.fact.element_type.map(|t| t.name().to_owned()),
+                shape: value.fact.shape.as_ref().map(|s| s.iter().map(dim_json).collect()),
+            }
+        };
+        let layers = graph.order.iter().filter_map(|&id| {
+            let node = &graph.nodes[id];
+            let (parameters, macs) = (parameters.get(&id).copied().unwrap_or(0), graph.macs(id));
+            let unknown = node.op.downcast::<ops::Unknown>().is_some();
+            (self.all || parameters > 0 || !macs.is(0) || unknown).then(|| Layer {
+                name: graph.node_label(id).trim_matches('\'').to_owned(),
+                op: node.op.name().to_owned(),
+                outputs: node.outputs.iter().flatten().map(port).collect(),
+                parameters,
+                macs: dim_json(&macs),
+            })
+        });
+        Report {
+            model: self.model.model.display().to_string(),
+            opsets: graph.opsets.clone(),
+            inputs: graph.inputs.iter().map(port).collect(),
+            outputs: graph.outputs.iter().map(port).collect(),
+            parameters: cost.params,
+            statistics: cost.statistics,
+            constant_bytes: cost.bytes,
+            macs: dim_json(&cost.macs),
+            nodes: graph.order.len(),
+            layers: layers.collect(),
+            unknown_ops: unknown_ops(graph),
+        }
+    }
+}
+
+fn unknown_ops(graph: &Graph) -> Vec<UnknownOp> {
+    let mut found: Vec<UnknownOp> = Vec::new();
+    for &id in &graph.order {
+        let op = &graph.nodes[id].op;
+        if op.downcast::<ops::Unknown>().is_none() {
+            continue;
+        }
+        match found.iter_mut().find(|u| u.op == op.name() && u.domain == op.domain()) {
+            Some(known) => known.count += 1,
+            None => found.push(UnknownOp {
+                op: op.name().to_owned(),
+                domain: op.domain().to_owned(),
+                count: 1,
+                first_node: graph.node_label(id),
+            }),
+        }
+    }
+    found
+}
+
+fn dim_json(dim: &Dim) -> serde_json::Value {
+    dim.known().map_or_else(|| dim.to_string().into(), Into::into)
+}
+
+fn text(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+}
+
+fn shape_text(port: &Port) -> String {
+    match &port.shape {
+        Some(shape) => format!("[{}]", shape.iter().map(text).collect::<Vec<_>>().join(", ")),
+        None => "[…]".into(),
+    }
+}
+
+fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    for (kind, ports) in [("input", &report.inputs), ("output", &report.outputs)] {
+        for port in ports {
+            let element_type = port.element_type.as_deref().unwrap_or("?");
+            writeln!(out, "{kind:<7} {} {element_type}{}", port.name, shape_text(port))?;
+        }
+    }
+    writeln!(out)?;
+    let mut table = Table::new(&["layer", "op", "output", "parameters", "MACs"], 3);
+    for layer in &report.layers {
+        let shapes: Vec<String> = layer.outputs.iter().map(shape_text).collect();
+        table.row([
+            layer.name.clone(),
+            layer.op.clone(),
+            shapes.join(" "),
+            count(layer.parameters),
+            count(text(&layer.macs)),
+        ]);
+    }
+    table.print(out)?;
+    writeln!(out)?;
+    writeln!(out, "parameters          {}", count(report.parameters))?;
+    writeln!(out, "running statistics  {}", count(report.statistics))?;
+    writeln!(out, "constants           {}", bytes(report.constant_bytes))?;
+    writeln!(out, "MACs                {}", count(text(&report.macs)))?;
+    writeln!(out, "nodes               {} ({} shown)", count(report.nodes), report.layers.len())?;
+    if !report.unknown_ops.is_empty() {
+        writeln!(out, "\nops that cannot be run or pruned yet; shapes behind them are known only where the file says:")?;
+        for unknown in &report.unknown_ops {
+            let domain = if unknown.domain.is_empty() { "ai.onnx" } else { &unknown.domain };
+            let (op, count, node) = (&unknown.op, unknown.count, &unknown.first_node);
+            writeln!(out, "  {domain}::{op}, {count} nodes, the first is {node}")?;
+        }
+    }
+    Ok(())
+}

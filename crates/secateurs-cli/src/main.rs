@@ -1,0 +1,55 @@
+//! `secateurs`: makes trained neural networks smaller and faster.
+
+mod arguments;
+mod commands;
+mod error;
+mod progress;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Makes trained neural networks smaller and faster without losing what they learned.
+///
+/// Models are ONNX files. Results go to standard output, progress and messages to standard error.
+/// Exit codes: 0 done, 1 failed, 2 bad usage or input.
+#[derive(Parser)]
+#[command(name = "secateurs", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show a model's layers with shapes, parameters and MACs
+    Inspect(commands::inspect::Inspect),
+    /// Measure a model's accuracy and loss on data
+    Eval(commands::eval::Eval),
+    /// Run a model on arrays
+    Run(commands::run::Run),
+    /// Measure the latency of models side by side in ONNX Runtime
+    Bench(commands::bench::Bench),
+    /// Print a shell's completion script
+    Completions(commands::completions::Completions),
+    /// The child process that measures latency
+    #[command(hide = true)]
+    LatencyChild,
+}
+
+fn main() -> ExitCode {
+    secateurs_torch::keep_freed_memory();
+    let result = match Cli::parse().command {
+        Command::Inspect(command) => command.run(),
+        Command::Eval(command) => command.run(),
+        Command::Run(command) => command.run(),
+        Command::Bench(command) => command.run(),
+        Command::Completions(command) => command.run::<Cli>(),
+        Command::LatencyChild => commands::bench::child(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}
