@@ -34,7 +34,7 @@ fn assembly(arch: &str, symbols: &[&str]) -> String {
     line(format_args!(".section .data.secateurs_torch,\"aw\",%progbits\n.balign 8"));
     line(format_args!(".globl secateurs_torch_table\n.hidden secateurs_torch_table"));
     line(format_args!(".type secateurs_torch_table,%object\nsecateurs_torch_table:"));
-    line(format_args!(".rept {}\n.quad secateurs_torch_unloaded\n.endr", symbols.len()));
+    line(format_args!(".rept {}\n.quad {{unloaded}}\n.endr", symbols.len()));
     line(format_args!(".size secateurs_torch_table, {}", symbols.len() * 8));
     line(format_args!(".text"));
     s

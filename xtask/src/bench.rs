@@ -12,8 +12,11 @@ pub fn command(arguments: &[String]) -> Result<()> {
     setup::command(&[])?;
     let python = python_with_torch()?;
     let mut bench = run::cargo();
-    bench.args(["bench", "--workspace"]).args(arguments).env("SECATEURS_PYTHON_TORCH", python);
-    run::show(&mut bench)
+    bench.arg("bench").env("SECATEURS_PYTHON_TORCH", python);
+    if !run::names_a_package(arguments) {
+        bench.arg("--workspace");
+    }
+    run::show(bench.args(arguments))
 }
 
 /// A Python that has torch 2.11.0 for the CPU.

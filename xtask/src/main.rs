@@ -66,7 +66,8 @@ the CPU part of the wheel from PyPI. Everything goes to the user's cache and is 
     Command {
         name: "test",
         arguments: "[ARGUMENTS OF cargo nextest run]",
-        about: "Does setup, data and fixtures where needed, then runs all tests and documentation tests.",
+        about: "Does setup, data and fixtures where needed, then runs all tests and documentation tests; with arguments only the
+tests that they select.",
         run: test::command,
     },
     Command {

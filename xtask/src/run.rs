@@ -53,6 +53,12 @@ pub fn cargo() -> Command {
     command
 }
 
+/// Whether arguments for cargo select packages; `--workspace` would override them.
+pub fn names_a_package(arguments: &[String]) -> bool {
+    let selects = |argument: &String| argument.starts_with("-p") || argument.starts_with("--package");
+    arguments.iter().take_while(|argument| *argument != "--").any(selects)
+}
+
 /// Python 3.
 pub fn python() -> Command {
     Command::new("python3")

@@ -19,6 +19,14 @@ pub fn command(arguments: &[String]) -> Result<()> {
         cargo.args(command).env("SECATEURS_PYTHON", &python);
         cargo
     };
-    run::show(with_fixtures(&["nextest", "run", "--workspace"]).args(arguments))?;
+    let mut nextest = with_fixtures(&["nextest", "run"]);
+    if !run::names_a_package(arguments) {
+        nextest.arg("--workspace");
+    }
+    run::show(nextest.args(arguments))?;
+    if !arguments.is_empty() {
+        // A selection was asked for.
+        return Ok(());
+    }
     run::show(&mut with_fixtures(&["test", "--doc", "--workspace"]))
 }

@@ -17,7 +17,7 @@ pub enum CliError {
     ClosedPipe,
 }
 
-pub type Result<T = ()> = std::result::Result<T, CliError>;
+pub type Result<T = (), E = CliError> = std::result::Result<T, E>;
 
 impl CliError {
     pub fn report(self) -> ExitCode {

@@ -1,7 +1,7 @@
 //! Loading libtorch into the process.
 
 use std::ffi::{CStr, CString, c_char, c_void};
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
@@ -34,6 +34,19 @@ pub enum Cuda {
     NoDriver,
     /// It is there but does not open, for this reason.
     Failed(String),
+}
+
+impl fmt::Display for Cuda {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cuda::Loaded => f.write_str("libtorch's GPU part is loaded"),
+            Cuda::NotInstalled => {
+                f.write_str("this libtorch has no GPU part: `pip install torch==2.11.0` has one")
+            }
+            Cuda::NoDriver => f.write_str("there is no NVIDIA driver (libcuda.so.1)"),
+            Cuda::Failed(reason) => write!(f, "libtorch's GPU part does not open: {reason}"),
+        }
+    }
 }
 
 /// Why libtorch could not be loaded.

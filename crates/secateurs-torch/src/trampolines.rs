@@ -15,7 +15,7 @@ const COUNT: usize = {
     count
 };
 
-std::arch::global_asm!(include_str!(concat!(env!("OUT_DIR"), "/trampolines.s")));
+std::arch::global_asm!(include_str!(concat!(env!("OUT_DIR"), "/trampolines.s")), unloaded = sym unloaded);
 
 unsafe extern "C" {
     static secateurs_torch_table: [AtomicPtr<c_void>; COUNT];
@@ -27,8 +27,7 @@ unsafe extern "C" {
 static KEEP: &[AtomicPtr<c_void>; COUNT] = unsafe { &secateurs_torch_table };
 
 /// What every function is before `load`.
-#[unsafe(no_mangle)]
-extern "C" fn secateurs_torch_unloaded() -> ! {
+extern "C" fn unloaded() -> ! {
     eprintln!("libtorch is used before secateurs_torch::load()");
     std::process::abort();
 }

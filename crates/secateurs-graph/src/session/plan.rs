@@ -179,7 +179,26 @@ pub(super) fn eval(
         device: session.options.device,
         float: session.float(),
     };
-    graph.nodes[node].op.eval(&args).map_err(|e| graph.node_error(node, e))
+    let outputs = graph.nodes[node].op.eval(&args).map_err(|e| graph.node_error(node, e))?;
+    if cfg!(debug_assertions) {
+        check_inference(graph, node, output_facts, &outputs)?;
+    }
+    Ok(outputs)
+}
+
+/// Shape inference must equal evaluation; checked on every op of every run of a debug build.
+fn check_inference(graph: &Graph, node: NodeId, facts: &[Fact], outputs: &[Tensor]) -> Result<(), GraphError> {
+    for (i, (fact, tensor)) in facts.iter().zip(outputs).enumerate() {
+        let sizes = tensor.size();
+        let agrees = fact.shape.as_ref().is_none_or(|shape| {
+            shape.len() == sizes.len() && shape.iter().zip(&sizes).all(|(d, n)| d.known().is_none_or(|d| d == *n))
+        });
+        if !agrees && graph.nodes[node].outputs[i].is_some() {
+            let text = format!("output {i} was inferred as {fact} and is {sizes:?}");
+            return Err(graph.node_error(node, OpError::Invalid(text)));
+        }
+    }
+    Ok(())
 }
 
 /// The nodes that some output needs and that are not known or folded already.

@@ -1,0 +1,42 @@
+//! The way of the data, one public function a step. Command line and Python package call only these.
+
+mod evaluate;
+
+pub use evaluate::{Engine, EvaluateError, EvaluateOptions, Evaluation, evaluate};
+
+use std::path::Path;
+
+use secateurs_graph::{Graph, ValueId};
+
+use crate::data::{DataError, DataOptions, Dataset, InputSpec};
+
+/// The inputs of a model as data are bound to them.
+pub fn input_specs(graph: &Graph) -> Result<Vec<InputSpec>, DataError> {
+    let spec = |&id: &ValueId| {
+        let value = &graph.values[id];
+        let (Some(element_type), Some(shape)) = (value.fact.element_type, &value.fact.shape) else {
+            return Err(DataError::Options(format!(
+                "the model does not say what its input '{}' is ({}); export it with typed inputs, or give --shape",
+                value.name, value.fact
+            )));
+        };
+        let shape = shape.iter().map(|dim| dim.known().map(|n| n as usize)).collect();
+        Ok(InputSpec { name: value.name.clone(), element_type, shape })
+    };
+    graph.inputs.iter().map(spec).collect()
+}
+
+/// Opens data for a model: checks the first sample against its inputs and the labels against its classes.
+pub fn open_data(
+    graph: &Graph,
+    path: &Path,
+    options: &DataOptions,
+    output: Option<&str>,
+) -> Result<Dataset, EvaluateError> {
+    let (_, output) = evaluate::find_output(graph, output)?;
+    let classes = match graph.values[output].fact.shape.as_deref() {
+        Some([_, classes]) => classes.known().map(|n| n as usize),
+        _ => None,
+    };
+    Ok(Dataset::open(path, options, &input_specs(graph)?, classes)?)
+}
