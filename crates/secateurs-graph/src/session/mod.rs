@@ -5,6 +5,7 @@
 //! and every value is freed after its last use.
 
 mod convert;
+mod fuse;
 mod plan;
 mod tap;
 
@@ -36,11 +37,13 @@ pub struct SessionOptions {
     pub double: bool,
     /// Whether the graph's parameters require gradients.
     pub train_parameters: bool,
+    /// Whether patterns that exporters decompose (linear layers, GELU, attention) run as one kernel.
+    pub fuse: bool,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        SessionOptions { device: Device::Cpu, double: false, train_parameters: false }
+        SessionOptions { device: Device::Cpu, double: false, train_parameters: false, fuse: true }
     }
 }
 
@@ -52,7 +55,8 @@ pub struct Session {
     constants: SecondaryMap<ValueId, Tensor>,
     /// Parameters that require gradients; also in `constants`.
     parameters: Vec<ValueId>,
-    plans: RefCell<HashMap<Vec<Vec<i64>>, Rc<Plan>>>,
+    /// By whether patterns are fused, and by the shapes of the inputs.
+    plans: RefCell<HashMap<(bool, Vec<Vec<i64>>), Rc<Plan>>>,
 }
 
 /// What a run gives.
@@ -118,7 +122,8 @@ impl Session {
     /// Runs the graph on tensors of the session's device, given in the order of the graph's inputs. Gradients flow to
     /// parameters (where asked for), to taps, and to inputs that require them, unless the caller runs it under `no_grad`.
     pub fn forward(&self, inputs: &[Tensor], taps: &[Tap]) -> Result<Run, GraphError> {
-        let plan = self.plan(inputs)?;
+        self.check_inputs(inputs)?;
+        let plan = self.plan(inputs, self.options.fuse && taps.is_empty())?;
         plan.run(self, inputs, taps)
     }
 
@@ -137,18 +142,17 @@ impl Session {
         self.graph.infer(&given)
     }
 
-    fn plan(&self, inputs: &[Tensor]) -> Result<Rc<Plan>, GraphError> {
-        let shapes: Vec<Vec<i64>> = inputs.iter().map(Tensor::size).collect();
-        if let Some(plan) = self.plans.borrow().get(&shapes) {
+    fn plan(&self, inputs: &[Tensor], fused: bool) -> Result<Rc<Plan>, GraphError> {
+        let key = (fused, inputs.iter().map(Tensor::size).collect::<Vec<_>>());
+        if let Some(plan) = self.plans.borrow().get(&key) {
             return Ok(plan.clone());
         }
-        self.check_inputs(inputs)?;
-        let plan = Rc::new(Plan::new(self, self.infer(&shapes)?)?);
+        let plan = Rc::new(Plan::new(self, &self.infer(&key.1)?, fused)?);
         let mut plans = self.plans.borrow_mut();
         if plans.len() >= MAX_PLANS {
             plans.clear();
         }
-        plans.insert(shapes, plan.clone());
+        plans.insert(key, plan.clone());
         Ok(plan)
     }
 

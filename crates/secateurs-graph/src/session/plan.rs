@@ -1,9 +1,11 @@
 //! The plan of a run at given input shapes.
 
+use std::collections::{HashMap, HashSet};
+
 use secateurs_torch::tch::{self, Tensor};
 use slotmap::SecondaryMap;
 
-use super::{Run, Session, Tap, convert};
+use super::{Run, Session, Tap, convert, fuse};
 use crate::error::GraphError;
 use crate::fact::{Content, Fact};
 use crate::graph::{Graph, NodeId, ValueId};
@@ -23,7 +25,9 @@ pub(super) struct Plan {
 }
 
 struct Step {
+    /// The node that runs, or the last of those that run as one kernel.
     node: NodeId,
+    fused: Option<fuse::Kernel>,
     inputs: Vec<Option<usize>>,
     outputs: Vec<Option<usize>>,
     input_facts: Vec<Option<Fact>>,
@@ -33,7 +37,8 @@ struct Step {
 }
 
 impl Plan {
-    pub fn new(session: &Session, facts: Facts) -> Result<Plan, GraphError> {
+    /// `fused` runs known patterns as one kernel; values inside them cannot be tapped.
+    pub fn new(session: &Session, facts: &Facts, fused: bool) -> Result<Plan, GraphError> {
         let graph = session.graph.as_ref();
         let mut plan = Plan {
             steps: Vec::new(),
@@ -45,20 +50,29 @@ impl Plan {
         for &input in &graph.inputs {
             plan.slot(input);
         }
-        let live = live_nodes(session, graph, &facts);
+        let live = live_nodes(session, graph, facts);
+        let fusions = if fused { fuse::find(graph, &live, facts) } else { Vec::new() };
+        let absorbed: HashSet<NodeId> = fusions.iter().flat_map(|f| f.absorbed.iter().copied()).collect();
+        let fusions: HashMap<NodeId, fuse::Fusion> = fusions.into_iter().map(|f| (f.last, f)).collect();
         for &id in &graph.order {
-            if !live.contains_key(id) {
+            if !live.contains_key(id) || absorbed.contains(&id) {
                 continue;
             }
             let node = &graph.nodes[id];
-            for value in node.inputs.iter().flatten() {
-                plan.provide(session, *value, &facts)?;
+            let fusion = fusions.get(&id);
+            let inputs = match fusion {
+                Some(fusion) => fusion.inputs.iter().map(|&v| Some(v)).collect(),
+                None => node.inputs.clone(),
+            };
+            for value in inputs.iter().flatten() {
+                plan.provide(session, *value, facts)?;
             }
             let step = Step {
                 node: id,
-                inputs: node.inputs.iter().map(|v| v.map(|v| plan.slot(v))).collect(),
+                fused: fusion.map(|f| f.kernel),
+                inputs: inputs.iter().map(|v| v.map(|v| plan.slot(v))).collect(),
                 outputs: node.outputs.iter().map(|v| v.map(|v| plan.slot(v))).collect(),
-                input_facts: node.inputs.iter().map(|v| v.and_then(|v| facts.get(v).cloned())).collect(),
+                input_facts: inputs.iter().map(|v| v.and_then(|v| facts.get(v).cloned())).collect(),
                 output_facts: node
                     .outputs
                     .iter()
@@ -69,7 +83,7 @@ impl Plan {
             plan.steps.push(step);
         }
         for &output in &graph.outputs {
-            plan.provide(session, output, &facts)?;
+            plan.provide(session, output, facts)?;
         }
         plan.schedule_frees(graph);
         Ok(plan)
@@ -141,7 +155,13 @@ impl Plan {
                     edge.or_else(|| slot.and_then(|slot| values[slot].as_ref()))
                 })
                 .collect();
-            let outputs = eval(session, step.node, &arguments, &step.input_facts, &step.output_facts)?;
+            let outputs = match step.fused {
+                Some(kernel) => {
+                    let arguments: Vec<&Tensor> = arguments.into_iter().flatten().collect();
+                    vec![kernel.run(&arguments).map_err(|e| graph.node_error(step.node, e))?]
+                }
+                None => eval(session, step.node, &arguments, &step.input_facts, &step.output_facts)?,
+            };
             let node = &graph.nodes[step.node];
             for ((slot, tensor), id) in step.outputs.iter().zip(outputs).zip(&node.outputs) {
                 if let (Some(slot), Some(id)) = (slot, id) {
