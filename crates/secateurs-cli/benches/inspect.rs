@@ -1,0 +1,90 @@
+//! `secateurs inspect` on a model of 100 MB against one of 1 kB: wall-clock time and peak memory of the whole process.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use prost::Message as _;
+use secateurs_onnx::proto::{
+    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    tensor_shape_proto, type_proto,
+};
+use secateurs_onnx::{ElementType, Tensor, tensor_to_proto};
+
+const RUNS: usize = 21;
+
+fn main() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut medians = Vec::new();
+    for (name, layers, width) in [("1 kB", 1, 12), ("100 MB", 25, 1000)] {
+        let path = folder.path().join(format!("{layers}.onnx"));
+        std::fs::write(&path, model(layers, width)).expect("the model can be written");
+        let size = std::fs::metadata(&path).expect("it was written").len() as f64;
+        let mut runs: Vec<(f64, f64)> = (0..RUNS).map(|_| inspect(&path)).collect();
+        runs.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (ms, peak) = runs[RUNS / 2];
+        println!("inspect {name}: {:.1} ms, peak {:.1} MB", ms, peak / 1e6);
+        medians.push((ms, peak, size));
+    }
+    let (small, large) = (medians[0], medians[1]);
+    println!(
+        "100 MB against 1 kB: {:.1} ms more, {:.2}× the file's size more memory",
+        large.0 - small.0,
+        (large.1 - small.1) / large.2
+    );
+}
+
+/// Milliseconds and peak resident bytes.
+fn inspect(path: &Path) -> (f64, f64) {
+    let start = Instant::now();
+    let child = Command::new(env!("CARGO_BIN_EXE_secateurs"))
+        .arg("inspect")
+        .arg(path)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let mut status = 0;
+    // SAFETY: both out-parameters are valid for writing, and the child is ours to wait for.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::wait4(child.id() as i32, &mut status, 0, &mut usage);
+        usage
+    };
+    assert_eq!(status, 0, "inspect succeeds");
+    (1e3 * start.elapsed().as_secs_f64(), usage.ru_maxrss as f64 * 1024.0)
+}
+
+/// Layers of `MatMul` with square weights.
+fn model(layers: usize, width: usize) -> Vec<u8> {
+    let size = |n: usize| tensor_shape_proto::Dimension {
+        value: Some(tensor_shape_proto::dimension::Value::DimValue(n as i64)),
+        ..Default::default()
+    };
+    let tensor = type_proto::Tensor {
+        elem_type: Some(ElementType::Float32.to_onnx()),
+        shape: Some(TensorShapeProto { dim: vec![size(1), size(width)] }),
+    };
+    let r#type = Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() });
+    let value = |name: String, r#type| ValueInfoProto { name: Some(name), r#type, ..Default::default() };
+    let weight = Tensor::from_slice(vec![width, width], &vec![0.01f32; width * width]).expect("square");
+    let node = |i: usize| NodeProto {
+        op_type: Some("MatMul".into()),
+        input: vec![format!("v{i}"), format!("w{i}")],
+        output: vec![format!("v{}", i + 1)],
+        ..Default::default()
+    };
+    let graph = GraphProto {
+        node: (0..layers).map(node).collect(),
+        initializer: (0..layers).map(|i| tensor_to_proto(&format!("w{i}"), &weight)).collect(),
+        input: vec![value("v0".into(), r#type)],
+        output: vec![value(format!("v{layers}"), None)],
+        ..Default::default()
+    };
+    let model = ModelProto {
+        ir_version: Some(9),
+        opset_import: vec![OperatorSetIdProto { domain: None, version: Some(17) }],
+        graph: Some(graph),
+        ..Default::default()
+    };
+    model.encode_to_vec()
+}

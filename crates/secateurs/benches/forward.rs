@@ -1,0 +1,114 @@
+//! Forward throughput of the interpreter against PyTorch eager, in turns, with the same threads and precision.
+//!
+//! `SECATEURS_PYTHON_TORCH` names a Python with torch 2.11 (`cargo xtask bench` sets it). Models that are not there are
+//! skipped, saying so.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use secateurs::runtime::Timing;
+use secateurs_graph::Graph;
+use secateurs_graph::session::{Session, SessionOptions};
+use secateurs_torch::tch::{self, Device, Kind, Tensor};
+
+const ROUNDS: usize = 12;
+const RUNS: usize = 4;
+
+fn main() {
+    secateurs_torch::keep_freed_memory();
+    secateurs_torch::load().expect("libtorch loads; run `cargo xtask setup`");
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    tch::set_num_threads(threads as i32);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let images = || Tensor::randn([128, 3, 32, 32], (Kind::Float, Device::Cpu));
+    let ids = || Tensor::randint(30522, [32, 64], (Kind::Int64, Device::Cpu));
+    let mask = || Tensor::ones([32, 64], (Kind::Int64, Device::Cpu));
+    let jobs: [(&str, &str, &[&str], Vec<Tensor>); 2] = [
+        (
+            "PreResNet-29, 128 images",
+            "assets/cifar10-preresnet29.onnx",
+            &["preresnet", "preresnet-channels-last"],
+            vec![images()],
+        ),
+        (
+            "MiniLM-L6, 32 x 64 tokens",
+            "../shared/models/minilm-l6-movie-reviews.onnx",
+            &["minilm"],
+            vec![ids(), mask()],
+        ),
+    ];
+    let mut peer = Peer::start(threads);
+    println!("forward pass, f32, {threads} threads, median of {} runs in turns", ROUNDS * RUNS);
+    for (title, file, peers, inputs) in jobs {
+        let Ok(graph) = Graph::read(&root.join(file)) else {
+            println!("{title}: skipped, {file} is not there");
+            continue;
+        };
+        let session = Session::new(Arc::new(graph), SessionOptions::default()).expect("the model loads");
+        let run = || {
+            let start = Instant::now();
+            tch::no_grad(|| session.forward(&inputs, &[])).expect("the model runs");
+            1e3 * start.elapsed().as_secs_f64()
+        };
+        let (mut ours, mut theirs) = (Vec::new(), vec![Vec::new(); peers.len()]);
+        for round in 0..=ROUNDS {
+            let mine: Vec<f64> = (0..RUNS).map(|_| run()).collect();
+            std::thread::sleep(Duration::from_millis(30));
+            let other: Vec<Vec<f64>> =
+                peers.iter().map(|name| peer.as_mut().map_or_else(Vec::new, |p| p.run(name))).collect();
+            // The first round warms up.
+            if round > 0 {
+                ours.extend(mine);
+                theirs.iter_mut().zip(other).for_each(|(all, new)| all.extend(new));
+            }
+        }
+        let mine = Timing::from_times(ours);
+        println!("{title}: {:.1} ms ({:.1} to {:.1})", mine.median_ms, mine.p10_ms, mine.p90_ms);
+        for (name, times) in peers.iter().zip(theirs).filter(|(_, times)| !times.is_empty()) {
+            let theirs = Timing::from_times(times);
+            println!(
+                "    PyTorch {name}: {:.1} ms ({:.1} to {:.1}); ours is {:.2}× as fast",
+                theirs.median_ms,
+                theirs.p10_ms,
+                theirs.p90_ms,
+                theirs.median_ms / mine.median_ms
+            );
+        }
+    }
+}
+
+struct Peer(Child, BufReader<std::process::ChildStdout>);
+
+impl Peer {
+    fn start(threads: usize) -> Option<Peer> {
+        let python = std::env::var("SECATEURS_PYTHON_TORCH").ok();
+        let Some(python) = python else {
+            println!("no peer: SECATEURS_PYTHON_TORCH is not set");
+            return None;
+        };
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/pytorch.py");
+        let mut child = Command::new(python)
+            .arg(script)
+            .arg(threads.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the peer starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut version = String::new();
+        lines.read_line(&mut version).expect("the peer answers");
+        println!("peer: PyTorch {}", version.trim());
+        Some(Peer(child, lines))
+    }
+
+    fn run(&mut self, name: &str) -> Vec<f64> {
+        let stdin = self.0.stdin.as_mut().expect("stdin is piped");
+        writeln!(stdin, "{name} {RUNS}").expect("the peer listens");
+        let mut line = String::new();
+        self.1.read_line(&mut line).expect("the peer answers");
+        line.split_whitespace().map(|t| t.parse().expect("the peer answers in numbers")).collect()
+    }
+}

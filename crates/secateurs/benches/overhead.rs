@@ -1,0 +1,80 @@
+//! What the interpreter adds to libtorch: a chain of Relu on four numbers, against the same calls without a graph.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use secateurs_graph::Graph;
+use secateurs_graph::session::{Session, SessionOptions};
+use secateurs_onnx::proto::{
+    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    tensor_shape_proto, type_proto,
+};
+use secateurs_onnx::{ElementType, Model};
+use secateurs_torch::tch::{self, Device, Kind, Tensor};
+
+const OPS: usize = 1000;
+const ROUNDS: usize = 200;
+
+fn main() {
+    secateurs_torch::load().expect("libtorch loads; run `cargo xtask setup`");
+    tch::set_num_threads(1);
+    let graph = Graph::from_model(chain()).expect("the chain is a graph");
+    let session = Session::new(Arc::new(graph), SessionOptions::default()).expect("the chain loads");
+    let x = Tensor::randn([4], (Kind::Float, Device::Cpu));
+    let inputs = [x.shallow_clone()];
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        tch::no_grad(|| {
+            let start = Instant::now();
+            session.forward(&inputs, &[]).expect("the chain runs");
+            with.push(start.elapsed().as_secs_f64());
+            let start = Instant::now();
+            let mut y = x.shallow_clone();
+            for _ in 0..OPS {
+                y = y.f_relu().expect("relu runs");
+            }
+            without.push(start.elapsed().as_secs_f64());
+        });
+    }
+    let median = |times: &mut Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        1e6 * times[times.len() / 2] / OPS as f64
+    };
+    let (with, without) = (median(&mut with), median(&mut without));
+    println!(
+        "interpreter: {with:.2} µs an op, libtorch alone {without:.2} µs, overhead {:.2} µs an op",
+        with - without
+    );
+}
+
+fn chain() -> Model {
+    let size = tensor_shape_proto::Dimension {
+        value: Some(tensor_shape_proto::dimension::Value::DimValue(4)),
+        ..Default::default()
+    };
+    let tensor = type_proto::Tensor {
+        elem_type: Some(ElementType::Float32.to_onnx()),
+        shape: Some(TensorShapeProto { dim: vec![size] }),
+    };
+    let r#type = Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() });
+    let value = |name: String, r#type| ValueInfoProto { name: Some(name), r#type, ..Default::default() };
+    let node = |i: usize| NodeProto {
+        op_type: Some("Relu".into()),
+        input: vec![format!("v{i}")],
+        output: vec![format!("v{}", i + 1)],
+        ..Default::default()
+    };
+    let graph = GraphProto {
+        node: (0..OPS).map(node).collect(),
+        input: vec![value("v0".into(), r#type)],
+        output: vec![value(format!("v{OPS}"), None)],
+        ..Default::default()
+    };
+    let proto = ModelProto {
+        ir_version: Some(9),
+        opset_import: vec![OperatorSetIdProto { domain: None, version: Some(17) }],
+        graph: Some(graph),
+        ..Default::default()
+    };
+    Model::from_proto(proto, None).expect("the chain is a model")
+}
