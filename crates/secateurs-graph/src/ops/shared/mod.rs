@@ -3,6 +3,8 @@
 #[macro_use]
 pub(super) mod arg;
 pub(super) mod channel_norm;
+pub(super) mod heads;
+pub(super) mod loss;
 #[macro_use]
 mod elementwise;
 #[macro_use]
