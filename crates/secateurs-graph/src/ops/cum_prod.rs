@@ -21,7 +21,7 @@ impl Register for CumProd {
 
     #[cfg(test)]
     fn cases() -> Vec<Case> {
-        let case = |axis| Case::new(26).float([2, 3, 4]).int_values(&[axis]).without_runtime();
+        let case = |axis: i64| Case::new(26).float([2, 3, 4]).constant(secateurs_onnx::Tensor::scalar(axis));
         vec![
             case(1),
             case(-1).attr("exclusive", 1i64),

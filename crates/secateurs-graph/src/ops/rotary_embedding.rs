@@ -97,8 +97,8 @@ impl Op for RotaryEmbedding {
     }
 
     /// `x: [b, h, s, (pair i) ⊕ rest], cosines: [b, s, i]`; interleaved `(i pair)`; packed `(h pair i)`.
-    fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
-        let mut map = AxisMap::new(inputs.len(), outputs.len());
+    fn axes(&self, inputs: &Inputs, _: &[Fact]) -> AxisMap {
+        let mut map = AxisMap::new(inputs.len(), 1);
         let Ok(shape) = inputs.shape(0) else { return map };
         let Ok([batch, heads, length, head]) = self.sizes(shape) else { return map };
         let turned = if self.rotary_embedding_dim == 0 { head.clone() } else { self.rotary_embedding_dim.into() };

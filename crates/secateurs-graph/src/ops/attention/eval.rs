@@ -9,7 +9,11 @@ use crate::ops::shared::promote;
 
 impl Attention {
     pub(super) fn run(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
-        let packed = args.tensor(0)?.dim() == 3;
+        let packed = match (args.tensor(0)?.dim(), args.tensor(1)?.dim(), args.tensor(2)?.dim()) {
+            (3, 3, 3) => true,
+            (4, 4, 4) => false,
+            _ => return Err(OpError::invalid("q, k and v need 3 axes each or 4 axes each")),
+        };
         let heads = |i, heads: Option<i64>| split(args.tensor(i)?, heads.unwrap_or(1)).map_err(OpError::from);
         let q = heads(0, self.q_num_heads)?;
         let after = |past, x: Tensor| match args.get(past) {
@@ -108,7 +112,8 @@ impl Attention {
             (None, None) => position,
         };
         let mut allowed = Vec::new();
-        let [left, right] = self.window;
+        // Exporters may write the largest integer for no limit.
+        let [left, right] = self.window.map(|size| size.min(i32::MAX.into()));
         if left >= 0 {
             allowed.push(key.f_ge_tensor(&position.f_sub_scalar(left)?)?);
         }

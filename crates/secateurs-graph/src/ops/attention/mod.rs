@@ -150,9 +150,10 @@ impl Register for Attention {
             packed().float([3, 6]).attr("scale", 0.3f32).attr("softcap", 2.0f32),
             packed().bools([2, 1, 3, 6]),
             wide().float([4, 1, 6]).float([2, 2, 3, 5]).float([2, 2, 3, 7]).outputs(3).without_runtime(),
-            wide().float([9]).float([2, 2, 3, 5]).float([2, 2, 3, 7]).outputs(4).attr("qk_matmul_output_mode", 3i64),
+            wide().float([9]).float([2, 2, 3, 5]).float([2, 2, 3, 7]).outputs(4).attr("qk_matmul_output_mode", 3i64)
+                .without_runtime(),
             wide().absent().float([2, 2, 3, 5]).float([2, 2, 3, 7]).outputs(3).attr("is_causal", 1i64),
-            packed().absent().absent().absent().fed(lengths()).attr("is_causal", 1i64).without_runtime(),
+            packed().absent().absent().absent().fed(lengths()).attr("is_causal", 1i64),
             wide().attr("left_window_size", 1i64).attr("right_window_size", 0i64).without_runtime(),
             wide().absent().absent().absent().outputs(4).attr("qk_matmul_output_mode", 1i64),
             Case::new(23).float([1, 1, 3, 1]).float([1, 1, 1, 1]).float([1, 1, 1, 4]).attr("softmax_precision", 1i64),

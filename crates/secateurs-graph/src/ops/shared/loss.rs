@@ -93,7 +93,9 @@ impl ClassLoss {
             *input = Some(axes);
         }
         map.outputs.fill(Some(scores));
-        map.outputs[0] = Some(if self.reduction == Reduction::None { each } else { Vec::new() });
+        if let Some(loss) = map.outputs.first_mut() {
+            *loss = Some(if self.reduction == Reduction::None { each } else { Vec::new() });
+        }
         map
     }
 

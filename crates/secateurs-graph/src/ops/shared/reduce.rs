@@ -125,6 +125,9 @@ impl Reduction {
 
 fn content(input: &Fact, axes: &[usize], fold: fn(&Dim, &Dim) -> Dim) -> Option<Content> {
     let (ints, shape) = (input.ints()?, input.known_shape()?);
+    if ints.is_empty() {
+        return None;
+    }
     let kept: i64 = (0..shape.len()).filter(|a| !axes.contains(a)).map(|a| shape[a]).product();
     let mut reduced: Vec<Option<Dim>> = vec![None; usize::try_from(kept).ok()?];
     for (flat, value) in (0i64..).zip(ints) {
