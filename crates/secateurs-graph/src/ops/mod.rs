@@ -47,6 +47,7 @@ registry! {
     arg_min::ArgMin,
     attention::Attention,
     blackman_window::BlackmanWindow,
+    causal_conv_with_state::CausalConvWithState,
     constant::Constant,
     conv::Conv,
     cum_prod::CumProd,
