@@ -1,8 +1,20 @@
 //! What several ops have in common.
 
 #[macro_use]
+pub(super) mod arg;
+pub(super) mod channel_norm;
+pub(super) mod heads;
+pub(super) mod loss;
+#[macro_use]
 mod elementwise;
+#[macro_use]
+pub(super) mod reduce;
 pub(super) mod regroup;
+#[macro_use]
+pub(super) mod signal_window;
+#[macro_use]
+pub(super) mod softmax;
+pub(super) mod trailing_norm;
 pub(super) mod window;
 
 #[cfg(feature = "torch")]
