@@ -88,7 +88,7 @@ impl Op for Conv {
             expect_same(size, &w[0], "the bias and the output channels")?;
         }
         let mut shape = vec![x[0].clone(), w[0].clone()];
-        shape.extend((0..n).map(|i| self.window.output(i, n, &x[i + 2], kernel[i])));
+        shape.extend(self.window.outputs(&x[2..], &kernel)?);
         Ok(vec![Fact::of(inputs.element_type(0)?, shape)])
     }
 

@@ -43,9 +43,18 @@ macro_rules! registry {
 
 registry! {
     add::Add,
+    averagepool::AveragePool,
     constant::Constant,
     conv::Conv,
+    einsum::Einsum,
+    gemm::Gemm,
+    globalaveragepool::GlobalAveragePool,
+    globallppool::GlobalLpPool,
+    globalmaxpool::GlobalMaxPool,
     identity::Identity,
+    lppool::LpPool,
+    matmul::MatMul,
+    maxpool::MaxPool,
     relu::Relu,
     reshape::Reshape,
 }

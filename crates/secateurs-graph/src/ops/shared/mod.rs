@@ -2,6 +2,10 @@
 
 #[macro_use]
 mod elementwise;
+pub(super) mod equation;
+#[macro_use]
+pub(super) mod global_pool;
+pub(super) mod pool;
 pub(super) mod regroup;
 pub(super) mod window;
 
