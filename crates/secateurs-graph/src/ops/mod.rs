@@ -44,8 +44,11 @@ macro_rules! registry {
 registry! {
     add::Add,
     averagepool::AveragePool,
+    batchnormalization::BatchNormalization,
     constant::Constant,
     conv::Conv,
+    convtranspose::ConvTranspose,
+    det::Det,
     einsum::Einsum,
     gemm::Gemm,
     globalaveragepool::GlobalAveragePool,
@@ -53,8 +56,10 @@ registry! {
     globalmaxpool::GlobalMaxPool,
     identity::Identity,
     lppool::LpPool,
+    lrn::Lrn,
     matmul::MatMul,
     maxpool::MaxPool,
+    maxunpool::MaxUnpool,
     relu::Relu,
     reshape::Reshape,
 }

@@ -5,6 +5,8 @@
 //! and every value is freed after its last use.
 
 mod convert;
+#[cfg(test)]
+mod layout_test;
 mod plan;
 mod tap;
 

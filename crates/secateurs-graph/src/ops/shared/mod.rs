@@ -2,6 +2,7 @@
 
 #[macro_use]
 mod elementwise;
+pub(super) mod convolution;
 pub(super) mod equation;
 #[macro_use]
 pub(super) mod global_pool;
