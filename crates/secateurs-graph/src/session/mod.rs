@@ -8,6 +8,8 @@ mod convert;
 #[cfg(test)]
 mod layout_test;
 mod plan;
+#[cfg(test)]
+mod plan_test;
 mod tap;
 
 use std::cell::RefCell;
