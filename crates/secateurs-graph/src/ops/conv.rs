@@ -92,10 +92,7 @@ impl Op for Conv {
     }
 
     fn macs(&self, inputs: &Inputs, outputs: &[Fact]) -> Dim {
-        match (inputs.shape(1), &outputs[0].shape) {
-            (Ok(w), Some(y)) => element_count(y) * element_count(&w[1..]),
-            _ => Dim::unknown(),
-        }
+        convolution::macs(outputs[0].shape.as_deref(), inputs.shape(1).ok())
     }
 
     fn role(&self, input: usize) -> InputRole {

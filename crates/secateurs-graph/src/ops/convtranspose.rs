@@ -44,6 +44,8 @@ impl Register for ConvTranspose {
             shaped().param([3]).attr("output_padding", vec![1i64, 0]),
             shaped().param([3]).attr("pads", vec![1i64, 0, 0, 0]).attr("output_padding", vec![1i64, 0]),
             shaped().attr("output_shape", vec![10i64, 8]),
+            shaped().param([3]).attr("output_shape", vec![12i64, 9]),
+            shaped().param([3]).attr("output_shape", vec![12i64, 10]).attr("auto_pad", "SAME_LOWER"),
             shaped().attr("output_shape", vec![10i64, 8]).attr("auto_pad", "SAME_UPPER"),
             shaped().attr("auto_pad", "SAME_UPPER"),
             shaped().attr("auto_pad", "SAME_LOWER").attr("output_padding", vec![1i64, 0]),
@@ -65,7 +67,7 @@ impl ConvTranspose {
         let stride = self.window.stride(axis);
         let reach = Dim::from(self.window.extent(axis, kernel)) + self.output_padding(axis).into();
         let full = (input.clone() - 1.into()) * stride.into() + reach.clone();
-        let total = match (self.output_shape.iter().rev().nth(n - 1 - axis), self.window.auto_pad) {
+        let total = match (self.output_shape.get(axis), self.window.auto_pad) {
             (Some(&size), _) => full.clone() - size.into(),
             (None, AutoPad::SameUpper | AutoPad::SameLower) => (reach - stride.into()).max_with(&0.into()),
             (None, _) => {
@@ -73,6 +75,10 @@ impl ConvTranspose {
                 return (start.clone(), end.clone(), full - start - end);
             }
         };
+        // What no window reaches is filled at the end.
+        if total.known().is_some_and(|total| total < 0) {
+            return (0.into(), total.clone(), full - total);
+        }
         let half = total.floor_div(&2.into());
         let rest = total.clone() - half.clone();
         let (start, end) = if self.window.auto_pad == AutoPad::SameUpper { (half, rest) } else { (rest, half) };
@@ -105,11 +111,8 @@ impl Op for ConvTranspose {
         let kernel = convolution::kernel(&self.window, x, w, self.group)?;
         expect_same(&x[1], &w[0], "channels of the input and of the weight")?;
         let n = kernel.len();
-        // Some exporters list batch and channels too.
-        let lists = [("output_padding", &self.output_padding, n), ("output_shape", &self.output_shape, n + 2)];
-        if let Some((name, list, _)) =
-            lists.iter().find(|(_, list, longest)| ![0, n, *longest].contains(&list.len()))
-        {
+        let lists = [("output_padding", &self.output_padding), ("output_shape", &self.output_shape)];
+        if let Some((name, list)) = lists.iter().find(|(_, list)| !list.is_empty() && list.len() != n) {
             return Err(OpError::Invalid(format!("{name} has {} entries for {n} spatial axes", list.len())));
         }
         let channels = w[1].clone() * self.group.into();
@@ -117,8 +120,8 @@ impl Op for ConvTranspose {
         let mut shape = vec![x[0].clone(), channels];
         for (i, (dim, &k)) in x[2..].iter().zip(&kernel).enumerate() {
             let (start, end, size) = self.geometry(i, n, dim, k);
-            let sized = !self.output_shape.is_empty() && (start + end).known().is_some_and(|total| total < 0);
-            if sized || size.known().is_some_and(|size| size < 1) {
+            let unreached = (-(start + end)).known().filter(|_| !self.output_shape.is_empty());
+            if size.known().is_some_and(|size| size < 1) || unreached >= Some(self.window.stride(i)) {
                 let text = format!("size {size} of spatial axis {i} does not follow from an input of size {dim}");
                 return Err(OpError::Invalid(text));
             }
@@ -133,10 +136,7 @@ impl Op for ConvTranspose {
     }
 
     fn macs(&self, inputs: &Inputs, _: &[Fact]) -> Dim {
-        match (inputs.shape(0), inputs.shape(1)) {
-            (Ok(x), Ok(w)) if !w.is_empty() => element_count(x) * element_count(&w[1..]),
-            _ => Dim::unknown(),
-        }
+        convolution::macs(inputs.shape(0).ok(), inputs.shape(1).ok())
     }
 
     fn role(&self, input: usize) -> InputRole {

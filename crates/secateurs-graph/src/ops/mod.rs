@@ -48,6 +48,7 @@ registry! {
     constant::Constant,
     conv::Conv,
     convtranspose::ConvTranspose,
+    deformconv::DeformConv,
     det::Det,
     einsum::Einsum,
     gemm::Gemm,
@@ -59,9 +60,11 @@ registry! {
     lrn::Lrn,
     matmul::MatMul,
     maxpool::MaxPool,
+    maxroipool::MaxRoiPool,
     maxunpool::MaxUnpool,
     relu::Relu,
     reshape::Reshape,
+    roialign::RoiAlign,
 }
 
 /// The op of a node. An op that is not registered becomes [`Unknown`]: it is shown and carried through, and cannot run.

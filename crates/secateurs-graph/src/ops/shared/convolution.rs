@@ -3,7 +3,7 @@
 use super::window::Window;
 use crate::attribute::Attributes;
 use crate::axes::{Axis, AxisMap, Role, product};
-use crate::dim::Dim;
+use crate::dim::{Dim, element_count};
 use crate::fact::Fact;
 use crate::op::{Inputs, OpError, expect_same};
 
@@ -65,6 +65,9 @@ pub(in crate::ops) fn axes(
     let (Ok(x), Ok(w), Some(y)) = (inputs.shape(0), inputs.shape(1), outputs[0].shape.as_deref()) else {
         return map;
     };
+    if x.len() < 3 || w.len() != x.len() || y.len() != x.len() {
+        return map;
+    }
     let group = Dim::from(group);
     let batch = map.axis(&x[0], Role::Free);
     let mut atom = |size: Dim, role: Role| match size.is(1) {
@@ -92,4 +95,12 @@ pub(in crate::ops) fn axes(
         map.inputs[bias] = Some(vec![filters]);
     }
     map
+}
+
+/// Multiply–accumulates: every one of `positions` meets all of the weight but its first axis.
+pub(in crate::ops) fn macs(positions: Option<&[Dim]>, weight: Option<&[Dim]>) -> Dim {
+    match (positions, weight.and_then(|w| w.get(1..))) {
+        (Some(positions), Some(weight)) => element_count(positions) * element_count(weight),
+        _ => Dim::unknown(),
+    }
 }

@@ -7,6 +7,7 @@ pub(super) mod equation;
 #[macro_use]
 pub(super) mod global_pool;
 pub(super) mod pool;
+pub(super) mod regions;
 pub(super) mod regroup;
 pub(super) mod window;
 
