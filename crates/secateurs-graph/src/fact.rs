@@ -82,6 +82,11 @@ impl Fact {
         self.shape.as_ref()?.iter().map(Dim::known).collect()
     }
 
+    /// Whether all dimensions are numbers.
+    pub fn has_known_shape(&self) -> bool {
+        self.shape.as_ref().is_some_and(|shape| shape.iter().all(|d| d.known().is_some()))
+    }
+
     /// The contents as integers, possibly symbolic.
     pub fn ints(&self) -> Option<&[Dim]> {
         match &self.content {

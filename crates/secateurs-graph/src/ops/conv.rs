@@ -2,6 +2,7 @@
 //!
 //! x: [N, C, D1, …], w: [M, C / group, k1, …], b: [M] → y: [N, M, D1', …].
 
+use super::shared::convolution;
 use super::shared::window::{AutoPad, Window};
 use crate::op::prelude::*;
 
@@ -17,11 +18,10 @@ impl Register for Conv {
     const SINCE: &'static [i64] = &[1, 11, 22];
 
     fn parse(attributes: &mut Attributes, _: &ParseContext) -> Result<Self, OpError> {
-        let group = attributes.int_or("group", 1)?;
-        if group < 1 {
-            return Err(OpError::Invalid(format!("group is {group}; it must be at least 1")));
-        }
-        Ok(Conv { window: Window::parse(attributes)?, group })
+        Ok(Conv {
+            window: Window::parse(attributes)?,
+            group: convolution::parse_group(attributes, "group")?,
+        })
     }
 
     #[cfg(test)]
@@ -37,20 +37,25 @@ impl Register for Conv {
             conv(&[1, 2, 7, 6], &[3, 2, 2, 4]).attr("auto_pad", "VALID"),
             conv(&[2, 3, 11], &[4, 3, 5]).param([4]).attr("strides", vec![2i64]),
             conv(&[1, 2, 5, 6, 4], &[3, 2, 2, 3, 2]).attr("pads", vec![1i64, 0, 1, 0, 1, 1]),
+            conv(&[2, 6, 11], &[4, 3, 3]).attr("group", 2i64).attr("dilations", vec![3i64]),
+            conv(&[2, 4, 11], &[4, 1, 3]).attr("group", 4i64).attr("pads", vec![3i64, 0]),
+            conv(&[1, 4, 5, 6, 4], &[6, 2, 2, 2, 2])
+                .param([6])
+                .attr("group", 2i64)
+                .attr("dilations", vec![1i64, 2, 3])
+                .attr("strides", vec![2i64, 1, 1]),
+            conv(&[1, 2, 9, 8], &[3, 2, 3, 2])
+                .attr("auto_pad", "SAME_UPPER")
+                .attr("dilations", vec![2i64, 3])
+                .attr("kernel_shape", vec![3i64, 2])
+                .without_runtime(),
+            conv(&[1, 2, 9], &[3, 2, 4])
+                .attr("auto_pad", "SAME_LOWER")
+                .attr("dilations", vec![2i64])
+                .attr("strides", vec![2i64])
+                .without_runtime(),
+            conv(&[1, 2, 5, 6, 4], &[2, 1, 2, 3, 2]).attr("group", 2i64).attr("auto_pad", "SAME_LOWER"),
         ]
-    }
-}
-
-impl Conv {
-    fn kernel(&self, weight: &[Dim]) -> Result<Vec<i64>, OpError> {
-        let known = weight[2..].iter().map(Dim::known).collect::<Option<Vec<_>>>();
-        let kernel = known.or_else(|| self.window.kernel_shape.clone()).ok_or(OpError::Undetermined)?;
-        match &self.window.kernel_shape {
-            Some(declared) if *declared != kernel => Err(OpError::Invalid(format!(
-                "kernel_shape is {declared:?} and the weight's kernel {kernel:?}"
-            ))),
-            _ => Ok(kernel),
-        }
     }
 }
 
@@ -69,66 +74,25 @@ impl Op for Conv {
 
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>, OpError> {
         let (x, w) = (inputs.shape(0)?, inputs.shape(1)?);
-        if x.len() < 3 || w.len() != x.len() {
-            let text = format!("the input has {} axes and the weight {}; both need the same, 3 or more", x.len(), w.len());
-            return Err(OpError::Invalid(text));
-        }
-        let n = x.len() - 2;
-        self.window.check(n)?;
-        let kernel = self.kernel(w)?;
-        if kernel.len() != n {
-            return Err(OpError::Invalid(format!("kernel_shape has {} entries for {n} spatial axes", kernel.len())));
-        }
-        expect_same(&x[1], &(w[1].clone() * self.group.into()), "channels of the input and of the weight times group")?;
-        if let Some(m) = w[0].known().filter(|m| m % self.group != 0) {
-            return Err(OpError::Invalid(format!("{m} output channels are not a multiple of group {}", self.group)));
-        }
-        if let Some(bias) = inputs.get(2).and_then(|f| f.shape.as_deref()) {
-            let [size] = bias else { return Err(OpError::invalid("the bias must have one axis")) };
-            expect_same(size, &w[0], "the bias and the output channels")?;
-        }
+        let kernel = convolution::kernel(&self.window, x, w, self.group)?;
+        expect_same(
+            &x[1],
+            &(w[1].clone() * self.group.into()),
+            "channels of the input and of the weight times group",
+        )?;
+        convolution::check_bias(inputs.get(2), &w[0])?;
         let mut shape = vec![x[0].clone(), w[0].clone()];
-        shape.extend((0..n).map(|i| self.window.output(i, n, &x[i + 2], kernel[i])));
+        shape.extend(self.window.outputs(&x[2..], &kernel)?);
         Ok(vec![Fact::of(inputs.element_type(0)?, shape)])
     }
 
     /// `x: [n, (g c), …], w: [(g o), c, …], b: [(g o)] → y: [n, (g o), …]`.
     fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
-        let mut map = AxisMap::new(inputs.len(), 1);
-        let (Ok(x), Ok(w), Some(y)) = (inputs.shape(0), inputs.shape(1), outputs[0].shape.as_deref()) else {
-            return map;
-        };
-        let group = Dim::from(self.group);
-        let batch = map.axis(&x[0], Role::Free);
-        let mut atom = |size: Dim, role: Role| match size.is(1) {
-            true => Vec::new(),
-            false => vec![map.atom(size, role)],
-        };
-        let g = atom(group.clone(), Role::Free);
-        let c = atom(w[1].clone(), Role::Summed);
-        let o = atom(w[0].floor_div(&group), Role::Free);
-        let channels = product([g.clone(), c.clone()].concat());
-        let filters = product([g, o].concat());
-        let spatial = "a sliding window";
-        let mut axes = |head: Vec<Axis>, dims: &[Dim]| {
-            let tail: Vec<Axis> = dims[2..].iter().map(|d| map.axis(d, Role::Blocked(spatial))).collect();
-            Some([head, tail].concat())
-        };
-        let input = axes(vec![batch.clone(), channels], x);
-        let weight = axes(vec![filters.clone(), product(c)], w);
-        let output = axes(vec![batch, filters.clone()], y);
-        (map.inputs[0], map.inputs[1], map.outputs[0]) = (input, weight, output);
-        if inputs.get(2).is_some() {
-            map.inputs[2] = Some(vec![filters]);
-        }
-        map
+        convolution::axes(inputs, outputs, self.group, 2, false)
     }
 
     fn macs(&self, inputs: &Inputs, outputs: &[Fact]) -> Dim {
-        match (inputs.shape(1), &outputs[0].shape) {
-            (Ok(w), Some(y)) => element_count(y) * element_count(&w[1..]),
-            _ => Dim::unknown(),
-        }
+        convolution::macs(outputs[0].shape.as_deref(), inputs.shape(1).ok())
     }
 
     fn role(&self, input: usize) -> InputRole {

@@ -6,7 +6,11 @@
 
 mod convert;
 mod fuse;
+#[cfg(test)]
+mod layout_test;
 mod plan;
+#[cfg(test)]
+mod plan_test;
 mod tap;
 
 use std::cell::RefCell;

@@ -6,6 +6,7 @@ use secateurs_torch::tch::{self, Tensor};
 use slotmap::SecondaryMap;
 
 use super::{Run, Session, Tap, convert, fuse};
+use crate::dim::Dim;
 use crate::error::GraphError;
 use crate::fact::{Content, Fact};
 use crate::graph::{Graph, NodeId, ValueId};
@@ -191,6 +192,12 @@ pub(super) fn eval(
     output_facts: &[Fact],
 ) -> Result<Vec<Tensor>, GraphError> {
     let graph = session.graph.as_ref();
+    let observed =
+        observed(graph, node, tensors, input_facts, output_facts).map_err(|e| graph.node_error(node, e))?;
+    let (input_facts, output_facts) = match &observed {
+        Some((inputs, outputs)) => (inputs.as_slice(), outputs.as_slice()),
+        None => (input_facts, output_facts),
+    };
     let facts: Vec<Option<&Fact>> = input_facts.iter().map(Option::as_ref).collect();
     let args = Args {
         tensors,
@@ -219,6 +226,37 @@ fn check_inference(graph: &Graph, node: NodeId, facts: &[Fact], outputs: &[Tenso
         }
     }
     Ok(())
+}
+
+/// Facts of inputs and outputs.
+type Observed = (Vec<Option<Fact>>, Vec<Fact>);
+
+/// The facts of an op some of whose input sizes only the run tells; inference checks there what it could not before.
+fn observed(
+    graph: &Graph,
+    node: NodeId,
+    tensors: &[Option<&Tensor>],
+    input_facts: &[Option<Fact>],
+    output_facts: &[Fact],
+) -> Result<Option<Observed>, OpError> {
+    let known = |fact: &Option<Fact>| fact.as_ref().is_some_and(Fact::has_known_shape);
+    if tensors.iter().zip(input_facts).all(|(tensor, fact)| tensor.is_none() || known(fact)) {
+        return Ok(None);
+    }
+    let inputs = tensors.iter().zip(input_facts).map(|(tensor, fact)| match (tensor, fact) {
+        (Some(tensor), fact) if !known(fact) => {
+            let element_type = fact.as_ref().and_then(|fact| fact.element_type);
+            Some(Fact::of(element_type, tensor.size().into_iter().map(Dim::from).collect()))
+        }
+        _ => fact.clone(),
+    });
+    let inputs: Vec<Option<Fact>> = inputs.collect();
+    let facts: Vec<Option<&Fact>> = inputs.iter().map(Option::as_ref).collect();
+    match graph.nodes[node].op.infer(&Inputs { facts: &facts, outputs: output_facts.len() }) {
+        Ok(outputs) if outputs.len() == output_facts.len() => Ok(Some((inputs, outputs))),
+        Ok(_) | Err(OpError::Undetermined) => Ok(Some((inputs, output_facts.to_vec()))),
+        Err(error) => Err(error),
+    }
 }
 
 /// The nodes that some output needs and that are not known or folded already.

@@ -9,6 +9,12 @@ pub(super) mod loss;
 mod elementwise;
 #[macro_use]
 pub(super) mod reduce;
+pub(super) mod convolution;
+pub(super) mod equation;
+#[macro_use]
+pub(super) mod global_pool;
+pub(super) mod pool;
+pub(super) mod regions;
 pub(super) mod regroup;
 #[macro_use]
 pub(super) mod signal_window;

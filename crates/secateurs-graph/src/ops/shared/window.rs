@@ -17,6 +17,17 @@ pub(in crate::ops) enum AutoPad {
     SameLower,
 }
 
+/// Larger entries of a window are refused, so that arithmetic with them cannot overflow.
+const MAX_ENTRY: i64 = i32::MAX as i64;
+
+/// Checks that every entry of an attribute is at least `low` and not absurdly large.
+pub(in crate::ops) fn in_range(name: &str, values: &[i64], low: i64) -> Result<(), OpError> {
+    match values.iter().find(|n| !(low..=MAX_ENTRY).contains(n)) {
+        Some(n) => Err(OpError::Invalid(format!("{name} contains {n}; each must be in {low}..={MAX_ENTRY}"))),
+        None => Ok(()),
+    }
+}
+
 /// Strides, dilations and padding of a window. Empty lists stand for the defaults (1, 1, 0).
 #[derive(Clone, PartialEq, Debug)]
 pub(in crate::ops) struct Window {
@@ -47,13 +58,11 @@ impl Window {
             auto_pad,
             ceil_mode: attributes.flag("ceil_mode", false)?,
         };
-        let positive = |name: &str, v: &[i64]| match v.iter().find(|n| **n < 1) {
-            Some(n) => Err(OpError::Invalid(format!("{name} contains {n}; each must be at least 1"))),
-            None => Ok(()),
-        };
-        positive("strides", &window.strides)?;
-        positive("dilations", &window.dilations)?;
-        positive("kernel_shape", window.kernel_shape.as_deref().unwrap_or_default())?;
+        let kernel = window.kernel_shape.as_deref().unwrap_or_default();
+        in_range("strides", &window.strides, 1)?;
+        in_range("dilations", &window.dilations, 1)?;
+        in_range("kernel_shape", kernel, 1)?;
+        in_range("pads", &window.pads, -MAX_ENTRY)?;
         Ok(window)
     }
 
@@ -109,7 +118,7 @@ impl Window {
             AutoPad::Valid => (0.into(), 0.into()),
             same => {
                 let stride = self.stride(axis);
-                let extent = (kernel - 1) * self.dilation(axis) + 1;
+                let extent = self.extent(axis, kernel);
                 let output = input.ceil_div(&stride.into());
                 let total = (output - 1.into()) * stride.into() + extent.into() - input.clone();
                 let total = match total.known() {
@@ -130,17 +139,38 @@ impl Window {
             return input.ceil_div(&stride);
         }
         let (start, end) = self.padding(axis, n, input, kernel);
-        let extent = (kernel - 1) * self.dilation(axis) + 1;
-        let room = input.clone() + start.clone() + end - extent.into();
+        let extent = self.extent(axis, kernel);
+        let padded = input.clone() + start.clone();
+        let room = padded.clone() + end.clone() - extent.into();
         if !self.ceil_mode {
             return room.floor_div(&stride) + 1.into();
         }
         let size = room.ceil_div(&stride) + 1.into();
         // A last window that would start in the end padding is left out.
-        match (size.known(), input.known(), start.known()) {
-            (Some(s), Some(i), Some(p)) if (s - 1) * self.stride(axis) >= i + p => Dim::from(s - 1),
-            _ => size,
+        match end.known() {
+            Some(end) if extent - end >= self.stride(axis) => size,
+            _ => size.min_with(&padded.ceil_div(&stride)),
         }
+    }
+
+    /// The output sizes along all spatial axes.
+    pub fn outputs(&self, spatial: &[Dim], kernel: &[i64]) -> Result<Vec<Dim>, OpError> {
+        let n = spatial.len();
+        let sizes: Vec<Dim> =
+            spatial.iter().zip(kernel).enumerate().map(|(i, (dim, &k))| self.output(i, n, dim, k)).collect();
+        match sizes.iter().position(|size| size.known().is_some_and(|size| size < 1)) {
+            Some(i) => Err(OpError::Invalid(format!(
+                "the window, {} wide, does not fit the padded input of size {} on spatial axis {i}",
+                self.extent(i, kernel[i]),
+                spatial[i]
+            ))),
+            None => Ok(sizes),
+        }
+    }
+
+    /// From the first to the last element that the window covers.
+    pub fn extent(&self, axis: usize, kernel: i64) -> i64 {
+        (kernel - 1).saturating_mul(self.dilation(axis)).saturating_add(1)
     }
 
     /// Padding at both ends as numbers, for evaluation.
@@ -166,7 +196,17 @@ pub(in crate::ops) fn symmetric(
     if padding.iter().all(|(a, b)| a == b && *a >= 0) {
         return Ok((x.shallow_clone(), padding.iter().map(|p| p.0).collect()));
     }
+    Ok((pad(x, padding, value)?, vec![0; padding.len()]))
+}
+
+/// Pads the last axes.
+#[cfg(feature = "torch")]
+pub(in crate::ops) fn pad(
+    x: &secateurs_torch::tch::Tensor,
+    padding: &[(i64, i64)],
+    value: f64,
+) -> Result<secateurs_torch::tch::Tensor, OpError> {
     // libtorch lists the last axis first.
     let pads: Vec<i64> = padding.iter().rev().flat_map(|&(start, end)| [start, end]).collect();
-    Ok((x.f_pad(pads, "constant", value)?, vec![0; padding.len()]))
+    Ok(x.f_pad(pads, "constant", value)?)
 }

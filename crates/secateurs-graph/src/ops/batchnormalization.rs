@@ -1,0 +1,170 @@
+//! `BatchNormalization`: (x − mean) / √(var + ε) · scale + bias, channel by channel. ONNX opset 7, 9, 14, 15.
+//!
+//! x: [N, C, …], scale, bias, mean, var: [C] → y: [N, C, …]. With `training_mode` mean and variance are the batch's, and
+//! running_mean and running_var: [C] come out too. `spatial = 0` (opset 7): scale, bias, mean, var: [C, …].
+
+use crate::op::prelude::*;
+
+/// `BatchNormalization`.
+#[derive(Clone, Debug)]
+pub struct BatchNormalization {
+    epsilon: f32,
+    momentum: f32,
+    training: bool,
+    spatial: bool,
+    /// Opset 7 and 9 train where more outputs than one are listed.
+    old_training: bool,
+}
+
+impl Register for BatchNormalization {
+    const NAME: &'static str = "BatchNormalization";
+    const SINCE: &'static [i64] = &[1, 6, 7, 9, 14, 15];
+
+    fn parse(attributes: &mut Attributes, cx: &ParseContext) -> Result<Self, OpError> {
+        Ok(BatchNormalization {
+            epsilon: attributes.float_or("epsilon", 1e-5)?,
+            momentum: attributes.float_or("momentum", 0.9)?,
+            training: attributes.flag("training_mode", false)?,
+            spatial: attributes.flag("spatial", true)?,
+            old_training: cx.opset < 14 && cx.outputs > 1,
+        })
+    }
+
+    #[cfg(test)]
+    fn cases() -> Vec<Case> {
+        let with = |case: Case, shape: &[i64]| {
+            let case = case.param(shape.to_vec()).param(shape.to_vec()).param(shape.to_vec());
+            case.param_in(shape.to_vec(), 0.1, 2.0)
+        };
+        vec![
+            with(Case::new(15).float([2, 3, 4, 5]), &[3]).attr("epsilon", 0.01f32),
+            with(Case::new(14).float([2, 3]), &[3]),
+            with(Case::new(9).float([1, 4, 3]), &[4]).attr("momentum", 0.5f32),
+            with(Case::new(7).float([2, 2, 3, 2, 2]), &[2]),
+            with(Case::new(7).float([2, 3, 4]), &[3, 4]).attr("spatial", 0i64),
+            with(Case::new(15).float([5]), &[1]).without_runtime(),
+            with(Case::new(15).float([4, 3, 5]), &[3])
+                .attr("training_mode", 1i64)
+                .attr("momentum", 0.75f32)
+                .outputs(3),
+        ]
+    }
+}
+
+impl Op for BatchNormalization {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn attributes(&self) -> Vec<(&str, Attribute)> {
+        let mut list: Vec<(&str, Attribute)> =
+            vec![("epsilon", self.epsilon.into()), ("momentum", self.momentum.into())];
+        if self.training {
+            list.push(("training_mode", true.into()));
+        }
+        if !self.spatial {
+            list.push(("spatial", false.into()));
+        }
+        list
+    }
+
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>, OpError> {
+        let x = inputs.shape(0)?;
+        let wanted = match x {
+            [] => return Err(OpError::invalid("the input is a scalar; it needs a batch axis")),
+            [_] => &[Dim::from(1)],
+            _ if self.spatial => &x[1..2],
+            _ => &x[1..],
+        };
+        for (i, name) in [(1, "scale"), (2, "bias"), (3, "mean"), (4, "variance")] {
+            let Some(shape) = &inputs.fact(i)?.shape else { continue };
+            if shape.len() != wanted.len() {
+                let text = format!("the {name} has {} axes; it must have {}", shape.len(), wanted.len());
+                return Err(OpError::Invalid(text));
+            }
+            for (size, wanted) in shape.iter().zip(wanted) {
+                expect_same(size, wanted, &format!("the {name} and the channels"))?;
+            }
+        }
+        let mut facts = vec![Fact::of(inputs.element_type(0)?, x.to_vec())];
+        let statistics = Fact::of(inputs.element_type(3)?, wanted.to_vec());
+        facts.resize(inputs.outputs.max(1), statistics);
+        Ok(facts)
+    }
+
+    /// `x: [n, c, …], scale, bias, mean, var: [c] → y: [n, c, …]`.
+    fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
+        if self.old_training || (self.training && !self.spatial) {
+            return AxisMap::blocked(inputs.facts, outputs, "batch statistics in training mode");
+        }
+        let mut map = AxisMap::new(inputs.len(), outputs.len());
+        let Ok(x) = inputs.shape(0) else { return map };
+        let mixed = Role::Mixed("the statistics of the batch");
+        let role = |i: usize| if self.training && i != 1 { mixed.clone() } else { Role::Free };
+        let axes: Vec<Axis> = x.iter().enumerate().map(|(i, dim)| map.axis(dim, role(i))).collect();
+        let channels = match x.len() {
+            0 | 1 => vec![unit_axis()],
+            _ if self.spatial => axes[1..2].to_vec(),
+            _ => axes[1..].to_vec(),
+        };
+        map.inputs[1..].fill(Some(channels.clone()));
+        map.outputs.fill(Some(channels));
+        map.outputs[0] = Some(axes.clone());
+        map.inputs[0] = Some(axes);
+        map
+    }
+
+    fn role(&self, input: usize) -> InputRole {
+        match input {
+            0 => InputRole::Data,
+            1 | 2 => InputRole::Parameter,
+            _ => InputRole::Statistic,
+        }
+    }
+
+    #[cfg(feature = "torch")]
+    fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
+        if self.old_training || (self.training && !self.spatial) {
+            return Err(OpError::Unsupported("BatchNormalization in the training mode of old opsets".into()));
+        }
+        let input = args.tensor(0)?;
+        // Half-precision activations may come with 32-bit parameters.
+        let kinds = (0..5).map(|i| Ok(args.tensor(i)?.f_kind()?)).collect::<Result<Vec<_>, OpError>>()?;
+        let kind = match kinds[1..].iter().all(|kind| *kind == kinds[0]) {
+            true => kinds[0],
+            false if kinds.contains(&Kind::Double) => Kind::Double,
+            false => Kind::Float,
+        };
+        let cast = |i: usize| Ok::<_, OpError>(args.tensor(i)?.f_to_kind(kind)?);
+        let (mut x, scale, bias, mean, var) = (cast(0)?, cast(1)?, cast(2)?, cast(3)?, cast(4)?);
+        let epsilon = f64::from(self.epsilon);
+        if !self.spatial {
+            let factor = scale.f_div(&var.f_add_scalar(epsilon)?.f_sqrt()?)?;
+            let y = x.f_sub(&mean)?.f_mul(&factor)?.f_add(&bias)?;
+            return Ok(vec![y.f_to_kind(kinds[0])?]);
+        }
+        if x.dim() == 1 {
+            x = x.f_unsqueeze(1)?;
+        }
+        let statistics = (!self.training).then_some((&mean, &var));
+        let y = x.f_batch_norm(
+            Some(&scale),
+            Some(&bias),
+            statistics.map(|s| s.0),
+            statistics.map(|s| s.1),
+            self.training,
+            0.0,
+            epsilon,
+            true,
+        )?;
+        let mut outputs = vec![y.f_reshape(input.size())?.f_to_kind(kinds[0])?];
+        if self.training {
+            let others: Vec<i64> = (0..x.dim() as i64).filter(|axis| *axis != 1).collect();
+            let (batch_var, batch_mean) = x.f_var_mean_correction(others, 0, false)?;
+            let momentum = f64::from(self.momentum);
+            outputs.push(batch_mean.f_lerp(&mean, momentum)?.f_to_kind(kinds[3])?);
+            outputs.push(batch_var.f_lerp(&var, momentum)?.f_to_kind(kinds[4])?);
+        }
+        Ok(outputs)
+    }
+}

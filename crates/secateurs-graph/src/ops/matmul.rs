@@ -1,0 +1,85 @@
+//! `MatMul`: matrix product with NumPy's rules for batches and vectors. ONNX opset 1, 9, 13.
+//!
+//! a: […, M, K], b: […, K, N] → y: […, M, N]; a vector lacks M or N.
+
+use super::shared::equation::{Equation, Labelled};
+use crate::op::prelude::*;
+
+/// `MatMul`.
+#[derive(Clone, Debug)]
+pub struct MatMul;
+
+impl Register for MatMul {
+    const NAME: &'static str = "MatMul";
+    const SINCE: &'static [i64] = &[1, 9, 13];
+
+    fn parse(_: &mut Attributes, _: &ParseContext) -> Result<Self, OpError> {
+        Ok(MatMul)
+    }
+
+    #[cfg(test)]
+    fn cases() -> Vec<Case> {
+        let case = |a: &[i64], b: &[i64]| Case::new(13).float(a.to_vec()).float(b.to_vec());
+        vec![
+            Case::new(9).float([3, 4]).param([4, 5]),
+            case(&[2, 3, 4], &[4, 5]),
+            case(&[2, 1, 3, 4], &[6, 4, 5]),
+            case(&[3, 4], &[2, 4, 5]),
+            case(&[4], &[4]),
+            case(&[4], &[2, 4, 5]),
+            case(&[2, 3, 4], &[4]),
+            case(&[1, 4], &[4, 1]),
+            case(&[3, 1], &[1, 5]),
+            Case::new(13).ints([2, 3], -9..9).ints([3, 4], -9..9),
+        ]
+    }
+}
+
+/// The names of the axes of operands of these ranks.
+fn labelled(inputs: &Inputs) -> Result<Labelled, OpError> {
+    let (a, b) = (inputs.shape(0)?.len(), inputs.shape(1)?.len());
+    let equation = match (a, b) {
+        (0, _) | (_, 0) => return Err(OpError::invalid("an operand is a scalar; both need an axis to sum over")),
+        (1, 1) => "k,k->",
+        (1, _) => "k,...kn->...n",
+        (_, 1) => "...mk,k->...m",
+        _ => "...mk,...kn->...mn",
+    };
+    Equation::parse(equation)?.label(&[a, b])
+}
+
+impl Op for MatMul {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn attributes(&self) -> Vec<(&str, Attribute)> {
+        Vec::new()
+    }
+
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>, OpError> {
+        let labelled = labelled(inputs)?;
+        let (a, b) = (inputs.shape(0)?, inputs.shape(1)?);
+        expect_same(&a[a.len() - 1], &b[b.len().saturating_sub(2)], "the axes that are summed over")?;
+        let element_type = inputs.element_type(0)?.or(inputs.element_type(1)?);
+        Ok(vec![Fact::of(element_type, labelled.output_shape(&[a, b])?)])
+    }
+
+    /// `a: […, m, k], b: […, k, n] → y: […, m, n]`.
+    fn axes(&self, inputs: &Inputs, _: &[Fact]) -> AxisMap {
+        labelled(inputs).map_or_else(|_| AxisMap::new(inputs.len(), 1), |labelled| labelled.axes(inputs))
+    }
+
+    fn macs(&self, inputs: &Inputs, _: &[Fact]) -> Dim {
+        labelled(inputs).map_or_else(|_| Dim::unknown(), |labelled| labelled.macs(inputs))
+    }
+
+    fn role(&self, _: usize) -> InputRole {
+        InputRole::Parameter
+    }
+
+    #[cfg(feature = "torch")]
+    fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
+        Ok(vec![args.tensor(0)?.f_matmul(args.tensor(1)?)?])
+    }
+}
