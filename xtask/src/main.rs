@@ -6,6 +6,7 @@ mod bench;
 mod build;
 mod cache;
 mod clippy_config;
+mod coverage;
 mod data;
 mod demo;
 mod fixtures;
@@ -56,6 +57,12 @@ the CPU part of the wheel from PyPI. Everything goes to the user's cache and is 
         arguments: "",
         about: "Shows the program on the model and the images in assets/: accuracy, size, latency.",
         run: demo::command,
+    },
+    Command {
+        name: "coverage",
+        arguments: "",
+        about: "Runs ONNX's operator tests and the zoo and writes docs/coverage.md.",
+        run: coverage::command,
     },
     Command {
         name: "fixtures",
