@@ -3,7 +3,7 @@
 //! x: [N, C, D1, …], w: [M, C / group, k1, …], b: [M] → y: [N, M, D1', …].
 
 use super::shared::convolution;
-use super::shared::window::{AutoPad, Window};
+use super::shared::window::Window;
 use crate::op::prelude::*;
 
 /// `Conv`.
@@ -108,10 +108,7 @@ impl Op for Conv {
         let (x, w) = (args.tensor(0)?, args.tensor(1)?);
         let (spatial, kernel) = (&x.size()[2..], &w.size()[2..]);
         let n = spatial.len();
-        let padding = match self.window.auto_pad {
-            AutoPad::NotSet if self.window.pads.is_empty() => vec![(0, 0); n],
-            _ => self.window.known_padding(spatial, kernel)?,
-        };
+        let padding = self.window.known_padding(spatial, kernel)?;
         let (x, padding) = super::shared::window::symmetric(x, &padding, 0.0)?;
         let each = |f: &dyn Fn(usize) -> i64| (0..n).map(f).collect::<Vec<_>>();
         let y = x.f_convolution(

@@ -1,6 +1,6 @@
 //! `GlobalLpPool`: the p-norm over all spatial axes. ONNX opset 2, 22. x: [N, C, D1, …] → y: [N, C, 1, …].
 
-use super::shared::{global_pool, pool};
+use super::shared::global_pool;
 use crate::op::prelude::*;
 
 /// `GlobalLpPool`.
@@ -43,7 +43,7 @@ impl Op for GlobalLpPool {
 
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
-        let y = pool::widened(args.tensor(0)?, |x| {
+        let y = super::shared::pool::widened(args.tensor(0)?, |x| {
             let spatial: Vec<i64> = (2..x.dim() as i64).collect();
             let powers = x.f_abs()?.f_pow_tensor_scalar(self.p)?;
             let sums = powers.f_sum_dim_intlist(spatial, true, None)?;

@@ -103,7 +103,9 @@ impl Op for MaxPool {
 #[cfg(feature = "torch")]
 impl MaxPool {
     fn eval_with_indices(&self, x: &Tensor, geometry: &pool::Geometry) -> Result<Vec<Tensor>, OpError> {
-        let padded = geometry.padded(&x.f_to_kind(float_kind(x.f_kind()?))?, f64::NEG_INFINITY)?;
+        let kind = x.f_kind()?;
+        let wide = if kind == Kind::Double { kind } else { Kind::Float };
+        let padded = geometry.padded(&x.f_to_kind(wide)?, f64::NEG_INFINITY)?;
         let (kernel, strides, dilations) = (&geometry.kernel, &geometry.strides, &geometry.dilations);
         let none = vec![0; kernel.len()];
         let (y, flat) = match kernel.len() {
@@ -113,23 +115,19 @@ impl MaxPool {
             n => return Err(OpError::Unsupported(format!("MaxPool over {n} spatial axes"))),
         };
         // libtorch counts within one padded channel; ONNX within the whole input.
-        let size = x.size();
-        let mut index = plane_offsets(&size, x)?;
-        let (mut rest, mut spatial) = (flat, padded.size().split_off(2));
-        let order = (0..kernel.len()).rev();
-        let stride_of = |axis: usize| -> i64 {
-            match self.column_major {
+        let (size, padded) = (x.size(), padded.size());
+        let (mut index, mut rest) = (plane_offsets(&size, x)?, flat);
+        for axis in (0..kernel.len()).rev() {
+            let stride: i64 = match self.column_major {
                 true => size[2..2 + axis].iter().product(),
                 false => size[3 + axis..].iter().product(),
-            }
-        };
-        for axis in order {
-            let width = spatial.pop().unwrap_or(1).max(1);
+            };
+            let width = padded[2 + axis];
             let at = rest.f_remainder(width)?.f_sub_scalar(geometry.padding[axis].0)?;
-            index = index.f_add(&at.f_mul_scalar(stride_of(axis))?)?;
+            index = index.f_add(&at.f_mul_scalar(stride)?)?;
             rest = rest.f_floor_divide_scalar(width)?;
         }
-        Ok(vec![y.f_to_kind(x.f_kind()?)?, index])
+        Ok(vec![y.f_to_kind(kind)?, index])
     }
 }
 
@@ -141,9 +139,4 @@ fn plane_offsets(size: &[i64], x: &Tensor) -> Result<Tensor, OpError> {
     shape[..2].copy_from_slice(&size[..2]);
     let count = Tensor::f_arange(size[0] * size[1], (Kind::Int64, x.device()))?;
     Ok(count.f_mul_scalar(plane)?.f_reshape(shape)?)
-}
-
-#[cfg(feature = "torch")]
-fn float_kind(kind: Kind) -> Kind {
-    if kind == Kind::Double { kind } else { Kind::Float }
 }

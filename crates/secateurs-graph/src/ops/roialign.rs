@@ -9,10 +9,10 @@ use crate::op::prelude::*;
 #[derive(Clone, Debug)]
 pub struct RoiAlign {
     max: bool,
-    /// Whether regions are shifted by half a pixel, as the file has it.
-    half_pixel: Option<bool>,
-    /// What is meant where the file does not say: since opset 16.
-    default_half_pixel: bool,
+    /// Whether regions are shifted by half a pixel.
+    half_pixel: bool,
+    /// Before opset 16 they never were, and no attribute said so.
+    shift_is_attribute: bool,
     output_height: i64,
     output_width: i64,
     sampling_ratio: i64,
@@ -32,12 +32,12 @@ impl Register for RoiAlign {
                 Some(other) => return unknown("mode", other),
             },
             half_pixel: match attributes.string("coordinate_transformation_mode")?.as_deref() {
-                None => None,
-                Some("half_pixel") => Some(true),
-                Some("output_half_pixel") => Some(false),
+                None => cx.opset >= 16,
+                Some("half_pixel") => true,
+                Some("output_half_pixel") => false,
                 Some(other) => return unknown("coordinate_transformation_mode", other),
             },
-            default_half_pixel: cx.opset >= 16,
+            shift_is_attribute: cx.opset >= 16,
             output_height: attributes.int_or("output_height", 1)?,
             output_width: attributes.int_or("output_width", 1)?,
             sampling_ratio: attributes.int_or("sampling_ratio", 0)?,
@@ -82,8 +82,8 @@ impl Op for RoiAlign {
             ("sampling_ratio", self.sampling_ratio.into()),
             ("spatial_scale", self.spatial_scale.into()),
         ];
-        if let Some(half) = self.half_pixel {
-            let mode = if half { "half_pixel" } else { "output_half_pixel" };
+        if self.shift_is_attribute {
+            let mode = if self.half_pixel { "half_pixel" } else { "output_half_pixel" };
             list.push(("coordinate_transformation_mode", mode.into()));
         }
         list
@@ -135,11 +135,10 @@ const MAX_SAMPLES: i64 = 1 << 16;
 #[cfg(feature = "torch")]
 impl RoiAlign {
     fn samples(&self, from: f64, to: f64, bins: i64, size: i64) -> Result<Samples, OpError> {
-        let half_pixel = self.half_pixel.unwrap_or(self.default_half_pixel);
         let scale = f64::from(self.spatial_scale);
-        let start = from * scale - if half_pixel { 0.5 } else { 0.0 };
+        let start = from * scale - if self.half_pixel { 0.5 } else { 0.0 };
         let length = (to - from) * scale;
-        let bin = (if half_pixel { length } else { length.max(1.0) }) / bins as f64;
+        let bin = (if self.half_pixel { length } else { length.max(1.0) }) / bins as f64;
         let per_bin = if self.sampling_ratio > 0 { self.sampling_ratio } else { bin.ceil().max(0.0) as i64 };
         if per_bin.saturating_mul(bins) > MAX_SAMPLES {
             return Err(OpError::Invalid(format!("a region from {from} to {to} takes too many samples")));

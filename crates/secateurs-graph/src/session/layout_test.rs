@@ -13,11 +13,11 @@ use super::{Session, SessionOptions, Tap};
 use crate::attribute::Attribute;
 use crate::graph::Graph;
 
-/// A chain of nodes over one value: op type, constants, attributes.
-type Chain<'a> = [(&'a str, Vec<HostTensor>, Vec<(&'a str, Attribute)>)];
+/// A node of a chain over one value: op type, constants, attributes.
+type Link<'a> = (&'a str, Vec<HostTensor>, Vec<(&'a str, Attribute)>);
 
 /// A model that runs a chain on x: [2, 3, 16, 16]; each node's output has its op's name.
-fn model(chain: &Chain) -> Model {
+fn model(chain: &[Link]) -> Model {
     let mut graph = GraphProto { name: Some("chain".into()), ..Default::default() };
     graph.input.push(value("x", &[2, 3, 16, 16]));
     let mut last = "x".to_owned();
@@ -79,7 +79,7 @@ fn activations_stay_channels_last_through_a_convolutional_net() {
         [own.as_slice(), extra].concat()
     };
     let channels = || weights(&[8]);
-    let chain: Vec<(&str, Vec<HostTensor>, Vec<(&str, Attribute)>)> = vec![
+    let chain: Vec<Link> = vec![
         ("Conv", vec![weights(&[8, 3, 3, 3]), channels()], vec![("pads", ints(&[1, 1, 1, 1]))]),
         ("BatchNormalization", vec![channels(), channels(), channels(), channels()], vec![]),
         ("Relu", vec![], vec![]),
@@ -104,7 +104,7 @@ fn uneven_padding_keeps_the_layout() {
     ]);
 }
 
-fn stays_channels_last(chain: &Chain) {
+fn stays_channels_last(chain: &[Link]) {
     let graph = Arc::new(Graph::from_model(model(chain)).unwrap());
     let session = Session::new(graph.clone(), SessionOptions::default()).unwrap();
     let taps: Vec<Tap> = chain

@@ -287,7 +287,7 @@ fn known_tensor(fact: &Fact) -> Option<HostTensor> {
     let element_type = fact.element_type?;
     let shape = fact.known_shape()?.into_iter().map(|n| n as usize).collect::<Vec<_>>();
     let Some(Content::Ints(ints)) = &fact.content else { return None };
-    let ints: Vec<i64> = ints.iter().map(crate::dim::Dim::known).collect::<Option<_>>()?;
+    let ints: Vec<i64> = ints.iter().map(Dim::known).collect::<Option<_>>()?;
     match element_type {
         ElementType::Int64 => HostTensor::from_slice(shape, &ints).ok(),
         ElementType::Int32 => {
