@@ -36,8 +36,11 @@ fn observe(package: &str, test: &str, variable: &str) -> Result<Vec<Value>> {
     if file.exists() {
         fs::remove_file(&file)?;
     }
-    run::run(run::cargo().args(["nextest", "run", "--package", package, "--test", test]).env(variable, &file))?;
-    let text = fs::read_to_string(&file).with_context(|| format!("{test} wrote nothing: is its data there?"))?;
+    run::run(
+        run::cargo().args(["nextest", "run", "--package", package, "--test", test]).env(variable, &file),
+    )?;
+    let text =
+        fs::read_to_string(&file).with_context(|| format!("{test} wrote nothing: is its data there?"))?;
     text.lines().map(|line| serde_json::from_str(line).context("a line of a test is no JSON")).collect()
 }
 
@@ -62,7 +65,11 @@ fn page(cases: &[Value], models: &[Value]) -> String {
             _ => op.unsupported += 1,
         }
         if line["outcome"] != "passed" {
-            reasons.push(format!("| {} | {} |", text(&line["case"]), text(&line["detail"]).replace('|', "\\|")));
+            reasons.push(format!(
+                "| {} | {} |",
+                text(&line["case"]),
+                text(&line["detail"]).replace('|', "\\|")
+            ));
         }
     }
     for model in models {

@@ -53,7 +53,9 @@ impl SizeArguments {
                 true => "it has none".to_owned(),
                 false => format!("it has {}", known.join(", ")),
             };
-            return Err(CliError::Input(format!("--dim {name}: the model has no such symbolic size; {text}")));
+            return Err(CliError::Input(format!(
+                "--dim {name}: the model has no such symbolic size; {text}"
+            )));
         }
         let path = graph.source.file().to_owned();
         let name = |e: secateurs_graph::GraphError| CliError::from(e.in_file(Some(path.as_ref())));
@@ -118,7 +120,9 @@ fn parse_device(text: &str) -> Result<Device, String> {
     match text.split_once(':') {
         None if text == "cpu" => Ok(Device::Cpu),
         None if text == "cuda" => Ok(Device::Cuda(0)),
-        Some(("cuda", index)) => index.parse().map(Device::Cuda).map_err(|_| format!("'{index}' is no GPU number")),
+        Some(("cuda", index)) => {
+            index.parse().map(Device::Cuda).map_err(|_| format!("'{index}' is no GPU number"))
+        }
         _ => Err("expected cpu, cuda or cuda:N".into()),
     }
 }
@@ -175,7 +179,13 @@ pub struct DataArguments {
     #[arg(long, value_name = "X", help_heading = "Images")]
     pub scale: Option<f64>,
     /// Mean to subtract after scaling, one or one a channel
-    #[arg(long, value_name = "X,…", value_delimiter = ',', allow_negative_numbers = true, help_heading = "Images")]
+    #[arg(
+        long,
+        value_name = "X,…",
+        value_delimiter = ',',
+        allow_negative_numbers = true,
+        help_heading = "Images"
+    )]
     pub mean: Option<Vec<f64>>,
     /// Standard deviation to divide by, one or one a channel
     #[arg(long, value_name = "X,…", value_delimiter = ',', help_heading = "Images")]

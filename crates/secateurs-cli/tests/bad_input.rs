@@ -5,8 +5,8 @@ use std::process::{Command, Output};
 
 use secateurs::data::npz;
 use secateurs_onnx::proto::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
-    TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto, type_proto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
+    TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto, type_proto,
 };
 use secateurs_onnx::{ElementType, Tensor, encode, tensor_to_proto};
 
@@ -108,7 +108,8 @@ fn graph(model: &mut ModelProto) -> &mut GraphProto {
 }
 
 fn external(location: &str, offset: &str, length: &str) -> TensorProto {
-    let entry = |key: &str, value: &str| StringStringEntryProto { key: Some(key.into()), value: Some(value.into()) };
+    let entry =
+        |key: &str, value: &str| StringStringEntryProto { key: Some(key.into()), value: Some(value.into()) };
     TensorProto {
         name: Some("w".into()),
         dims: vec![4, 3],
@@ -186,11 +187,7 @@ fn broken_graphs_are_refused() {
             &["'w'", "twice"],
         ),
         ("missing initializer", |m| drop(graph(m).initializer.remove(0)), &["the_matmul", "'w'", "export"]),
-        (
-            "missing output",
-            |m| graph(m).output[0].name = Some("z".into()),
-            &["'z'"],
-        ),
+        ("missing output", |m| graph(m).output[0].name = Some("z".into()), &["'z'"]),
         (
             "absolute external path",
             |m| graph(m).initializer[0] = external("/etc/hostname", "0", "48"),
@@ -201,7 +198,11 @@ fn broken_graphs_are_refused() {
             |m| graph(m).initializer[0] = external("../weights.bin", "0", "48"),
             &["w", "../weights.bin"],
         ),
-        ("external symlink", |m| graph(m).initializer[0] = external("link.bin", "0", "48"), &["w", "link.bin"]),
+        (
+            "external symlink",
+            |m| graph(m).initializer[0] = external("link.bin", "0", "48"),
+            &["w", "link.bin"],
+        ),
         (
             "external data past the end",
             |m| graph(m).initializer[0] = external("weights.bin", "0", "48"),
@@ -264,7 +265,8 @@ fn broken_graphs_are_refused() {
 fn unknown_ops_are_listed_and_cannot_run() {
     let folder = Folder::new();
     let path = folder.model("unknown.onnx", |m| {
-        graph(m).node[1] = NodeProto { domain: Some("acme".into()), ..node("Frobnicate", &["h", "b"], &["y"]) };
+        graph(m).node[1] =
+            NodeProto { domain: Some("acme".into()), ..node("Frobnicate", &["h", "b"], &["y"]) };
         m.opset_import.push(OperatorSetIdProto { domain: Some("acme".into()), version: Some(1) });
     });
     let output = secateurs(&["inspect", &path]);
@@ -317,7 +319,9 @@ fn data_that_do_not_fit_are_refused() {
     refuses("empty folder", &["eval", &model, "--data", empty.to_str().unwrap()], &["empty"]);
 
     let target = folder.path("out.npz");
-    let run = |inputs: &str| ["run", model.as_str(), "--inputs", inputs, "-o", target.to_str().unwrap()].map(String::from);
+    let run = |inputs: &str| {
+        ["run", model.as_str(), "--inputs", inputs, "-o", target.to_str().unwrap()].map(String::from)
+    };
     let wrong = folder.npz("wrong.npz", &[("x", x(vec![2, 5]))]);
     let arguments = run(&wrong);
     refuses("run on a wrong shape", &arguments.each_ref().map(String::as_str), &["wrong.npz", "'x'"]);

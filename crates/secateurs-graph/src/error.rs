@@ -9,7 +9,7 @@ use crate::op::OpError;
 pub enum GraphError {
     /// The file could not be read.
     #[error(transparent)]
-    Onnx(#[from] secateurs_onnx::Error),
+    Onnx(Box<secateurs_onnx::Error>),
     /// An error in a model that came from a file.
     #[error("{}: {source}", path.display())]
     InFile {
@@ -80,7 +80,7 @@ pub enum GraphError {
     /// libtorch cannot be loaded.
     #[cfg(feature = "torch")]
     #[error(transparent)]
-    Torch(#[from] secateurs_torch::LoadError),
+    Torch(Box<secateurs_torch::LoadError>),
 }
 
 impl GraphError {
@@ -92,5 +92,18 @@ impl GraphError {
             }
             _ => self,
         }
+    }
+}
+
+impl From<secateurs_onnx::Error> for GraphError {
+    fn from(error: secateurs_onnx::Error) -> GraphError {
+        GraphError::Onnx(Box::new(error))
+    }
+}
+
+#[cfg(feature = "torch")]
+impl From<secateurs_torch::LoadError> for GraphError {
+    fn from(error: secateurs_torch::LoadError) -> GraphError {
+        GraphError::Torch(Box::new(error))
     }
 }

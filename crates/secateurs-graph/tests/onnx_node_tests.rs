@@ -42,7 +42,8 @@ fn onnx_operator_tests_pass_for_every_registered_op() {
     std::panic::set_hook(Box::new(|_| {}));
     let mut table = BTreeMap::<String, (usize, usize)>::new();
     let mut failures = Vec::new();
-    let registered = |entry: &ops::Entry| format!("{{\"registered\":{:?},\"since\":{:?}}}", entry.name, entry.since);
+    let registered =
+        |entry: &ops::Entry| format!("{{\"registered\":{:?},\"since\":{:?}}}", entry.name, entry.since);
     let mut lines: Vec<String> = ops::REGISTRY.iter().map(registered).collect();
     for folder in &folders {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();

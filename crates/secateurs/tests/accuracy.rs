@@ -13,7 +13,11 @@ fn correct(model: &str, data: &str, options: DataOptions) -> Option<(u64, u64)> 
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let (model, data) = (root.join(model), root.join(data));
     if !model.exists() || !data.exists() {
-        eprintln!("skipped: {} or {} is not there; `cargo xtask data` fetches the data", model.display(), data.display());
+        eprintln!(
+            "skipped: {} or {} is not there; `cargo xtask data` fetches the data",
+            model.display(),
+            data.display()
+        );
         return None;
     }
     let graph = Arc::new(Graph::read(&model).unwrap());

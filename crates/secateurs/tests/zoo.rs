@@ -66,11 +66,8 @@ fn check(path: &PathBuf, entry: &serde_json::Value) -> Result<serde_json::Value,
     for batch in [2usize, 3] {
         let inputs = example_inputs(entry, batch);
         inference_is_complete(&graph, &inputs)?;
-        let tensors: Vec<Tensor> = graph
-            .inputs
-            .iter()
-            .map(|&v| inputs[&graph.values[v].name].clone())
-            .collect();
+        let tensors: Vec<Tensor> =
+            graph.inputs.iter().map(|&v| inputs[&graph.values[v].name].clone()).collect();
         // A debug build compares what was inferred with what every op gives.
         let ours = session.run(&tensors).map_err(|e| format!("batch {batch}: {e}"))?;
         let named: Vec<(String, Tensor)> = inputs.into_iter().collect();

@@ -134,7 +134,8 @@ fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
         Table::new(&["model", "inputs", "median ms", "10 %", "90 %", "fastest", "runs", "speed-up"], 2);
     for row in &report.models {
         let t = &row.timing;
-        let shapes: Vec<String> = row.shapes.iter().map(|(name, shape)| format!("{name} {shape:?}")).collect();
+        let shapes: Vec<String> =
+            row.shapes.iter().map(|(name, shape)| format!("{name} {shape:?}")).collect();
         let mut cells = vec![row.model.clone(), shapes.join(" ")];
         cells.extend([t.median_ms, t.p10_ms, t.p90_ms, t.min_ms].map(|ms| format!("{ms:.3}")));
         cells.extend([t.runs.to_string(), format!("{:.2}×", row.speedup)]);

@@ -68,7 +68,8 @@ impl Eval {
             },
         };
         let bar = progress::bar(options.samples.unwrap_or(usize::MAX).min(dataset.len()), "samples");
-        let evaluation = pipeline::evaluate(graph.into(), dataset.into(), &options, |done| bar.inc(done as u64));
+        let evaluation =
+            pipeline::evaluate(graph.into(), dataset.into(), &options, |done| bar.inc(done as u64));
         bar.finish_and_clear();
         let evaluation = evaluation?;
         let mut out = io::stdout().lock();
@@ -103,7 +104,11 @@ fn print(evaluation: &Evaluation, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "loss      {:.4} ± {:.4} nats", e.loss, e.loss_standard_error)?;
     writeln!(out, "time      {:.2} s, {:.0} samples/s", e.seconds, e.samples as f64 / e.seconds)?;
     if e.nan > 0 {
-        writeln!(out, "warning   {} samples have scores that are not numbers; they count as wrong", count(e.nan))?;
+        writeln!(
+            out,
+            "warning   {} samples have scores that are not numbers; they count as wrong",
+            count(e.nan)
+        )?;
     }
     Ok(())
 }

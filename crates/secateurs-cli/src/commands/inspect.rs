@@ -184,7 +184,10 @@ fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "MACs                {}", count(text(&report.macs)))?;
     writeln!(out, "nodes               {} ({} shown)", count(report.nodes), report.layers.len())?;
     if !report.unknown_ops.is_empty() {
-        writeln!(out, "\nops that cannot be run or pruned yet; shapes behind them are known only where the file says:")?;
+        writeln!(
+            out,
+            "\nops that cannot be run or pruned yet; shapes behind them are known only where the file says:"
+        )?;
         for unknown in &report.unknown_ops {
             let domain = if unknown.domain.is_empty() { "ai.onnx" } else { &unknown.domain };
             let (op, count, node) = (&unknown.op, unknown.count, &unknown.first_node);

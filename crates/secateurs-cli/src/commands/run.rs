@@ -59,7 +59,8 @@ impl Run {
                 OrtModel::load(&self.model.model, &options)?.run(&inputs)?
             }
         };
-        let arrays: Vec<(&str, &Tensor)> = outputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let arrays: Vec<(&str, &Tensor)> =
+            outputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         npz::write(&self.output, &arrays)?;
         for (name, tensor) in &outputs {
             println!("{name} {}{:?}", tensor.element_type(), tensor.shape());
@@ -77,7 +78,10 @@ impl Run {
             return Err(wrong(format!("{text}, the arrays {}", given.join(", "))));
         }
         if let Some(extra) = given.iter().find(|g| !wanted.contains(&g.as_str())) {
-            return Err(wrong(format!("the model has no input '{extra}'; its inputs are {}", wanted.join(", "))));
+            return Err(wrong(format!(
+                "the model has no input '{extra}'; its inputs are {}",
+                wanted.join(", ")
+            )));
         }
         let mut inputs = Vec::new();
         for &id in &graph.inputs {
@@ -86,11 +90,17 @@ impl Run {
             let fits = value.fact.element_type.is_none_or(|t| t == tensor.element_type())
                 && value.fact.shape.as_ref().is_none_or(|shape| {
                     shape.len() == tensor.shape().len()
-                        && shape.iter().zip(tensor.shape()).all(|(d, &n)| d.known().is_none_or(|d| d == n as i64))
+                        && shape
+                            .iter()
+                            .zip(tensor.shape())
+                            .all(|(d, &n)| d.known().is_none_or(|d| d == n as i64))
                 });
             if !fits {
                 let got = format!("{}{:?}", tensor.element_type(), tensor.shape());
-                return Err(wrong(format!("array '{}' is {got}; the model takes {}", value.name, value.fact)));
+                return Err(wrong(format!(
+                    "array '{}' is {got}; the model takes {}",
+                    value.name, value.fact
+                )));
             }
             inputs.push((value.name.clone(), tensor));
         }

@@ -19,8 +19,10 @@ pub struct Entry {
     pub domain: &'static str,
     /// The opset versions in which its definition changed.
     pub since: &'static [i64],
-    parse: fn(&mut Attributes, &ParseContext) -> Result<Box<dyn Op>, OpError>,
+    parse: Parse,
 }
+
+type Parse = fn(&mut Attributes, &ParseContext) -> Result<Box<dyn Op>, OpError>;
 
 macro_rules! registry {
     ($($module:ident::$op:ident,)*) => {

@@ -39,7 +39,16 @@ impl Kernel {
             (Kernel::Gelu, [x]) => x.f_gelu("none")?,
             (Kernel::Attention { scale }, [q, k_transposed, v, mask @ ..]) => {
                 let k = k_transposed.f_transpose(-1, -2)?;
-                Tensor::f_scaled_dot_product_attention(q, &k, v, mask.first().copied(), 0.0, false, scale, false)?
+                Tensor::f_scaled_dot_product_attention(
+                    q,
+                    &k,
+                    v,
+                    mask.first().copied(),
+                    0.0,
+                    false,
+                    scale,
+                    false,
+                )?
             }
             _ => return Err(OpError::invalid("a fused kernel with the wrong number of inputs")),
         })
@@ -180,7 +189,9 @@ impl Finder<'_> {
         let factor = self.other(first, self.output(add)?)?;
         let mut absorbed = vec![div, erf, add];
         let last = match self.scaled(factor) {
-            Some((half_of, half, mul)) if half_of == x && near(half, 0.5) && self.only_reader(mul) == Some(first) => {
+            Some((half_of, half, mul))
+                if half_of == x && near(half, 0.5) && self.only_reader(mul) == Some(first) =>
+            {
                 absorbed.push(mul);
                 first
             }
@@ -207,10 +218,11 @@ impl Finder<'_> {
         let scores = self.input(softmax, 0)?;
         // The softmax must be over the last axis, that of the keys.
         let sizes = self.facts.get(scores)?.known_shape()?;
-        let softmax_axis = self.node(softmax).op.attributes().into_iter().find_map(|(name, value)| match value {
-            crate::attribute::Attribute::Int(axis) if name == "axis" => Some(axis),
-            _ => None,
-        });
+        let softmax_axis =
+            self.node(softmax).op.attributes().into_iter().find_map(|(name, value)| match value {
+                crate::attribute::Attribute::Int(axis) if name == "axis" => Some(axis),
+                _ => None,
+            });
         let over_keys = match softmax_axis {
             Some(axis) => axis == -1 || axis == sizes.len() as i64 - 1,
             None => self.graph.opset("") >= 13,

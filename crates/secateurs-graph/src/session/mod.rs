@@ -59,9 +59,11 @@ pub struct Session {
     constants: SecondaryMap<ValueId, Tensor>,
     /// Parameters that require gradients; also in `constants`.
     parameters: Vec<ValueId>,
-    /// By whether patterns are fused, and by the shapes of the inputs.
-    plans: RefCell<HashMap<(bool, Vec<Vec<i64>>), Rc<Plan>>>,
+    plans: RefCell<HashMap<PlanKey, Rc<Plan>>>,
 }
+
+/// Whether patterns are fused, and the shapes of the inputs.
+type PlanKey = (bool, Vec<Vec<i64>>);
 
 /// What a run gives.
 pub struct Run {
@@ -183,14 +185,10 @@ impl Session {
                 Kind::Float => self.float(),
                 other => other,
             });
-            if !fits || kind.is_some_and(|k| k != tensor.kind()) {
-                let text = format!(
-                    "input '{}' is {}; given was {:?}{:?}",
-                    value.name,
-                    value.fact,
-                    tensor.kind(),
-                    tensor.size()
-                );
+            let given = tensor.f_kind().map_err(|e| GraphError::Run(e.to_string()))?;
+            if !fits || kind.is_some_and(|k| k != given) {
+                let (name, fact, size) = (&value.name, &value.fact, tensor.size());
+                let text = format!("input '{name}' is {fact}; given was {given:?}{size:?}");
                 return Err(GraphError::Run(text));
             }
         }
@@ -222,7 +220,8 @@ impl Session {
         }
         if self.options.train_parameters {
             for parameter in graph.parameters().iter().filter(|p| !p.statistic) {
-                let tensor = self.constants[parameter.value].set_requires_grad(true);
+                let tensor = self.constants[parameter.value].f_set_requires_grad(true);
+                let tensor = tensor.map_err(|e| GraphError::Run(e.to_string()))?;
                 self.constants.insert(parameter.value, tensor);
                 self.parameters.push(parameter.value);
             }

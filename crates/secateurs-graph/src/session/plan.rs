@@ -214,11 +214,17 @@ pub(super) fn eval(
 }
 
 /// Shape inference must equal evaluation; checked on every op of every run of a debug build.
-fn check_inference(graph: &Graph, node: NodeId, facts: &[Fact], outputs: &[Tensor]) -> Result<(), GraphError> {
+fn check_inference(
+    graph: &Graph,
+    node: NodeId,
+    facts: &[Fact],
+    outputs: &[Tensor],
+) -> Result<(), GraphError> {
     for (i, (fact, tensor)) in facts.iter().zip(outputs).enumerate() {
         let sizes = tensor.size();
         let agrees = fact.shape.as_ref().is_none_or(|shape| {
-            shape.len() == sizes.len() && shape.iter().zip(&sizes).all(|(d, n)| d.known().is_none_or(|d| d == *n))
+            shape.len() == sizes.len()
+                && shape.iter().zip(&sizes).all(|(d, n)| d.known().is_none_or(|d| d == *n))
         });
         if !agrees && graph.nodes[node].outputs[i].is_some() {
             let text = format!("output {i} was inferred as {fact} and is {sizes:?}");

@@ -94,7 +94,9 @@ pub enum EvaluateError {
         known: String,
     },
     /// The data have no labels.
-    #[error("{0}: the data have no labels, so accuracy and loss cannot be measured; add class folders, y or a label column")]
+    #[error(
+        "{0}: the data have no labels, so accuracy and loss cannot be measured; add class folders, y or a label column"
+    )]
     NoLabels(String),
 }
 
