@@ -5,11 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use prost::Message as _;
-use secateurs_onnx::proto::{
-    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto, TypeProto, ValueInfoProto,
-    tensor_shape_proto, type_proto,
-};
-use secateurs_onnx::{ElementType, Tensor, tensor_to_proto};
+use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
 const RUNS: usize = 21;
 
@@ -56,35 +52,12 @@ fn inspect(path: &Path) -> (f64, f64) {
 
 /// Layers of `MatMul` with square weights.
 fn model(layers: usize, width: usize) -> Vec<u8> {
-    let size = |n: usize| tensor_shape_proto::Dimension {
-        value: Some(tensor_shape_proto::dimension::Value::DimValue(n as i64)),
-        ..Default::default()
-    };
-    let tensor = type_proto::Tensor {
-        elem_type: Some(ElementType::Float32.to_onnx()),
-        shape: Some(TensorShapeProto { dim: vec![size(1), size(width)] }),
-    };
-    let r#type = Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() });
-    let value = |name: String, r#type| ValueInfoProto { name: Some(name), r#type, ..Default::default() };
     let weight = Tensor::from_slice(vec![width, width], &vec![0.01f32; width * width]).expect("square");
-    let node = |i: usize| NodeProto {
-        op_type: Some("MatMul".into()),
-        input: vec![format!("v{i}"), format!("w{i}")],
-        output: vec![format!("v{}", i + 1)],
-        ..Default::default()
+    let first = ModelBuilder::new(17).input("v0", ElementType::Float32, &["1", &width.to_string()]);
+    let layer = |model: ModelBuilder, i: usize| {
+        let (x, w, y) = (format!("v{i}"), format!("w{i}"), format!("v{}", i + 1));
+        model.constant(&w, &weight).node("MatMul", &[&x, &w], &[&y])
     };
-    let graph = GraphProto {
-        node: (0..layers).map(node).collect(),
-        initializer: (0..layers).map(|i| tensor_to_proto(&format!("w{i}"), &weight)).collect(),
-        input: vec![value("v0".into(), r#type)],
-        output: vec![value(format!("v{layers}"), None)],
-        ..Default::default()
-    };
-    let model = ModelProto {
-        ir_version: Some(9),
-        opset_import: vec![OperatorSetIdProto { domain: None, version: Some(17) }],
-        graph: Some(graph),
-        ..Default::default()
-    };
-    model.encode_to_vec()
+    let model = (0..layers).fold(first, layer).output(&format!("v{layers}"));
+    model.proto().encode_to_vec()
 }

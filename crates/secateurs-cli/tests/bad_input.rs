@@ -5,10 +5,9 @@ use std::process::{Command, Output};
 
 use secateurs::data::npz;
 use secateurs_onnx::proto::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
-    TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto, type_proto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
 };
-use secateurs_onnx::{ElementType, Tensor, encode, tensor_to_proto};
+use secateurs_onnx::{ElementType, ModelBuilder, Tensor, encode, tensor_to_proto, value_info};
 
 fn secateurs(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_secateurs")).args(arguments).output().expect("the program starts")
@@ -25,28 +24,14 @@ fn refuses(what: &str, arguments: &[&str], words: &[&str]) {
     }
 }
 
-type Sizes<'a> = &'a [Option<i64>];
-
-fn input(name: &str, element_type: ElementType, sizes: Sizes) -> ValueInfoProto {
-    use tensor_shape_proto::{Dimension, dimension::Value};
-    let dims = sizes.iter().map(|size| Dimension {
-        value: Some(size.map_or_else(|| Value::DimParam("batch".into()), Value::DimValue)),
-        ..Default::default()
-    });
-    let tensor = type_proto::Tensor {
-        elem_type: Some(element_type.to_onnx()),
-        shape: Some(TensorShapeProto { dim: dims.collect() }),
-    };
-    let r#type = Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() });
-    ValueInfoProto { name: Some(name.into()), r#type, ..Default::default() }
-}
-
 fn node(op: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
+    let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
+    let (input, output) = (names(inputs), names(outputs));
     NodeProto {
         name: Some(format!("the_{}", op.to_lowercase())),
         op_type: Some(op.into()),
-        input: inputs.iter().map(|s| (*s).into()).collect(),
-        output: outputs.iter().map(|s| (*s).into()).collect(),
+        input,
+        output,
         ..Default::default()
     }
 }
@@ -55,20 +40,14 @@ fn node(op: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
 fn linear() -> ModelProto {
     let weight = Tensor::from_slice(vec![4, 3], &[0.5f32; 12]).unwrap();
     let bias = Tensor::from_slice(vec![3], &[0f32, 1.0, 2.0]).unwrap();
-    let graph = GraphProto {
-        name: Some("linear".into()),
-        node: vec![node("MatMul", &["x", "w"], &["h"]), node("Add", &["h", "b"], &["y"])],
-        initializer: vec![tensor_to_proto("w", &weight), tensor_to_proto("b", &bias)],
-        input: vec![input("x", ElementType::Float32, &[None, Some(4)])],
-        output: vec![ValueInfoProto { name: Some("y".into()), ..Default::default() }],
-        ..Default::default()
-    };
-    ModelProto {
-        ir_version: Some(9),
-        opset_import: vec![OperatorSetIdProto { domain: None, version: Some(17) }],
-        graph: Some(graph),
-        ..Default::default()
-    }
+    let builder = ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "4"])
+        .constant("w", &weight)
+        .constant("b", &bias)
+        .output("y");
+    let mut model = builder.proto();
+    graph(&mut model).node = vec![node("MatMul", &["x", "w"], &["h"]), node("Add", &["h", "b"], &["y"])];
+    model
 }
 
 struct Folder(tempfile::TempDir);
@@ -219,12 +198,12 @@ fn broken_graphs_are_refused() {
         ("unknown element type", |m| graph(m).initializer[0].data_type = Some(99), &["w", "99"]),
         (
             "negative input size",
-            |m| graph(m).input[0] = input("x", ElementType::Float32, &[Some(-1), Some(4)]),
+            |m| graph(m).input[0] = value_info("x", ElementType::Float32, &["-1", "4"]),
             &["'x'", "-1"],
         ),
         (
             "shapes that do not fit",
-            |m| graph(m).input[0] = input("x", ElementType::Float32, &[None, Some(7)]),
+            |m| graph(m).input[0] = value_info("x", ElementType::Float32, &["batch", "7"]),
             &["the_matmul", "MatMul"],
         ),
         (
@@ -335,7 +314,7 @@ fn data_that_do_not_fit_are_refused() {
 fn unreadable_images_are_named() {
     let folder = Folder::new();
     let model = folder.model("pixels.onnx", |m| {
-        let input = input("x", ElementType::Float32, &[None, Some(3), Some(2), Some(2)]);
+        let input = value_info("x", ElementType::Float32, &["batch", "3", "2", "2"]);
         let graph = graph(m);
         graph.input[0] = input;
         graph.node = vec![node("Flatten", &["x"], &["f"]), node("MatMul", &["f", "w"], &["y"])];

@@ -249,3 +249,17 @@ impl Node {
         Inputs { facts, outputs: self.outputs.len() }
     }
 }
+
+impl std::fmt::Debug for Graph {
+    /// A line a node: outputs, op, inputs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = |v: &Option<ValueId>| v.map_or("_", |v| self.values[v].name.as_str());
+        for &id in &self.order {
+            let node = &self.nodes[id];
+            let outputs: Vec<&str> = node.outputs.iter().map(name).collect();
+            let inputs: Vec<&str> = node.inputs.iter().map(name).collect();
+            writeln!(f, "{} = {:?}({})", outputs.join(", "), node.op, inputs.join(", "))?;
+        }
+        Ok(())
+    }
+}

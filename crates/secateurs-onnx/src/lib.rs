@@ -22,6 +22,7 @@
 //! Protobuf fields that the schema in `proto/onnx-ml.proto` does not have are dropped when reading.
 
 mod attribute;
+mod build;
 mod check;
 mod decode;
 mod element;
@@ -36,6 +37,7 @@ mod tensor_proto;
 mod walk;
 mod write;
 
+pub use build::{ModelBuilder, value_info};
 pub use bytes::Bytes;
 pub use element::ElementType;
 pub use error::{Error, ExternalError, TensorError};

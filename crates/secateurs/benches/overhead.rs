@@ -5,11 +5,7 @@ use std::time::Instant;
 
 use secateurs_graph::Graph;
 use secateurs_graph::session::{Session, SessionOptions};
-use secateurs_onnx::proto::{
-    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto, TypeProto, ValueInfoProto,
-    tensor_shape_proto, type_proto,
-};
-use secateurs_onnx::{ElementType, Model};
+use secateurs_onnx::{ElementType, Model, ModelBuilder};
 use secateurs_torch::tch::{self, Device, Kind, Tensor};
 
 const OPS: usize = 1000;
@@ -48,33 +44,8 @@ fn main() {
 }
 
 fn chain() -> Model {
-    let size = tensor_shape_proto::Dimension {
-        value: Some(tensor_shape_proto::dimension::Value::DimValue(4)),
-        ..Default::default()
-    };
-    let tensor = type_proto::Tensor {
-        elem_type: Some(ElementType::Float32.to_onnx()),
-        shape: Some(TensorShapeProto { dim: vec![size] }),
-    };
-    let r#type = Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() });
-    let value = |name: String, r#type| ValueInfoProto { name: Some(name), r#type, ..Default::default() };
-    let node = |i: usize| NodeProto {
-        op_type: Some("Relu".into()),
-        input: vec![format!("v{i}")],
-        output: vec![format!("v{}", i + 1)],
-        ..Default::default()
-    };
-    let graph = GraphProto {
-        node: (0..OPS).map(node).collect(),
-        input: vec![value("v0".into(), r#type)],
-        output: vec![value(format!("v{OPS}"), None)],
-        ..Default::default()
-    };
-    let proto = ModelProto {
-        ir_version: Some(9),
-        opset_import: vec![OperatorSetIdProto { domain: None, version: Some(17) }],
-        graph: Some(graph),
-        ..Default::default()
-    };
-    Model::from_proto(proto, None).expect("the chain is a model")
+    let first = ModelBuilder::new(17).input("v0", ElementType::Float32, &["4"]);
+    let link = |model: ModelBuilder, i: usize| model.node("Relu", &[&format!("v{i}")], &[&format!("v{}", i + 1)]);
+    let chain = (0..OPS).fold(first, link).output(&format!("v{OPS}"));
+    chain.build().expect("the chain is a model")
 }

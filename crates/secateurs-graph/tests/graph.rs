@@ -1,0 +1,258 @@
+//! Promises of the graph as a whole: patches, functions, subgraphs, taps, gradients.
+#![cfg(feature = "torch")]
+
+use std::sync::Arc;
+
+use secateurs_graph::graph::Use;
+use secateurs_graph::ops::{Identity, Relu};
+use secateurs_graph::patch::Patch;
+use secateurs_graph::session::{Session, SessionOptions, Tap};
+use secateurs_graph::{Graph, GraphError, ValueId};
+use secateurs_onnx::proto::{AttributeProto, FunctionProto, OperatorSetIdProto};
+use secateurs_onnx::{ElementType, Model, ModelBuilder, Tensor};
+use secateurs_torch::tch::{self, Kind};
+
+fn floats(shape: &[usize], f: impl Fn(usize) -> f32) -> Tensor {
+    let n = shape.iter().product();
+    Tensor::from_slice(shape.to_vec(), &(0..n).map(f).collect::<Vec<f32>>()).unwrap()
+}
+
+/// `h = relu(x w); y = h w2 + h`.
+fn residual() -> ModelBuilder {
+    ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "3"])
+        .constant("w", &floats(&[3, 3], |i| (i as f32 * 0.7).sin()))
+        .constant("w2", &floats(&[3, 3], |i| (i as f32 * 1.3).cos()))
+        .node("MatMul", &["x", "w"], &["a"])
+        .node("Relu", &["a"], &["h"])
+        .node("MatMul", &["h", "w2"], &["b"])
+        .node("Add", &["b", "h"], &["y"])
+        .output("y")
+}
+
+fn graph(builder: ModelBuilder) -> Graph {
+    Graph::from_model(builder.build().unwrap()).unwrap()
+}
+
+fn value(graph: &Graph, name: &str) -> ValueId {
+    graph.value_named(name).unwrap()
+}
+
+fn session(graph: &Graph, train_parameters: bool) -> Session {
+    let options = SessionOptions { double: true, train_parameters, ..SessionOptions::default() };
+    Session::new(Arc::new(graph.clone()), options).unwrap()
+}
+
+fn x() -> tch::Tensor {
+    tch::Tensor::from_slice(&[0.3f64, -0.5, 0.9, 1.1, 0.2, -0.4]).f_reshape([2, 3]).unwrap()
+}
+
+#[test]
+fn a_patch_that_breaks_the_graph_leaves_it_as_it_was() {
+    let mut graph = graph(residual());
+    let before = format!("{:?}", graph.to_model().proto);
+    let first = graph.order[0];
+    // Reading its own result makes a cycle.
+    let mut patch = Patch::new();
+    patch.set_input(first, 0, Some(value(&graph, "y")));
+    assert!(matches!(patch.apply(&mut graph), Err(GraphError::Cycle { .. })));
+    // A weight of another width does not fit its consumers.
+    let mut patch = Patch::new();
+    let w = value(&graph, "w");
+    patch.set_tensor(w, floats(&[3, 2], |_| 1.0));
+    let error = patch.apply(&mut graph).unwrap_err().to_string();
+    assert!(error.contains("make_b") || error.contains("make_y"), "{error}");
+    graph.verify().unwrap();
+    assert_eq!(format!("{:?}", graph.to_model().proto), before);
+}
+
+#[test]
+fn a_patch_changes_only_what_it_names() {
+    let mut graph = graph(residual());
+    let source = graph.to_model();
+    let consumer = graph.order[2];
+    let mut patch = Patch::new();
+    patch.insert_before(Use { node: consumer, input: Some(0) }, "gate", Box::new(Relu), vec![]);
+    let w2 = value(&graph, "w2");
+    patch.set_tensor(w2, floats(&[3, 3], |i| i as f32));
+    patch.apply(&mut graph).unwrap();
+    let written = graph.to_model();
+    let names = |model: &Model| model.graph().node.iter().map(|n| n.name().to_owned()).collect::<Vec<_>>();
+    assert_eq!(names(&source), ["make_a", "make_h", "make_b", "make_y"]);
+    assert_eq!(names(&written), ["make_a", "make_h", "gate", "make_b", "make_y"]);
+    assert_eq!(written.graph().node[0], source.graph().node[0]);
+    assert_eq!(written.graph().initializer[0], source.graph().initializer[0]);
+    assert_ne!(written.graph().initializer[1], source.graph().initializer[1]);
+    // The written model is a graph again, and the same one.
+    let again = Graph::from_model(Model::from_proto(written.proto, None).unwrap()).unwrap();
+    assert_eq!(again.order.len(), 5);
+}
+
+#[test]
+fn dead_nodes_and_constants_go() {
+    let mut graph = graph(residual());
+    let add = graph.order[3];
+    let mut patch = Patch::new();
+    let h = value(&graph, "h");
+    patch.set_input(add, 0, Some(h)).remove_dead();
+    patch.apply(&mut graph).unwrap();
+    assert_eq!(graph.order.len(), 3);
+    assert!(graph.value_named("w2").is_none());
+    assert_eq!(graph.to_model().graph().initializer.len(), 1);
+}
+
+fn with_function() -> Model {
+    let mut proto = ModelBuilder::new(17)
+        .domain("local", 1)
+        .input("x", ElementType::Float32, &["batch", "3"])
+        .node("local::Twice", &["x"], &["t"])
+        .node_with("local::Twice", &["t"], &["y"], vec![AttributeProto::from_int("axis", 0)])
+        .output("y")
+        .proto();
+    let reference = |name: &str| AttributeProto {
+        name: Some(name.into()),
+        ref_attr_name: Some(name.into()),
+        r#type: Some(2),
+        ..Default::default()
+    };
+    let body = ModelBuilder::new(17)
+        .node("Add", &["a", "a"], &["inner"])
+        .node_with("Softmax", &["inner"], &["b"], vec![reference("axis")])
+        .proto();
+    proto.functions.push(FunctionProto {
+        name: Some("Twice".into()),
+        domain: Some("local".into()),
+        input: vec!["a".into()],
+        output: vec!["b".into()],
+        attribute_proto: vec![AttributeProto::from_int("axis", 1)],
+        node: body.graph.unwrap().node,
+        opset_import: vec![OperatorSetIdProto { domain: None, version: Some(17) }],
+        ..Default::default()
+    });
+    Model::from_proto(proto, None).unwrap()
+}
+
+#[test]
+fn functions_are_inlined_and_kept_in_the_file_until_touched() {
+    let model = with_function();
+    let mut graph = Graph::from_model(model.clone()).unwrap();
+    assert_eq!(graph.order.len(), 4);
+    assert_eq!(graph.to_model().proto, model.proto);
+
+    let x = floats(&[2, 3], |i| i as f32 * 0.3);
+    let run = |graph: &Graph| session(graph, false).run(std::slice::from_ref(&x)).unwrap();
+    let before = run(&graph);
+    // Change something inside the second call: it is written out, the first stays a call.
+    let inside = graph.order[2];
+    let mut patch = Patch::new();
+    patch.insert_before(Use { node: inside, input: Some(0) }, "extra", Box::new(Identity), vec![]);
+    patch.apply(&mut graph).unwrap();
+    let written = graph.to_model();
+    let ops: Vec<&str> = written.graph().node.iter().map(|n| n.op_type()).collect();
+    assert_eq!(ops, ["Twice", "Identity", "Add", "Softmax"]);
+    assert_eq!(written.proto.functions.len(), 1);
+    let again = Graph::from_model(Model::from_proto(written.proto, None).unwrap()).unwrap();
+    assert_eq!(run(&again), before);
+}
+
+#[test]
+fn a_function_that_calls_itself_is_refused() {
+    let mut proto = with_function().proto;
+    proto.functions[0].node[0].op_type = Some("Twice".into());
+    proto.functions[0].node[0].domain = Some("local".into());
+    let error = Graph::from_model(Model::from_proto(proto, None).unwrap()).unwrap_err();
+    assert!(matches!(error, GraphError::RecursiveFunction(_)), "{error}");
+}
+
+#[test]
+fn gradients_of_parameters_equal_finite_differences() {
+    let graph = graph(residual());
+    let session = session(&graph, true);
+    let loss = |session: &Session| {
+        let y = session.forward(&[x()], &[]).unwrap().outputs.remove(0);
+        y.f_pow_tensor_scalar(2).unwrap().f_sum(Kind::Double).unwrap()
+    };
+    let parameters: Vec<(ValueId, tch::Tensor)> =
+        session.parameters().map(|(id, tensor)| (id, tensor.shallow_clone())).collect();
+    assert_eq!(parameters.len(), 2);
+    let tensors: Vec<&tch::Tensor> = parameters.iter().map(|(_, t)| t).collect();
+    let gradients = tch::Tensor::f_run_backward(&[loss(&session)], &tensors, false, false).unwrap();
+    for ((_, parameter), gradient) in parameters.iter().zip(&gradients) {
+        for i in 0..9 {
+            let shifted = |by: f64| {
+                tch::no_grad(|| {
+                    let mut element = parameter.f_view([9]).unwrap().f_get(i).unwrap();
+                    let _ = element.f_add_scalar_(by).unwrap();
+                    let value = loss(&session).f_double_value(&[]).unwrap();
+                    let _ = element.f_add_scalar_(-by).unwrap();
+                    value
+                })
+            };
+            let numeric = (shifted(1e-6) - shifted(-1e-6)) / 2e-6;
+            let exact = gradient.f_view([9]).unwrap().f_double_value(&[i]).unwrap();
+            assert!((numeric - exact).abs() < 1e-6 * exact.abs().max(1.0), "{numeric} {exact}");
+        }
+    }
+}
+
+#[test]
+fn an_edge_tap_sees_the_gradient_of_its_reader_alone() {
+    let graph = graph(residual());
+    let session = session(&graph, false);
+    let h = value(&graph, "h");
+    let (matmul, add) = (graph.order[2], graph.order[3]);
+    let taps = [Tap::Value(h), Tap::Edge { node: matmul, input: 0 }, Tap::Edge { node: add, input: 1 }];
+    let run = session.forward(&[x()], &taps).unwrap();
+    let loss = run.outputs[0].f_sum(Kind::Double).unwrap();
+    let sources: Vec<&tch::Tensor> = run.taps.iter().collect();
+    let gradients = tch::Tensor::f_run_backward(&[loss], &sources, false, false).unwrap();
+    let sum = gradients[1].f_add(&gradients[2]).unwrap();
+    let close = |a: &tch::Tensor, b: &tch::Tensor| a.f_allclose(b, 1e-12, 1e-12, false).unwrap();
+    assert!(close(&gradients[0], &sum));
+    assert!(close(&gradients[2], &gradients[2].f_ones_like().unwrap()));
+    assert!(!close(&gradients[0], &gradients[2]));
+    // Untapped, the outputs are the same.
+    let plain = session.forward(&[x()], &[]).unwrap();
+    assert!(close(&plain.outputs[0], &run.outputs[0]));
+}
+
+#[test]
+fn a_tap_that_cannot_be_says_so() {
+    let graph = graph(residual());
+    let session = session(&graph, false);
+    let w = value(&graph, "w");
+    let error = session.forward(&[x()], &[Tap::Value(w)]).err().unwrap().to_string();
+    assert!(error.contains("'w'"), "{error}");
+}
+
+#[test]
+fn what_a_subgraph_reads_from_outside_is_kept() {
+    let branch = |op: &str| {
+        let body = ModelBuilder::new(17).node(op, &["a"], &["r"]).output("r").proto();
+        body.graph.unwrap()
+    };
+    let builder = ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["2"])
+        .input("c", ElementType::Bool, &[])
+        .node("Relu", &["x"], &["a"])
+        .node_with(
+            "If",
+            &["c"],
+            &["y"],
+            vec![
+                AttributeProto::from_graph("then_branch", branch("Relu")),
+                AttributeProto::from_graph("else_branch", branch("Identity")),
+            ],
+        )
+        .output("y");
+    let model = builder.build().unwrap();
+    let mut graph = Graph::from_model(model.clone()).unwrap();
+    let a = value(&graph, "a");
+    let uses = graph.uses();
+    assert!(uses[a].iter().any(|u| u.input.is_none()), "{:?}", uses[a]);
+    let mut patch = Patch::new();
+    patch.remove_dead();
+    patch.apply(&mut graph).unwrap();
+    assert_eq!(graph.order.len(), 2);
+    assert_eq!(graph.to_model().graph().node, model.graph().node);
+}
