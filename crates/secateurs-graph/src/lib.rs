@@ -12,8 +12,8 @@ pub mod dim;
 pub mod error;
 pub mod fact;
 pub mod graph;
-#[cfg(test)]
-mod harness;
+#[cfg(any(test, feature = "harness"))]
+pub mod harness;
 pub mod infer;
 pub mod load;
 pub mod op;

@@ -91,7 +91,7 @@ pub trait Register: Op + Sized {
     fn parse(attributes: &mut Attributes, cx: &ParseContext) -> Result<Self, OpError>;
 
     /// Calls to try the op with, for the common test harness.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<crate::harness::Case>;
 }
 
@@ -330,7 +330,7 @@ pub(crate) mod prelude {
     pub(crate) use crate::axes::{Axis, AxisMap, Role, Segment, product, unit_axis};
     pub(crate) use crate::dim::{Dim, element_count};
     pub(crate) use crate::fact::{Content, Fact, Shape};
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     pub(crate) use crate::harness::Case;
     pub(crate) use secateurs_onnx::ElementType;
     #[cfg(feature = "torch")]

@@ -44,7 +44,7 @@ fn session(graph: &Graph, train_parameters: bool) -> Session {
 }
 
 fn x() -> tch::Tensor {
-    tch::Tensor::from_slice(&[0.3f64, -0.5, 0.9, 1.1, 0.2, -0.4]).f_reshape([2, 3]).unwrap()
+    tch::Tensor::f_from_slice(&[0.3f64, -0.5, 0.9, 1.1, 0.2, -0.4]).unwrap().f_reshape([2, 3]).unwrap()
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! The axis map against evaluation: permuting an atom permutes the outputs or leaves them alone; changing one index of a
 //! free atom changes the outputs at that index only.
-#![cfg(feature = "torch")]
 
 use std::collections::HashMap;
 use std::sync::Arc;

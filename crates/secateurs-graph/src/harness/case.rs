@@ -14,20 +14,26 @@ use crate::op::Register;
 /// Attributes and inputs of one call, built up: `Case::new(13).attr("axis", 1i64).float([2, 3])`.
 #[derive(Clone, Debug)]
 pub struct Case {
+    /// The opset version.
     pub opset: i64,
+    /// The node's attributes.
     pub attributes: Vec<(String, Attribute)>,
+    /// The node's inputs.
     pub inputs: Vec<Input>,
+    /// How many outputs are asked for.
     pub outputs: usize,
     /// Compared with ONNX Runtime, unless it lacks the op or the type.
     pub runtime: bool,
     /// Whether the axis map is compared with evaluation.
     pub axes: bool,
+    /// The largest difference allowed, as a share of the output's largest value.
     pub tolerance: f64,
 }
 
 /// An input of a case.
 #[derive(Clone, Debug)]
 pub enum Input {
+    /// Left out.
     Absent,
     /// Given at run time.
     Fed(Tensor),
@@ -49,6 +55,7 @@ impl Case {
         }
     }
 
+    /// An attribute.
     pub fn attr(mut self, name: &str, value: impl Into<Attribute>) -> Case {
         self.attributes.push((name.into(), value.into()));
         self
@@ -126,6 +133,7 @@ impl Case {
         self
     }
 
+    /// Asks for so many outputs.
     pub fn outputs(mut self, outputs: usize) -> Case {
         self.outputs = outputs;
         self
@@ -143,6 +151,7 @@ impl Case {
         self
     }
 
+    /// Allows a larger difference.
     pub fn tolerance(mut self, tolerance: f64) -> Case {
         self.tolerance = tolerance;
         self
@@ -220,6 +229,8 @@ impl Case {
 pub struct Noise(pub u64);
 
 impl Noise {
+    /// The next number.
+    #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;

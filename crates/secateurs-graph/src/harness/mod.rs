@@ -1,13 +1,15 @@
 //! The tests that every op gets: from the cases in its file.
 //!
 //! For each case: attributes survive parse → emit → parse; inference agrees with evaluation, with fixed and with symbolic
-//! sizes; 32- and 64-bit evaluation agree; ONNX Runtime agrees; and the axis map tells the truth.
+//! sizes; 32- and 64-bit evaluation agree; and the axis map tells the truth. ONNX Runtime has its say in the crate `secateurs`, for
+//! which the feature `harness` makes the cases public.
 
+#[cfg(all(test, feature = "torch"))]
 mod axes;
 mod case;
-#[cfg(feature = "torch")]
+#[cfg(all(test, feature = "torch"))]
 mod check;
 
-pub use case::Case;
-#[cfg(feature = "torch")]
+pub use case::{Case, Input};
+#[cfg(all(test, feature = "torch"))]
 pub use check::check;

@@ -25,7 +25,7 @@ impl Register for AveragePool {
         })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let case = |x: &[i64], kernel: &[i64]| Case::new(19).float(x.to_vec()).attr("kernel_shape", kernel.to_vec());
         let mut cases = vec![

@@ -30,7 +30,7 @@ impl Register for BatchNormalization {
         })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let with = |case: Case, shape: &[i64]| {
             let case = case.param(shape.to_vec()).param(shape.to_vec()).param(shape.to_vec());

@@ -25,7 +25,7 @@ impl Register for CausalConvWithState {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let case = |k: i64| Case::new(27).float([2, 3, 5]).param([3, 1, k]).outputs(2);
         vec![

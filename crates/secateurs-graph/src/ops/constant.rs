@@ -40,7 +40,7 @@ impl Register for Constant {
         Ok(Constant { tensor })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         vec![
             Case::new(12).attr("value_ints", vec![3i64, 1, 2]),

@@ -24,7 +24,7 @@ impl Register for Conv {
         })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let conv = |x: &[i64], w: &[i64]| Case::new(11).float(x.to_vec()).param(w.to_vec());
         vec![

@@ -31,7 +31,7 @@ impl Register for ConvTranspose {
         Ok(op)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let case = |x: &[i64], w: &[i64]| Case::new(11).float(x.to_vec()).param(w.to_vec());
         let shaped = || case(&[1, 2, 5, 4], &[2, 3, 3, 3]).attr("strides", vec![2i64, 2]);

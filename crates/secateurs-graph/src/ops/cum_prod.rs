@@ -19,7 +19,7 @@ impl Register for CumProd {
         Ok(CumProd { exclusive, reverse: attributes.flag("reverse", false)? })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let case = |axis: i64| Case::new(26).float([2, 3, 4]).constant(secateurs_onnx::Tensor::scalar(axis));
         vec![

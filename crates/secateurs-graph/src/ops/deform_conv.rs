@@ -27,7 +27,7 @@ impl Register for DeformConv {
         })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let case = |w: &[i64], offset: &[i64]| {
             Case::new(19).float([2, 4, 6, 5]).param(w.to_vec()).float(offset.to_vec())

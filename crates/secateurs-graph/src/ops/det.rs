@@ -14,7 +14,7 @@ impl Register for Det {
         Ok(Det)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         vec![Case::new(11).float([3, 3]), Case::new(22).float([2, 4, 2, 2]).without_runtime()]
     }

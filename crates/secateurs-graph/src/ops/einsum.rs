@@ -22,7 +22,7 @@ impl Register for Einsum {
         Ok(Einsum { equation: Equation::parse(&text)?, text })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let case = |equation: &str, shapes: &[&[i64]]| {
             shapes.iter().fold(Case::new(12).attr("equation", equation), |case, s| case.float(s.to_vec()))

@@ -29,7 +29,7 @@ impl Register for Gemm {
         })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let ints = || Case::new(13).ints([2, 3], -9..9).ints([3, 4], -9..9).ints([4], -9..9);
         vec![

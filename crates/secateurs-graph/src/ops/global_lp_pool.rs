@@ -17,7 +17,7 @@ impl Register for GlobalLpPool {
         Ok(GlobalLpPool { p: global_pool::parse_p(attributes)? })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let third = |case: Case| case.attr("p", 3i64);
         global_pool::cases().into_iter().chain(global_pool::cases().into_iter().map(third)).collect()

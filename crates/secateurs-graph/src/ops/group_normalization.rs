@@ -32,7 +32,7 @@ impl Register for GroupNormalization {
         })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let case = |opset, scales| Case::new(opset).float([2, 6, 3, 2]).param([scales]).param([scales]);
         vec![

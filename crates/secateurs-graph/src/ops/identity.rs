@@ -14,7 +14,7 @@ impl Register for Identity {
         Ok(Identity)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         vec![Case::new(13).float([2, 3]), Case::new(16).ints([4], 0..9)]
     }

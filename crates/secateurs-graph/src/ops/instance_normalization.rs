@@ -19,7 +19,7 @@ impl Register for InstanceNormalization {
         Ok(InstanceNormalization { epsilon: attributes.float_or("epsilon", 1e-5)? })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let case = |x: &[i64]| Case::new(9).float(x.to_vec()).param([3]).param([3]);
         vec![

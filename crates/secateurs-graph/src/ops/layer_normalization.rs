@@ -19,7 +19,7 @@ impl Register for LayerNormalization {
         Ok(LayerNormalization { norm: TrailingNorm::parse(attributes)? })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let case = || Case::new(17).float([2, 3, 5]);
         vec![

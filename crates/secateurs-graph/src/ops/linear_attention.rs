@@ -52,7 +52,7 @@ impl Register for LinearAttention {
         })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let case = |rule: &str| {
             let case = Case::new(27).float([2, 3, 12]).float([2, 3, 6]).float([2, 3, 8]);

@@ -22,7 +22,7 @@ impl Register for LpNormalization {
         Ok(LpNormalization { axis: attributes.int_or("axis", -1)?, p })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let case = || Case::new(22).float([2, 3, 4]);
         vec![case(), case().attr("p", 1i64).attr("axis", 1i64), Case::new(9).float([3]).attr("axis", 0i64)]

@@ -19,7 +19,7 @@ impl Register for LpPool {
         Ok(LpPool { window: pool::parse(attributes)?, p: super::shared::global_pool::parse_p(attributes)? })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let case = |x: &[i64], kernel: &[i64]| Case::new(18).float(x.to_vec()).attr("kernel_shape", kernel.to_vec());
         vec![

@@ -28,7 +28,7 @@ impl Register for Lrn {
         })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let strong = |size: i64| {
             Case::new(9).attr("size", size).attr("alpha", 0.5f32).attr("beta", 0.5f32).attr("bias", 2f32)

@@ -17,7 +17,7 @@ impl Register for MatMul {
         Ok(MatMul)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let case = |a: &[i64], b: &[i64]| Case::new(13).float(a.to_vec()).float(b.to_vec());
         vec![

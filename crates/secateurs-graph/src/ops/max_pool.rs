@@ -25,7 +25,7 @@ impl Register for MaxPool {
         })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let case = |x: &[i64], kernel: &[i64]| Case::new(12).float(x.to_vec()).attr("kernel_shape", kernel.to_vec());
         let same = |rule: &str| case(&[1, 2, 7, 6], &[3, 2]).attr("auto_pad", rule).attr("strides", vec![2i64, 2]);

@@ -24,7 +24,7 @@ impl Register for MaxRoiPool {
         Ok(MaxRoiPool { pooled: [height, width], spatial_scale: attributes.float_or("spatial_scale", 1.0)? })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         use secateurs_onnx::Tensor;
         let rois = [1f32, 0.0, 1.0, 6.0, 7.0, 0.0, -4.0, 3.0, 12.0, 4.0, 1.0, 3.0, 3.0, 3.0, 3.0];

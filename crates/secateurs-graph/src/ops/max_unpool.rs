@@ -20,7 +20,7 @@ impl Register for MaxUnpool {
         Ok(MaxUnpool { window: super::shared::pool::parse(attributes)? })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         use secateurs_onnx::Tensor;
         let case = |shape: &[usize], indices: &[i64]| {

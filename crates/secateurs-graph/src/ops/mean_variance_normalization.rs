@@ -19,7 +19,7 @@ impl Register for MeanVarianceNormalization {
         Ok(MeanVarianceNormalization { axes })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         vec![
             Case::new(13).float([2, 3, 4, 3]),

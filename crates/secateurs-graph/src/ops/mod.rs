@@ -20,6 +20,9 @@ pub struct Entry {
     /// The opset versions in which its definition changed.
     pub since: &'static [i64],
     parse: Parse,
+    /// The calls in the op's file to try it with, and the model of each.
+    #[cfg(any(test, feature = "harness"))]
+    pub cases: fn() -> Vec<(crate::harness::Case, secateurs_onnx::Model)>,
 }
 
 type Parse = fn(&mut Attributes, &ParseContext) -> Result<Box<dyn Op>, OpError>;
@@ -34,6 +37,11 @@ macro_rules! registry {
             domain: <$op as Register>::DOMAIN,
             since: <$op as Register>::SINCE,
             parse: |attributes, cx| Ok(Box::new(<$op as Register>::parse(attributes, cx)?)),
+            #[cfg(any(test, feature = "harness"))]
+            cases: || {
+                let cases = <$op as Register>::cases().into_iter();
+                cases.map(|case| (case.clone(), case.model::<$op>(false))).collect()
+            },
         },)*];
 
         #[cfg(all(test, feature = "torch"))]

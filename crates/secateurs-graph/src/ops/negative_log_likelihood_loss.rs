@@ -19,7 +19,7 @@ impl Register for NegativeLogLikelihoodLoss {
         Ok(NegativeLogLikelihoodLoss { loss: ClassLoss::parse(attributes)? })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let case = || Case::new(13).float([3, 5, 2]).ints([3, 2], 0..5);
         vec![

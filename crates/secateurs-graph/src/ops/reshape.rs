@@ -19,7 +19,7 @@ impl Register for Reshape {
         Ok(Reshape { allowzero: attributes.flag("allowzero", false)? })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let case = |x: &[i64], to: &[i64]| Case::new(13).float(x.to_vec()).int_values(to);
         vec![

@@ -19,7 +19,7 @@ impl Register for RMSNormalization {
         Ok(RMSNormalization { norm: TrailingNorm::parse(attributes)? })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let case = || Case::new(23).float([2, 3, 5]);
         vec![

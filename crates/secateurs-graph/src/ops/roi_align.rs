@@ -48,7 +48,7 @@ impl Register for RoiAlign {
         Ok(op)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         use secateurs_onnx::Tensor;
         let rois = [0.5f32, 1.0, 6.25, 7.5, -2.0, 3.0, 12.0, 4.5, 3.0, 3.0, 3.25, 3.5];

@@ -34,7 +34,7 @@ impl Register for RotaryEmbedding {
         })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let table = |case: Case, half: i64| case.param([7, half]).param([7, half]).ints([2, 3], 0..7);
         let wide = || Case::new(23).float([2, 4, 3, 8]);

@@ -20,7 +20,7 @@ impl Register for SoftmaxCrossEntropyLoss {
         Ok(SoftmaxCrossEntropyLoss { loss: ClassLoss::parse(attributes)? })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let case = || Case::new(13).float([3, 5, 2]).ints([3, 2], 0..5);
         vec![

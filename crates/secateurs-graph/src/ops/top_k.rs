@@ -30,7 +30,7 @@ impl Register for TopK {
         })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let case = |opset| Case::new(opset).float([2, 5, 3]).outputs(2);
         vec![

@@ -135,7 +135,7 @@ impl Register for Attention {
         })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let wide = || Case::new(23).float([2, 4, 3, 5]).float([2, 2, 6, 5]).float([2, 2, 6, 7]);
         let packed = || {

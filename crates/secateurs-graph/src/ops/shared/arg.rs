@@ -26,7 +26,7 @@ macro_rules! arg_op {
                 })
             }
 
-            #[cfg(test)]
+            #[cfg(any(test, feature = "harness"))]
             fn cases() -> Vec<Case> {
                 let case = |opset| Case::new(opset).float([2, 3, 4]);
                 vec![

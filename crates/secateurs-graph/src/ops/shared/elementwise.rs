@@ -30,7 +30,7 @@ macro_rules! unary_op {
                 Ok($op)
             }
 
-            #[cfg(test)]
+            #[cfg(any(test, feature = "harness"))]
             fn cases() -> Vec<Case> {
                 $cases
             }
@@ -100,7 +100,7 @@ macro_rules! binary_op {
                 Ok($op)
             }
 
-            #[cfg(test)]
+            #[cfg(any(test, feature = "harness"))]
             fn cases() -> Vec<Case> {
                 $cases
             }

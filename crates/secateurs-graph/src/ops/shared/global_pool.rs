@@ -23,7 +23,7 @@ macro_rules! global_pool {
                 Ok($op)
             }
 
-            #[cfg(test)]
+            #[cfg(any(test, feature = "harness"))]
             fn cases() -> Vec<Case> {
                 global_pool::cases()
             }
@@ -56,7 +56,7 @@ macro_rules! global_pool {
     };
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "harness"))]
 pub(in crate::ops) fn cases() -> Vec<crate::harness::Case> {
     use crate::harness::Case;
     vec![

@@ -217,7 +217,7 @@ macro_rules! reduce_op {
                 Ok($op { reduction: Reduction::parse(attributes)? })
             }
 
-            #[cfg(test)]
+            #[cfg(any(test, feature = "harness"))]
             fn cases() -> Vec<Case> {
                 $cases
             }
@@ -256,7 +256,7 @@ macro_rules! reduce_op {
 }
 
 /// Cases that every reduction since opset 18 is tried with.
-#[cfg(test)]
+#[cfg(any(test, feature = "harness"))]
 pub(in crate::ops) fn cases(low: f32, high: f32) -> Vec<crate::harness::Case> {
     let case = |opset: i64| crate::harness::Case::new(opset).float_in([2, 3, 4], low, high);
     vec![

@@ -22,7 +22,7 @@ macro_rules! window_op {
                 Ok($op { output_datatype, periodic: attributes.flag("periodic", true)? })
             }
 
-            #[cfg(test)]
+            #[cfg(any(test, feature = "harness"))]
             fn cases() -> Vec<Case> {
                 let size = |n: i64| secateurs_onnx::Tensor::from_slice(vec![], &[n]).unwrap();
                 vec![

@@ -99,7 +99,7 @@ macro_rules! softmax_op {
                 Ok($op { over: Softened::parse(attributes, cx)? })
             }
 
-            #[cfg(test)]
+            #[cfg(any(test, feature = "harness"))]
             fn cases() -> Vec<Case> {
                 let case = |opset| Case::new(opset).float([2, 3, 4]);
                 vec![
