@@ -60,6 +60,7 @@ registry! {
     batch_normalization::BatchNormalization,
     blackman_window::BlackmanWindow,
     causal_conv_with_state::CausalConvWithState,
+    concat::Concat,
     constant::Constant,
     conv::Conv,
     conv_transpose::ConvTranspose,
@@ -67,6 +68,8 @@ registry! {
     deform_conv::DeformConv,
     det::Det,
     einsum::Einsum,
+    flatten::Flatten,
+    gather::Gather,
     gemm::Gemm,
     global_average_pool::GlobalAveragePool,
     global_lp_pool::GlobalLpPool,
@@ -104,9 +107,15 @@ registry! {
     rms_normalization::RMSNormalization,
     roi_align::RoiAlign,
     rotary_embedding::RotaryEmbedding,
+    shape::Shape,
+    size::Size,
+    slice::Slice,
     softmax::Softmax,
     softmax_cross_entropy_loss::SoftmaxCrossEntropyLoss,
+    squeeze::Squeeze,
     top_k::TopK,
+    transpose::Transpose,
+    unsqueeze::Unsqueeze,
 }
 
 /// The op of a node. An op that is not registered becomes [`Unknown`]: it is shown and carried through, and cannot run.

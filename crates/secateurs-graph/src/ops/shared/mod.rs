@@ -1,5 +1,10 @@
 //! What several ops have in common.
 
+#[cfg(feature = "torch")]
+pub(super) mod at_run;
+pub(super) mod axes_input;
+pub(super) mod content;
+pub(super) mod pieces;
 #[macro_use]
 pub(super) mod arg;
 pub(super) mod channel_norm;
