@@ -15,6 +15,9 @@ pub type Shape = Vec<Dim>;
 /// Contents are tracked up to this many elements: enough for shapes, index lists and relative-position tables.
 pub const MAX_CONTENT: usize = 1 << 14;
 
+/// Floats of constants are tracked up to this many: scale factors and thresholds, not weights.
+const MAX_FLOATS: usize = 64;
+
 /// What is known of a value.
 #[derive(Clone, PartialEq)]
 pub struct Fact {
@@ -67,10 +70,11 @@ impl Fact {
     pub fn from_tensor(tensor: &Tensor) -> Fact {
         let shape = tensor.shape().iter().map(|&n| Dim::from(n)).collect();
         let fact = Fact::new(tensor.element_type(), shape);
-        if tensor.len() > MAX_CONTENT {
+        let float = tensor.element_type().is_float();
+        if tensor.len() > if float { MAX_FLOATS } else { MAX_CONTENT } {
             return fact;
         }
-        let content = if tensor.element_type().is_float() {
+        let content = if float {
             tensor.to_f64_vec().ok().map(|v| Content::Floats(v.into()))
         } else {
             tensor.to_i64_vec().ok().map(|v| Content::Ints(v.into_iter().map(Dim::from).collect()))

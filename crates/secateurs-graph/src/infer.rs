@@ -20,8 +20,8 @@ impl Graph {
                 Source::Input => {
                     facts.insert(id, inputs.get(id).unwrap_or(&value.fact).clone());
                 }
-                Source::Tensor(tensor) => {
-                    facts.insert(id, Fact::from_tensor(tensor));
+                Source::Tensor(_) => {
+                    facts.insert(id, value.fact.clone());
                 }
                 Source::Node(..) => {}
             }

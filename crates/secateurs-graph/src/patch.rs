@@ -102,7 +102,10 @@ impl Graph {
                 let target = self.values.get_mut(value).ok_or_else(|| gone("value"))?;
                 target.declared = None;
                 match target.source {
-                    Source::Tensor(ref mut old) => *old = tensor,
+                    Source::Tensor(ref mut old) => {
+                        target.fact = Fact::from_tensor(&tensor);
+                        *old = tensor;
+                    }
                     Source::Node(node, _) if self.nodes[node].op.constant().is_some() => {
                         self.nodes[node].op = Box::new(crate::ops::Constant::new(tensor));
                         self.nodes[node].origin = Origin::Patched;

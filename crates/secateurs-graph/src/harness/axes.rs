@@ -9,6 +9,7 @@ use secateurs_onnx::Tensor;
 use super::case::Noise;
 use super::check::{assert_close, run};
 use crate::axes::{AtomId, Axis, AxisMap, Role, Segment};
+use crate::fact::Fact;
 use crate::graph::{Graph, Source, ValueId};
 
 /// Holds the op's axis map against evaluation, in 64 bits.
@@ -149,8 +150,10 @@ fn run_with(
         graph.inputs.iter().zip(fed).map(|(id, tensor)| replaced.get(id).unwrap_or(tensor).clone()).collect();
     let mut changed = (**graph).clone();
     for (&id, tensor) in replaced {
-        if let Source::Tensor(old) = &mut changed.values[id].source {
+        let value = &mut changed.values[id];
+        if let Source::Tensor(old) = &mut value.source {
             *old = tensor.clone();
+            value.fact = Fact::from_tensor(tensor);
         }
     }
     run(&Arc::new(changed), &fed, true, what)
