@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use half::{bf16, f16};
 use secateurs_onnx::{ElementType, Tensor};
 
 use crate::dim::{Bindings, Dim, element_count};
@@ -50,10 +51,15 @@ impl Fact {
         Fact { element_type, shape: Some(shape), content: None }
     }
 
-    /// Adds known contents, unless there are too many or their number does not fit the shape.
+    /// Adds known contents, unless there are too many, their number does not fit the shape, or integers do not fit the
+    /// element type. Floats are rounded as the element type stores them.
     pub fn with_content(mut self, content: Option<Content>) -> Fact {
         let count = self.shape.as_deref().and_then(|s| element_count(s).known());
-        self.content = content.filter(|c| count == i64::try_from(c.len()).ok() && c.len() <= MAX_CONTENT);
+        let content = content.filter(|c| count == i64::try_from(c.len()).ok() && c.len() <= MAX_CONTENT);
+        self.content = match self.element_type {
+            Some(element_type) => content.and_then(|c| c.stored_as(element_type)),
+            None => content,
+        };
         self
     }
 
@@ -128,6 +134,35 @@ impl Content {
     /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What a tensor of this type holds of these elements; `None` where an integer is out of its range.
+    fn stored_as(self, element_type: ElementType) -> Option<Content> {
+        use ElementType::*;
+        let range = match element_type {
+            Bool => 0..=1,
+            Int8 => i8::MIN.into()..=i8::MAX.into(),
+            Int16 => i16::MIN.into()..=i16::MAX.into(),
+            Int32 => i32::MIN.into()..=i32::MAX.into(),
+            Uint8 => 0..=u8::MAX.into(),
+            Uint16 => 0..=u16::MAX.into(),
+            Uint32 => 0..=u32::MAX.into(),
+            Uint64 => 0..=i64::MAX,
+            _ => i64::MIN..=i64::MAX,
+        };
+        let round = |x: f64| match element_type {
+            Float32 => f64::from(x as f32),
+            Float16 => f16::from_f64(x).to_f64(),
+            Bfloat16 => bf16::from_f64(x).to_f64(),
+            _ => x,
+        };
+        match self {
+            Content::Ints(v) => {
+                let fits = v.iter().all(|d| d.known().is_none_or(|n| range.contains(&n)));
+                fits.then_some(Content::Ints(v))
+            }
+            Content::Floats(v) => Some(Content::Floats(v.iter().map(|&x| round(x)).collect())),
+        }
     }
 
     /// The elements at `indices`, in that order.
