@@ -60,7 +60,7 @@ macro_rules! unary_op {
                     let map: fn(f64) -> f64 = $floats;
                     content = Some(Content::from(floats.iter().map(|&x| map(x)).collect::<Vec<_>>()));
                 })?
-                Ok(vec![Fact { element_type, shape: fact.shape.clone(), content }])
+                Ok(vec![Fact { element_type, shape: fact.shape.clone(), content: None }.with_content(content)])
             }
 
             fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
@@ -70,7 +70,7 @@ macro_rules! unary_op {
             #[cfg(feature = "torch")]
             fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
                 let eval: fn(&Tensor) -> Result<Tensor, secateurs_torch::tch::TchError> = $eval;
-                Ok(vec![eval(args.tensor(0)?)?])
+                Ok(vec![super::shared::promote(args, 0, eval(args.tensor(0)?)?)?])
             }
         }
     };
@@ -126,7 +126,7 @@ macro_rules! binary_op {
                     super::shared::binary_content(inputs, &fact, Fact::ints, map)
                 });)?
                 $(content = content.or_else(|| {
-                    let map: fn(&f64, &f64) -> Option<f64> = $floats;
+                    let map: fn(&f64, &f64) -> Option<_> = $floats;
                     super::shared::binary_content(inputs, &fact, Fact::floats, map)
                 });)?
                 Ok(vec![fact.with_content(content)])
@@ -139,7 +139,7 @@ macro_rules! binary_op {
             #[cfg(feature = "torch")]
             fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
                 let eval: fn(&Tensor, &Tensor) -> Result<Tensor, secateurs_torch::tch::TchError> = $eval;
-                Ok(vec![eval(args.tensor(0)?, args.tensor(1)?)?])
+                Ok(vec![super::shared::promote(args, 0, eval(args.tensor(0)?, args.tensor(1)?)?)?])
             }
         }
     };
@@ -188,7 +188,7 @@ where
 }
 
 /// For each element of `to`, the flat index of the element of `from` that broadcasts there.
-fn broadcast_index(from: &[i64], to: &[i64]) -> Vec<usize> {
+pub(in crate::ops) fn broadcast_index(from: &[i64], to: &[i64]) -> Vec<usize> {
     let count: i64 = to.iter().product();
     let skipped = to.len().saturating_sub(from.len());
     (0..count)
@@ -228,6 +228,7 @@ pub(in crate::ops) fn truncated_quotient(a: &Dim, b: &Dim) -> Option<Dim> {
     match (a.known(), b.known()) {
         (_, Some(0)) => None,
         (Some(a), Some(b)) => a.checked_div(b).map(Dim::from),
+        (_, Some(negative)) if negative < 0 => a.divide_exactly(b),
         // Sizes are not negative.
         _ => Some(a.floor_div(b)),
     }
