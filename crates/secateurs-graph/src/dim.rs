@@ -123,7 +123,8 @@ impl Dim {
             (_, Some(0)) => return Dim::unknown(),
             (_, Some(1)) => return self.clone(),
             (Some(a), Some(b)) => {
-                return Dim::from(a.div_euclid(b) - i64::from(b < 0 && a.rem_euclid(b) != 0));
+                let quotient = a.checked_div_euclid(b).map(|q| q - i64::from(b < 0 && a.rem_euclid(b) != 0));
+                return quotient.map_or_else(Dim::unknown, Dim::from);
             }
             _ => {}
         }
@@ -190,7 +191,7 @@ impl Dim {
         let [(monomial, coefficient)] = &divisor_poly[..] else { return None };
         let mut quotient = Poly::new();
         for (m, c) in self.poly() {
-            if c % coefficient != 0 {
+            if c.checked_rem(*coefficient)? != 0 {
                 return None;
             }
             let mut rest = m;

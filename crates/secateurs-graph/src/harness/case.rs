@@ -115,6 +115,11 @@ impl Case {
         self.constant(Tensor::from_slice(vec![values.len()], values).unwrap())
     }
 
+    /// A constant list of booleans.
+    pub fn flag_values(self, values: &[bool]) -> Case {
+        self.constant(Tensor::from_slice(vec![values.len()], values).unwrap())
+    }
+
     /// Any constant.
     pub fn constant(mut self, tensor: Tensor) -> Case {
         self.inputs.push(Input::Constant(tensor));

@@ -33,7 +33,7 @@ impl Register for Concat {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "harness"))]
 fn int_matrix(rows: usize, columns: usize) -> secateurs_onnx::Tensor {
     let values: Vec<i64> = (0..(rows * columns) as i64).collect();
     secateurs_onnx::Tensor::from_slice(vec![rows, columns], &values).unwrap()

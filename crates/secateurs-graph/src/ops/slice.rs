@@ -52,7 +52,7 @@ impl Register for Slice {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "harness"))]
 fn numbers(values: &[i64]) -> secateurs_onnx::Tensor {
     secateurs_onnx::Tensor::from_slice(vec![values.len()], values).unwrap()
 }

@@ -1,24 +1,28 @@
 //! What several ops have in common.
 
+#[macro_use]
+pub(super) mod activation;
+#[macro_use]
+pub(super) mod arg;
 #[cfg(feature = "torch")]
 pub(super) mod at_run;
 pub(super) mod axes_input;
-pub(super) mod content;
-pub(super) mod pieces;
-#[macro_use]
-pub(super) mod arg;
+pub(super) mod cast;
 pub(super) mod channel_norm;
-pub(super) mod heads;
-pub(super) mod loss;
+pub(super) mod content;
+pub(super) mod convolution;
 #[macro_use]
 mod elementwise;
-#[macro_use]
-pub(super) mod reduce;
-pub(super) mod convolution;
+pub(super) mod elementwise_content;
 pub(super) mod equation;
 #[macro_use]
 pub(super) mod global_pool;
+pub(super) mod heads;
+pub(super) mod loss;
+pub(super) mod pieces;
 pub(super) mod pool;
+#[macro_use]
+pub(super) mod reduce;
 pub(super) mod regions;
 pub(super) mod regroup;
 #[macro_use]
@@ -26,8 +30,11 @@ pub(super) mod signal_window;
 #[macro_use]
 pub(super) mod softmax;
 pub(super) mod trailing_norm;
+#[macro_use]
+mod variadic;
 pub(super) mod window;
 
 #[cfg(feature = "torch")]
 pub(super) use elementwise::promote;
 pub(super) use elementwise::{binary_content, binary_infer, truncated_quotient};
+pub(super) use elementwise_content::{known, ordered, truth, variadic_infer};

@@ -1,0 +1,8 @@
+//! `Asin`: the inverse sine. ONNX opset 7, 22.
+
+unary_op! {
+    /// `Asin`.
+    Asin, since: [7, 22],
+    eval: |x| x.f_asin(),
+    cases: vec![Case::new(22).float_in([2, 3, 4], -1.0, 1.0), Case::new(9).float_in([5], -1.0, 1.0)],
+}

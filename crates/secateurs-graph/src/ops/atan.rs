@@ -1,0 +1,8 @@
+//! `Atan`: the inverse tangent. ONNX opset 7, 22.
+
+unary_op! {
+    /// `Atan`.
+    Atan, since: [7, 22],
+    eval: |x| x.f_atan(),
+    cases: vec![Case::new(22).float([2, 3, 4]), Case::new(9).float([5])],
+}

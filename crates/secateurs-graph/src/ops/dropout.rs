@@ -1,0 +1,91 @@
+//! `Dropout`: the input as it is, with a mask that keeps everything, if asked for. ONNX opset 1, 6, 7, 10, 12, 13, 22.
+//!
+//! Models are evaluated as for inference; `ratio` and `training_mode` are inputs since opset 12.
+
+use super::shared::elementwise_content::first_only;
+use crate::op::prelude::*;
+
+/// `Dropout`.
+#[derive(Clone, Debug)]
+pub struct Dropout {
+    /// Before opset 12.
+    ratio: Option<f32>,
+    seed: Option<i64>,
+    /// Since opset 10; before, it has the type of the input.
+    boolean_mask: bool,
+}
+
+impl Register for Dropout {
+    const NAME: &'static str = "Dropout";
+    const SINCE: &'static [i64] = &[7, 10, 12, 13, 22];
+
+    fn parse(attributes: &mut Attributes, cx: &ParseContext) -> Result<Self, OpError> {
+        Ok(Dropout {
+            ratio: attributes.float("ratio")?,
+            seed: attributes.int("seed")?,
+            boolean_mask: cx.opset >= 10,
+        })
+    }
+
+    #[cfg(any(test, feature = "harness"))]
+    fn cases() -> Vec<Case> {
+        use secateurs_onnx::Tensor;
+        let ratio = |ratio: f32| Tensor::from_slice(vec![], &[ratio]).unwrap();
+        let training = |on: bool| Tensor::from_slice(vec![], &[on]).unwrap();
+        vec![
+            Case::new(9).float([2, 3]).attr("ratio", 0.3f32).outputs(2).without_runtime(),
+            Case::new(10).float([2, 3]).outputs(2),
+            Case::new(13).float([2, 3, 4]),
+            Case::new(13).float([2, 3, 4]).constant(ratio(0.3)).outputs(2),
+            Case::new(22).float([5]).constant(ratio(0.3)).constant(training(false)).attr("seed", 7i64),
+            Case::new(13).float([5]).constant(ratio(0.0)).constant(training(true)).outputs(2),
+        ]
+    }
+}
+
+impl Op for Dropout {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn attributes(&self) -> Vec<(&str, Attribute)> {
+        let ratio = self.ratio.map(|ratio| ("ratio", ratio.into()));
+        ratio.into_iter().chain(self.seed.map(|seed| ("seed", seed.into()))).collect()
+    }
+
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>, OpError> {
+        let x = Fact { content: None, ..inputs.fact(0)?.clone() };
+        let element_type = if self.boolean_mask { Some(ElementType::Bool) } else { x.element_type };
+        let mask = Fact { element_type, ..x.clone() };
+        Ok([x, mask].into_iter().take(inputs.outputs).collect())
+    }
+
+    fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
+        let mut map = AxisMap::elementwise(&first_only(inputs), &outputs[0]);
+        map.outputs.resize(outputs.len(), map.outputs[0].clone());
+        map
+    }
+
+    fn role(&self, input: usize) -> InputRole {
+        if input == 0 { InputRole::Data } else { InputRole::Control }
+    }
+
+    #[cfg(feature = "torch")]
+    fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
+        let training = args.get(2).is_some() && args.ints(2)?.iter().any(|&on| on != 0);
+        if training {
+            let ratio = if args.get(1).is_some() { args.floats(1)? } else { vec![0.5] };
+            if ratio.iter().any(|&ratio| ratio != 0.0) {
+                let text = "Dropout in training mode; export the model for inference";
+                return Err(OpError::Unsupported(text.into()));
+            }
+        }
+        let x = args.tensor(0)?;
+        let mut outputs = vec![x.f_alias()?];
+        if args.outputs.len() > 1 {
+            let kind = if self.boolean_mask { Kind::Bool } else { x.f_kind()? };
+            outputs.push(Tensor::f_ones_like(x)?.f_to_kind(kind)?);
+        }
+        Ok(outputs)
+    }
+}

@@ -1,0 +1,19 @@
+//! `Equal`: whether elements are equal, with broadcasting. ONNX opset 1, 7, 11, 13, 19.
+
+use std::cmp::Ordering;
+
+binary_op! {
+    /// `Equal`.
+    Equal, since: [7, 11, 13, 19],
+    eval: |a, b| a.f_eq_tensor(b),
+    output: Bool,
+    ints: |a, b| super::shared::ordered(a, b, Ordering::is_eq),
+    floats: |a, b| Some(super::shared::truth(a == b)),
+    cases: vec![
+        Case::new(19).ints([2, 3, 4], 0..3).ints([3, 1], 0..3),
+        Case::new(13).float([4]).float([2, 4]),
+        Case::new(13).int_values(&[1, 2, 3]).int_values(&[2, 2, 2]),
+        Case::new(13).float_values(&[0.7, 0.1]).float_values(&[0.1]),
+        Case::new(13).bools([2, 3]).bools([3]),
+    ],
+}

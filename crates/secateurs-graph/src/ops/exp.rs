@@ -1,0 +1,8 @@
+//! `Exp`: the exponential. ONNX opset 1, 6, 13.
+
+unary_op! {
+    /// `Exp`.
+    Exp, since: [1, 6, 13],
+    eval: |x| x.f_exp(),
+    cases: vec![Case::new(13).float([2, 3, 4]), Case::new(9).float([5])],
+}

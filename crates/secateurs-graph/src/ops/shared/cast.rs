@@ -1,0 +1,60 @@
+//! What Cast and CastLike have in common.
+
+use super::elementwise_content::{is_positive, truth};
+use crate::attribute::{Attribute, Attributes};
+use crate::dim::Dim;
+use crate::fact::{Content, Fact};
+use crate::op::OpError;
+use secateurs_onnx::ElementType;
+
+/// How casts to 8-bit floats round: carried through, as we do not evaluate them.
+#[derive(Clone, PartialEq, Debug)]
+pub(in crate::ops) struct Rounding {
+    saturate: bool,
+    round_mode: Option<String>,
+}
+
+impl Rounding {
+    pub fn parse(attributes: &mut Attributes) -> Result<Rounding, OpError> {
+        let saturate = attributes.flag("saturate", true)?;
+        Ok(Rounding { saturate, round_mode: attributes.string("round_mode")? })
+    }
+
+    pub fn attributes(&self) -> Vec<(&str, Attribute)> {
+        let saturate = (!self.saturate).then(|| ("saturate", false.into()));
+        let round_mode = self.round_mode.as_deref().map(|mode| ("round_mode", mode.into()));
+        saturate.into_iter().chain(round_mode).collect()
+    }
+}
+
+/// The fact of a cast to a type, with contents where the cast keeps them knowable.
+pub(in crate::ops) fn cast(from: &Fact, to: Option<ElementType>) -> Fact {
+    let content = to.zip(from.content.as_ref()).and_then(|(to, content)| convert(content, to));
+    Fact { element_type: to, shape: from.shape.clone(), content: None }.with_content(content)
+}
+
+fn convert(content: &Content, to: ElementType) -> Option<Content> {
+    match content {
+        Content::Ints(v) if to == ElementType::Bool => {
+            let flag = |d: &Dim| match d.known() {
+                Some(n) => Some(truth(n != 0)),
+                None => is_positive(d).then(|| truth(true)),
+            };
+            v.iter().map(flag).collect::<Option<Vec<Dim>>>().map(Content::from)
+        }
+        Content::Ints(v) if to.is_float() => {
+            v.iter().map(|d| d.known().map(|n| n as f64)).collect::<Option<Vec<f64>>>().map(Content::from)
+        }
+        Content::Floats(v) if to == ElementType::Bool => {
+            Some(v.iter().map(|x| truth(*x != 0.0)).collect::<Vec<Dim>>().into())
+        }
+        Content::Floats(v) if to.is_integer() => {
+            // Beyond these bounds the cast is undefined.
+            let int = |x: &f64| (x.abs() < i64::MAX as f64).then(|| Dim::from(x.trunc() as i64));
+            v.iter().map(int).collect::<Option<Vec<Dim>>>().map(Content::from)
+        }
+        Content::Ints(_) if to.is_integer() => Some(content.clone()),
+        Content::Floats(_) if to.is_float() => Some(content.clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,8 @@
+//! `Sin`: the sine. ONNX opset 7, 22.
+
+unary_op! {
+    /// `Sin`.
+    Sin, since: [7, 22],
+    eval: |x| x.f_sin(),
+    cases: vec![Case::new(22).float([2, 3, 4]), Case::new(9).float([5])],
+}
