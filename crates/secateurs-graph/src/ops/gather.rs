@@ -22,7 +22,7 @@ impl Register for Gather {
 
     #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
-        let int = |v: i64| secateurs_onnx::Tensor::from_slice(vec![], &[v]).unwrap();
+        let int = |v: i64| secateurs_onnx::Tensor::scalar(v);
         let table = secateurs_onnx::Tensor::from_slice(vec![2, 2], &[1i64, 0, 0, -1]).unwrap();
         vec![
             Case::new(13).param([7, 3]).ints([2, 5], -7..7),

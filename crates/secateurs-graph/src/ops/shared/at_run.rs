@@ -49,3 +49,12 @@ pub(in crate::ops) fn wrapped(indices: &Tensor, size: i64) -> Result<Tensor, OpE
     let indices = indices.f_to_kind(Kind::Int64)?;
     Ok(indices.f_add_scalar(size)?.f_where_self(&indices.f_lt(0i64)?, &indices)?)
 }
+
+/// Fails unless all indices are in `0..size`, for kernels that would not notice.
+pub(in crate::ops) fn check_range(indices: &Tensor, size: i64) -> Result<(), OpError> {
+    let outside = indices.f_lt(0i64)?.f_logical_or(&indices.f_ge(size)?)?.f_any()?;
+    match outside.f_int64_value(&[])? {
+        0 => Ok(()),
+        _ => Err(OpError::Invalid(format!("an index is out of range for an axis of {size}"))),
+    }
+}

@@ -26,9 +26,8 @@ pub(in crate::ops) fn pick(
     to: &[Dim],
     mut source: impl FnMut(&[usize]) -> Option<usize>,
 ) -> Option<Content> {
-    let indices = coordinates(to)?
-        .map(|at| source(&at).filter(|i| *i < content.len()))
-        .collect::<Option<Vec<_>>>()?;
+    let indices =
+        coordinates(to)?.map(|at| source(&at).filter(|i| *i < content.len())).collect::<Option<Vec<_>>>()?;
     Some(content.pick(indices.into_iter()))
 }
 

@@ -24,7 +24,12 @@ pub(in crate::ops) fn pad(map: &mut AxisMap, size: &Dim, before: &Dim, after: &D
     let dropped = |n: &Dim| if n.is_at_least(&zero) { zero.clone() } else { -n.clone() };
     let (first, last) = (dropped(before), dropped(after));
     if !first.is_at_least(&zero) || !last.is_at_least(&zero) {
-        return blocked(map, size, &(size.clone() + before.clone() + after.clone()), "padding of unknown sign");
+        return blocked(
+            map,
+            size,
+            &(size.clone() + before.clone() + after.clone()),
+            "padding of unknown sign",
+        );
     }
     let len = size.clone() - first.clone() - last.clone();
     let (input, kept) = cut(map, size, &first, &len);
