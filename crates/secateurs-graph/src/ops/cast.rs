@@ -65,6 +65,10 @@ impl Op for Cast {
         AxisMap::elementwise(inputs.facts, &outputs[0])
     }
 
+    fn is_view(&self) -> bool {
+        true
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         Ok(vec![args.tensor(0)?.f_to_kind(args.kind(self.to)?)?])

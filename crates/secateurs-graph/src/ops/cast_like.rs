@@ -49,6 +49,10 @@ impl Op for CastLike {
         if input == 0 { InputRole::Data } else { InputRole::Control }
     }
 
+    fn is_view(&self) -> bool {
+        true
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let kind = match args.inputs.element_type(1)? {

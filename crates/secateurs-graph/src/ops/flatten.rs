@@ -66,6 +66,10 @@ impl Op for Flatten {
         }
     }
 
+    fn is_view(&self) -> bool {
+        true
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let x = args.tensor(0)?;

@@ -67,6 +67,11 @@ impl Op for Shape {
         map
     }
 
+    /// Of the input only the sizes are read.
+    fn role(&self, _: usize) -> InputRole {
+        InputRole::Control
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let shape = args.tensor(0)?.size();

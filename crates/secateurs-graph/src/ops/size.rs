@@ -41,6 +41,11 @@ impl Op for Size {
         map
     }
 
+    /// Of the input only the sizes are read.
+    fn role(&self, _: usize) -> InputRole {
+        InputRole::Control
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let count = args.tensor(0)?.numel() as i64;

@@ -71,6 +71,10 @@ impl Op for Squeeze {
         if input == 0 { InputRole::Data } else { InputRole::Control }
     }
 
+    fn is_view(&self) -> bool {
+        true
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         use super::shared::at_run::{at_run, known};

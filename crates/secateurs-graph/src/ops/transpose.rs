@@ -73,6 +73,10 @@ impl Op for Transpose {
         map
     }
 
+    fn is_view(&self) -> bool {
+        true
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let x = args.tensor(0)?;
