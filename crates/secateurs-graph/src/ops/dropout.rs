@@ -33,8 +33,9 @@ impl Register for Dropout {
         let ratio = |ratio: f32| Tensor::from_slice(vec![], &[ratio]).unwrap();
         let training = |on: bool| Tensor::from_slice(vec![], &[on]).unwrap();
         vec![
+            // Before opset 12 the definition leaves open what the mask is; ONNX Runtime gives zeros.
             Case::new(9).float([2, 3]).attr("ratio", 0.3f32).outputs(2).without_runtime(),
-            Case::new(10).float([2, 3]).outputs(2),
+            Case::new(10).float([2, 3]).outputs(2).without_runtime(),
             Case::new(13).float([2, 3, 4]),
             Case::new(13).float([2, 3, 4]).constant(ratio(0.3)).outputs(2),
             Case::new(22).float([5]).constant(ratio(0.3)).constant(training(false)).attr("seed", 7i64),

@@ -98,4 +98,22 @@ mod tests {
         assert_eq!(compare(&Dim::unknown(), &0.into()), None);
         assert_eq!(compare(&i64::MIN.into(), &i64::MAX.into()), Some(Ordering::Less));
     }
+
+    #[test]
+    fn the_target_shape_that_exporters_compute_for_expand_is_known_for_a_dynamic_batch() {
+        use crate::op::Op;
+        use crate::ops::{Equal, Where};
+        use secateurs_onnx::ElementType;
+        let list = |dims: Vec<Dim>| {
+            Fact::new(ElementType::Int64, vec![dims.len().into()]).with_content(Some(dims.into()))
+        };
+        let infer = |op: &dyn Op, facts: &[&Fact]| {
+            let facts: Vec<Option<&Fact>> = facts.iter().map(|f| Some(*f)).collect();
+            op.infer(&Inputs { facts: &facts, outputs: 1 }).unwrap().remove(0)
+        };
+        let (target, from) = (list(vec![Dim::symbol("n"), (-1).into()]), list(vec![1.into(), 64.into()]));
+        let keeps = infer(&Equal, &[&target, &list(vec![(-1).into()])]);
+        let shape = infer(&Where, &[&keeps, &from, &target]);
+        assert_eq!(shape.ints(), Some(&[Dim::symbol("n"), 64.into()][..]));
+    }
 }
