@@ -143,10 +143,8 @@ impl Dim {
     pub fn max_with(&self, other: &Dim) -> Dim {
         match (self.known(), other.known()) {
             (Some(a), Some(b)) => Dim::from(a.max(b)),
-            // Sizes are at least 1.
-            (Some(a), None) if a <= 1 && other.is_size() => other.clone(),
-            (None, Some(b)) if b <= 1 && self.is_size() => self.clone(),
-            _ if self == other => self.clone(),
+            _ if self.is_at_least(other) => self.clone(),
+            _ if other.is_at_least(self) => other.clone(),
             _ if self < other => Dim::from_atom(Atom::Max(self.clone(), other.clone())),
             _ => Dim::from_atom(Atom::Max(other.clone(), self.clone())),
         }
@@ -159,10 +157,31 @@ impl Dim {
             // Exporters write "to the end" as the largest integer.
             (Some(a), None) if a > i64::from(i32::MAX) - 1 => other.clone(),
             (None, Some(b)) if b > i64::from(i32::MAX) - 1 => self.clone(),
-            _ if self == other => self.clone(),
+            _ if self.is_at_least(other) => other.clone(),
+            _ if other.is_at_least(self) => self.clone(),
             _ if self < other => Dim::from_atom(Atom::Min(self.clone(), other.clone())),
             _ => Dim::from_atom(Atom::Min(other.clone(), self.clone())),
         }
+    }
+
+    /// Whether this is `other` or more, whatever the sizes.
+    pub fn is_at_least(&self, other: &Dim) -> bool {
+        (self.clone() - other.clone()).lower_bound().is_some_and(|n| n >= 0)
+    }
+
+    /// A number that this is never below, if one follows from named sizes being at least 1.
+    pub fn lower_bound(&self) -> Option<i64> {
+        let Repr::Poly(poly) = &self.0 else { return self.known() };
+        poly.iter().try_fold(0i64, |sum, (monomial, coefficient)| {
+            if *coefficient < 0 && !monomial.is_empty() {
+                return None;
+            }
+            let term = monomial.iter().try_fold(*coefficient, |product, atom| {
+                let bound = atom.lower_bound().filter(|n| *n >= 0)?;
+                product.checked_mul(bound)
+            });
+            sum.checked_add(term?)
+        })
     }
 
     /// The quotient, if `divisor` is one term that divides every term of `self`.
@@ -182,12 +201,6 @@ impl Dim {
             quotient.push((rest, c / coefficient));
         }
         Some(Dim::from_terms(quotient))
-    }
-
-    /// One plain symbol: known to be at least 1.
-    fn is_size(&self) -> bool {
-        matches!(&self.0, Repr::Poly(p) if p.iter().all(|(_, c)| *c > 0)
-            && p.iter().flat_map(|(m, _)| m).all(|a| matches!(a, Atom::Symbol(_) | Atom::Unknown(_))))
     }
 
     fn poly(&self) -> Poly {
@@ -217,6 +230,23 @@ impl Dim {
             0 => Dim::from(0),
             1 if sum.contains_key(&Monomial::new()) => Dim::from(sum[&Monomial::new()]),
             _ => Dim(Repr::Poly(Arc::new(sum.into_iter().collect()))),
+        }
+    }
+}
+
+impl Atom {
+    fn lower_bound(&self) -> Option<i64> {
+        match self {
+            Atom::Symbol(_) => Some(1),
+            // It may also stand for an overflow.
+            Atom::Unknown(_) => None,
+            Atom::FloorDiv(a, b) => match (a.lower_bound(), b.known()) {
+                (Some(a), Some(b)) if b > 0 => Some(a.div_euclid(b)),
+                (Some(a), None) if a >= 0 && b.lower_bound() >= Some(1) => Some(0),
+                _ => None,
+            },
+            Atom::Max(a, b) => a.lower_bound().max(b.lower_bound()),
+            Atom::Min(a, b) => Some(a.lower_bound()?.min(b.lower_bound()?)),
         }
     }
 }
@@ -363,6 +393,17 @@ mod tests {
     fn overflow_becomes_an_unknown_size() {
         assert_eq!((Dim::from(i64::MAX) * 2.into()).known(), None);
         assert!(!(Dim::from(i64::MAX) + 1.into()).is_determined());
+    }
+
+    #[test]
+    fn clamps_that_cannot_bite_disappear() {
+        let half = n().floor_div(&2.into());
+        assert_eq!((n() - 1.into()).max_with(&0.into()), n() - 1.into());
+        assert_eq!(half.max_with(&0.into()), half);
+        assert_eq!(n().min_with(&(n() * 2.into())), n());
+        assert_eq!(Dim::from(1).min_with(&n()), Dim::from(1));
+        assert_ne!((n() - 2.into()).max_with(&0.into()), n() - 2.into());
+        assert_eq!((-n()).lower_bound(), None);
     }
 
     fn small() -> impl Strategy<Value = (Dim, fn(i64, i64) -> i64)> {
