@@ -1,0 +1,82 @@
+//! `Expand`: broadcast to a shape (in both directions). ONNX opset 8, 13.
+
+use super::shared::content::rearrange;
+use crate::op::prelude::*;
+
+/// `Expand`.
+#[derive(Clone, Debug)]
+pub struct Expand;
+
+impl Register for Expand {
+    const NAME: &'static str = "Expand";
+    const SINCE: &'static [i64] = &[8, 13];
+
+    fn parse(_: &mut Attributes, _: &ParseContext) -> Result<Self, OpError> {
+        Ok(Expand)
+    }
+
+    #[cfg(test)]
+    fn cases() -> Vec<Case> {
+        let case = |x: &[i64], to: &[i64]| Case::new(13).float(x.to_vec()).int_values(to);
+        vec![
+            case(&[3, 1], &[2, 3, 4]),
+            case(&[3, 4], &[1, 1]),
+            case(&[], &[2, 2]),
+            Case::new(13).int_values(&[1, 2]).int_values(&[2, 2]),
+            Case::new(9).float([3, 1]).fed(secateurs_onnx::Tensor::from_slice(vec![1], &[2i64]).unwrap()).without_axes(),
+        ]
+    }
+}
+
+impl Expand {
+    fn shape(&self, inputs: &Inputs) -> Result<Shape, OpError> {
+        let from = inputs.shape(0)?;
+        match inputs.fact(1)?.ints() {
+            Some(to) => broadcast(&[from, to]),
+            None => match inputs.shape(1)? {
+                [rank] => {
+                    let rank = rank.known().and_then(|n| usize::try_from(n).ok()).ok_or(OpError::Undetermined)?;
+                    Ok((0..rank.max(from.len())).map(|_| Dim::unknown()).collect())
+                }
+                _ => Err(OpError::invalid("the shape must be a list")),
+            },
+        }
+    }
+}
+
+impl Op for Expand {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn attributes(&self) -> Vec<(&str, Attribute)> {
+        Vec::new()
+    }
+
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>, OpError> {
+        let input = inputs.fact(0)?;
+        let shape = self.shape(inputs)?;
+        let from = inputs.shape(0)?;
+        let content = rearrange(input, &shape, |to, at| {
+            for ((at, to), dim) in at.iter_mut().rev().zip(to.iter().rev()).zip(from.iter().rev()) {
+                *at = if dim.is(1) { 0 } else { *to };
+            }
+        });
+        Ok(vec![Fact::of(input.element_type, shape).with_content(content)])
+    }
+
+    fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
+        AxisMap::elementwise(&[inputs.get(0), None], &outputs[0])
+    }
+
+    fn role(&self, input: usize) -> InputRole {
+        if input == 0 { InputRole::Data } else { InputRole::Control }
+    }
+
+    #[cfg(feature = "torch")]
+    fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
+        use super::shared::at_run::{at_run, known};
+        let shape = at_run(args, &[1], |inputs| known(&self.shape(inputs)?))?;
+        Ok(vec![args.tensor(0)?.f_expand(shape, false)?])
+    }
+}

@@ -1,0 +1,129 @@
+//! `Gather`: the slices of an axis that `indices` name. ONNX opset 1, 11, 13.
+//!
+//! x: [A…, n, B…], indices: [I…] → y: [A…, I…, B…].
+
+use super::shared::content::{flat_index, rearrange, sizes, wrap};
+use super::shared::pieces::{cut, picked};
+use crate::op::prelude::*;
+
+/// `Gather`.
+#[derive(Clone, Debug)]
+pub struct Gather {
+    axis: i64,
+}
+
+impl Register for Gather {
+    const NAME: &'static str = "Gather";
+    const SINCE: &'static [i64] = &[1, 11, 13];
+
+    fn parse(attributes: &mut Attributes, _: &ParseContext) -> Result<Self, OpError> {
+        Ok(Gather { axis: attributes.int_or("axis", 0)? })
+    }
+
+    #[cfg(test)]
+    fn cases() -> Vec<Case> {
+        let int = |v: i64| secateurs_onnx::Tensor::scalar(v);
+        let table = secateurs_onnx::Tensor::from_slice(vec![2, 2], &[1i64, 0, 0, -1]).unwrap();
+        vec![
+            Case::new(13).param([7, 3]).ints([2, 5], -7..7),
+            Case::new(13).float([4, 3, 2]).int_values(&[2, -3, 1]).attr("axis", -2i64),
+            Case::new(13).float([4, 3, 2]).constant(int(-1)).attr("axis", 1i64),
+            Case::new(11).float([4, 3, 2]).int_values(&[1, 2]).attr("axis", 1i64),
+            Case::new(13).int_values(&[3, 4, 5]).constant(int(1)),
+            Case::new(13).int_values(&[3, 4, 5]).int_values(&[2, -3]),
+            Case::new(13).float([3, 2]).constant(table),
+            Case::new(13).float([3, 2]).ints([], 0..3).attr("axis", 1i64),
+        ]
+    }
+}
+
+/// The indices, if they are constant and lie along one axis at most.
+fn constant_list(indices: &Fact, size: &Dim) -> Option<Vec<usize>> {
+    let long = indices.shape.as_ref()?.iter().filter(|d| !d.is(1)).count();
+    if long > 1 {
+        return None;
+    }
+    let size = usize::try_from(size.known()?).ok()?;
+    indices.known_ints()?.into_iter().map(|i| wrap(i, size)).collect()
+}
+
+impl Op for Gather {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn attributes(&self) -> Vec<(&str, Attribute)> {
+        if self.axis == 0 { Vec::new() } else { vec![("axis", self.axis.into())] }
+    }
+
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>, OpError> {
+        let (input, index) = (inputs.fact(0)?, inputs.fact(1)?);
+        let (from, at) = (inputs.shape(0)?, inputs.shape(1)?);
+        let axis = normalize_axis(self.axis, from.len())?;
+        let shape = [&from[..axis], at, &from[axis + 1..]].concat();
+        let indices = index.known_ints();
+        if let (Some(indices), Some(size)) = (&indices, from[axis].known())
+            && let Some(bad) = indices.iter().find(|i| **i < -size || **i >= size)
+        {
+            return Err(OpError::Invalid(format!("index {bad} is out of range for an axis of {size}")));
+        }
+        let content = indices.zip(sizes(at)).zip(sizes(from)).and_then(|((indices, at), sizes)| {
+            let rank = at.len();
+            rearrange(input, &shape, |to, source| {
+                source[..axis].copy_from_slice(&to[..axis]);
+                source[axis + 1..].copy_from_slice(&to[axis + rank..]);
+                let index = flat_index(&to[axis..axis + rank], &at).and_then(|i| wrap(indices[i], sizes[axis]));
+                source[axis] = index.unwrap_or(usize::MAX);
+            })
+        });
+        Ok(vec![Fact::of(input.element_type, shape).with_content(content)])
+    }
+
+    fn axes(&self, inputs: &Inputs, _: &[Fact]) -> AxisMap {
+        let mut map = AxisMap::new(inputs.len(), 1);
+        let (Ok(from), Ok(at)) = (inputs.shape(0), inputs.shape(1)) else { return map };
+        let Ok(axis) = normalize_axis(self.axis, from.len()) else { return map };
+        let mut input: Vec<Axis> = from
+            .iter()
+            .enumerate()
+            .map(|(i, dim)| if i == axis { Vec::new() } else { map.axis(dim, Role::Free) })
+            .collect();
+        let list = inputs.get(1).and_then(|f| constant_list(f, &from[axis]));
+        let index: Vec<Axis> = match list {
+            Some(list) => {
+                let (before, after) = match list[..] {
+                    [one] => cut(&mut map, &from[axis], &one.into(), &1.into()),
+                    _ => picked(&mut map, &from[axis], &list),
+                };
+                input[axis] = before;
+                at.iter().map(|d| if d.is(1) { unit_axis() } else { after.clone() }).collect()
+            }
+            None => {
+                input[axis] = map.axis(&from[axis], Role::Blocked("indexed at run time or by a table"));
+                let axes: Vec<Axis> = at.iter().map(|d| map.axis(d, Role::Free)).collect();
+                map.inputs[1] = Some(axes.clone());
+                axes
+            }
+        };
+        map.outputs[0] = Some([&input[..axis], &index, &input[axis + 1..]].concat());
+        map.inputs[0] = Some(input);
+        map
+    }
+
+    fn role(&self, input: usize) -> InputRole {
+        if input == 0 { InputRole::Data } else { InputRole::Control }
+    }
+
+    #[cfg(feature = "torch")]
+    fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
+        let (x, indices) = (args.tensor(0)?, args.tensor(1)?);
+        let (from, at) = (x.size(), indices.size());
+        let axis = normalize_axis(self.axis, from.len())?;
+        if let ([], Some([index])) = (&at[..], args.inputs.get(1).and_then(Fact::known_ints).as_deref()) {
+            return Ok(vec![x.f_select(axis as i64, *index)?]);
+        }
+        let flat = super::shared::at_run::wrapped(indices, from[axis])?.f_reshape([-1])?;
+        let shape = [&from[..axis], &at, &from[axis + 1..]].concat();
+        Ok(vec![x.f_index_select(axis as i64, &flat)?.f_reshape(shape)?])
+    }
+}

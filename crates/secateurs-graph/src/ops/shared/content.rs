@@ -1,0 +1,89 @@
+//! Known contents through ops that move elements about: shapes are computed inside graphs with them.
+
+use crate::dim::{Dim, element_count};
+use crate::fact::{Content, Fact, MAX_CONTENT};
+
+/// The content of an output of shape `to`, each of whose elements is the element of `from` at the coordinates that
+/// `source` fills in for the output's coordinates. `None` where something is not known or there are too many elements.
+pub(in crate::ops) fn rearrange(
+    from: &Fact,
+    to: &[Dim],
+    source: impl Fn(&[usize], &mut [usize]),
+) -> Option<Content> {
+    let content = from.content.as_ref()?;
+    let shape = sizes(from.shape.as_deref()?)?;
+    let mut at = vec![0; shape.len()];
+    pick(content, to, |coordinates| {
+        source(coordinates, &mut at);
+        flat_index(&at, &shape)
+    })
+}
+
+/// The content of an output of shape `to`, each of whose elements is the one of `content` at the flat index that
+/// `source` gives for the output's coordinates.
+pub(in crate::ops) fn pick(
+    content: &Content,
+    to: &[Dim],
+    mut source: impl FnMut(&[usize]) -> Option<usize>,
+) -> Option<Content> {
+    let indices =
+        coordinates(to)?.map(|at| source(&at).filter(|i| *i < content.len())).collect::<Option<Vec<_>>>()?;
+    Some(content.pick(indices.into_iter()))
+}
+
+/// Contents one after another.
+pub(in crate::ops) fn join(contents: &[&Content]) -> Option<Content> {
+    let ints = contents.iter().map(|c| match c {
+        Content::Ints(v) => Some(v),
+        Content::Floats(_) => None,
+    });
+    if let Some(ints) = ints.collect::<Option<Vec<_>>>() {
+        return Some(Content::Ints(ints.into_iter().flat_map(|v| v.iter().cloned()).collect()));
+    }
+    let floats = contents.iter().map(|c| match c {
+        Content::Floats(v) => Some(v),
+        Content::Ints(_) => None,
+    });
+    let floats = floats.collect::<Option<Vec<_>>>()?;
+    Some(Content::Floats(floats.into_iter().flat_map(|v| v.iter().copied()).collect()))
+}
+
+/// `count` times the same element, if there are few enough.
+pub(in crate::ops) fn repeat(shape: &[Dim], element: &Content) -> Option<Content> {
+    pick(element, shape, |_| Some(0))
+}
+
+/// The coordinates of every element of a known shape, in row-major order, unless there are too many.
+pub(in crate::ops) fn coordinates(shape: &[Dim]) -> Option<impl Iterator<Item = Vec<usize>>> {
+    let sizes = sizes(shape)?;
+    let count = usize::try_from(element_count(shape).known()?).ok().filter(|n| *n <= MAX_CONTENT)?;
+    Some((0..count).map(move |flat| {
+        let mut rest = flat;
+        let mut at = vec![0; sizes.len()];
+        for (coordinate, size) in at.iter_mut().zip(&sizes).rev() {
+            *coordinate = rest % size;
+            rest /= size;
+        }
+        at
+    }))
+}
+
+/// The position in row-major order; `None` outside the shape.
+pub(in crate::ops) fn flat_index(at: &[usize], shape: &[usize]) -> Option<usize> {
+    at.iter().zip(shape).try_fold(0usize, |flat, (i, size)| {
+        (i < size).then_some(())?;
+        flat.checked_mul(*size)?.checked_add(*i)
+    })
+}
+
+/// A shape as numbers.
+pub(in crate::ops) fn sizes(shape: &[Dim]) -> Option<Vec<usize>> {
+    shape.iter().map(|d| usize::try_from(d.known()?).ok()).collect()
+}
+
+/// An index counted from either end, in `0..size`.
+pub(in crate::ops) fn wrap(index: i64, size: usize) -> Option<usize> {
+    let signed = i64::try_from(size).ok()?;
+    let index = if index < 0 { index.checked_add(signed)? } else { index };
+    usize::try_from(index).ok().filter(|i| *i < size)
+}

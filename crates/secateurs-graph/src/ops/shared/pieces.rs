@@ -1,0 +1,59 @@
+//! Axes that lose, gain or reorder indices: what Slice, Gather, Split and Pad have in common.
+
+use crate::axes::{Axis, AxisMap, Role, Segment};
+use crate::dim::Dim;
+
+/// A part of an axis; nothing where it has no index.
+pub(in crate::ops) fn part(map: &mut AxisMap, size: &Dim, role: Role) -> Axis {
+    if size.is(0) { Vec::new() } else { map.axis(size, role) }
+}
+
+/// An axis before and after all but `len` indices from `start` are dropped.
+pub(in crate::ops) fn cut(map: &mut AxisMap, size: &Dim, start: &Dim, len: &Dim) -> (Axis, Axis) {
+    let rest = size.clone() - start.clone() - len.clone();
+    let first = part(map, start, Role::Dropped);
+    let kept = part(map, len, Role::Free);
+    let last = part(map, &rest, Role::Dropped);
+    ([first, kept.clone(), last].concat(), kept)
+}
+
+/// An axis before and after indices are added at both ends, or dropped where the number is negative. Blocked where the
+/// sign is not known.
+pub(in crate::ops) fn pad(map: &mut AxisMap, size: &Dim, before: &Dim, after: &Dim) -> (Axis, Axis) {
+    let zero = Dim::from(0);
+    let dropped = |n: &Dim| if n.is_at_least(&zero) { zero.clone() } else { -n.clone() };
+    let (first, last) = (dropped(before), dropped(after));
+    if !first.is_at_least(&zero) || !last.is_at_least(&zero) {
+        return blocked(
+            map,
+            size,
+            &(size.clone() + before.clone() + after.clone()),
+            "padding of unknown sign",
+        );
+    }
+    let len = size.clone() - first.clone() - last.clone();
+    let (input, kept) = cut(map, size, &first, &len);
+    let mut made = |pad: &Dim, dropped: Dim| part(map, &(pad.clone() + dropped), Role::Made);
+    let (start, end) = (made(before, first), made(after, last));
+    (input, [start, kept, end].concat())
+}
+
+/// An axis before and after only `indices` are kept, in this order and possibly repeated.
+pub(in crate::ops) fn picked(map: &mut AxisMap, size: &Dim, indices: &[usize]) -> (Axis, Axis) {
+    let start = indices.first().copied().unwrap_or(0);
+    if indices.iter().copied().eq(start..start + indices.len()) {
+        return cut(map, size, &start.into(), &indices.len().into());
+    }
+    let atom = map.atom(size.clone(), Role::Free);
+    (vec![Segment::Product(vec![atom])], vec![Segment::Pick { atom, indices: indices.into() }])
+}
+
+/// Unrelated blocked axes before and after.
+pub(in crate::ops) fn blocked(
+    map: &mut AxisMap,
+    before: &Dim,
+    after: &Dim,
+    reason: &'static str,
+) -> (Axis, Axis) {
+    (map.axis(before, Role::Blocked(reason)), map.axis(after, Role::Blocked(reason)))
+}

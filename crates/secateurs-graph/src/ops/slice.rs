@@ -1,0 +1,226 @@
+//! `Slice`: every `step`-th index of some axes between `start` and `end`. ONNX opset 1, 10, 11, 13.
+//!
+//! The numbers are attributes before opset 10 and inputs since; indices count from either end and are clamped.
+
+use super::shared::content::rearrange;
+use super::shared::pieces::{blocked, cut, picked};
+use crate::op::prelude::*;
+
+/// `Slice`.
+#[derive(Clone, Debug)]
+pub struct Slice {
+    fixed: Option<Fixed>,
+}
+
+/// The numbers as attributes.
+#[derive(Clone, Debug)]
+struct Fixed {
+    starts: Vec<i64>,
+    ends: Vec<i64>,
+    axes: Option<Vec<i64>>,
+}
+
+impl Register for Slice {
+    const NAME: &'static str = "Slice";
+    const SINCE: &'static [i64] = &[1, 10, 11, 13];
+
+    fn parse(attributes: &mut Attributes, _: &ParseContext) -> Result<Self, OpError> {
+        let axes = attributes.ints("axes")?;
+        let fixed = match (attributes.ints("starts")?, attributes.ints("ends")?) {
+            (Some(starts), Some(ends)) => Some(Fixed { starts, ends, axes }),
+            _ => None,
+        };
+        Ok(Slice { fixed })
+    }
+
+    #[cfg(test)]
+    fn cases() -> Vec<Case> {
+        let case = |starts: &[i64], ends: &[i64]| {
+            Case::new(13).float([4, 5, 6]).int_values(starts).int_values(ends)
+        };
+        vec![
+            case(&[1, 0], &[3, i64::MAX]).int_values(&[0, 2]).int_values(&[1, 2]),
+            case(&[1, -3], &[-1, 99]).int_values(&[-1, 1]),
+            case(&[1], &[2]),
+            case(&[3], &[-99]).int_values(&[2]).int_values(&[-1]),
+            case(&[i64::MAX, 4], &[i64::MIN, 0]).int_values(&[2, 0]).int_values(&[-2, -3]),
+            case(&[3], &[2]).int_values(&[2]),
+            Case::new(9).float([4, 5]).attr("starts", vec![1i64]).attr("ends", vec![-1i64]).attr("axes", vec![1i64]),
+            Case::new(13).int_values(&[5, 6, 7, 8]).int_values(&[3]).int_values(&[0]).int_values(&[0]).int_values(&[-2]),
+            Case::new(13).float([4, 5]).fed(numbers(&[1])).fed(numbers(&[3])).int_values(&[1]).without_axes(),
+        ]
+    }
+}
+
+#[cfg(test)]
+fn numbers(values: &[i64]) -> secateurs_onnx::Tensor {
+    secateurs_onnx::Tensor::from_slice(vec![values.len()], values).unwrap()
+}
+
+/// The indices kept of one axis; `None` where only a run can tell.
+#[derive(Clone, Debug)]
+struct Cut {
+    start: Dim,
+    len: Dim,
+    step: i64,
+}
+
+impl Slice {
+    /// The cut of every axis, all of it by default.
+    fn cuts(&self, inputs: &Inputs) -> Result<Vec<Option<Cut>>, OpError> {
+        let shape = inputs.shape(0)?;
+        let list = |i: usize| match inputs.get(i) {
+            Some(fact) => fact.ints().map(|v| Some(v.to_vec())).ok_or(OpError::Undetermined),
+            None => Ok(None),
+        };
+        let dims = |v: &[i64]| v.iter().copied().map(Dim::from).collect::<Vec<_>>();
+        let (starts, ends, axes, steps) = match &self.fixed {
+            Some(f) => (Ok(Some(dims(&f.starts))), Ok(Some(dims(&f.ends))), Ok(f.axes.as_deref().map(dims)), Ok(None)),
+            None => (list(1), list(2), list(3), list(4)),
+        };
+        let mut cuts: Vec<Option<Cut>> =
+            shape.iter().map(|d| Some(Cut { start: 0.into(), len: d.clone(), step: 1 })).collect();
+        let Ok(axes) = axes else { return Ok(vec![None; shape.len()]) };
+        let axes = match (axes, &starts) {
+            (Some(axes), _) => axes.iter().map(Dim::known).collect::<Option<Vec<_>>>().ok_or(OpError::Undetermined)?,
+            (None, Ok(Some(starts))) => (0..starts.len() as i64).collect(),
+            (None, Ok(None)) => return Err(OpError::invalid("no starts are given")),
+            (None, Err(_)) => return Ok(vec![None; shape.len()]),
+        };
+        normalize_axes(&axes, shape.len())?;
+        for (i, axis) in axes.into_iter().enumerate() {
+            let axis = normalize_axis(axis, shape.len())?;
+            let at = |list: &Result<Option<Vec<Dim>>, OpError>, what: &str| match list {
+                Ok(Some(list)) => match list.get(i) {
+                    Some(dim) => Ok(Some(dim.clone())),
+                    None => Err(OpError::Invalid(format!("there are fewer {what} than axes"))),
+                },
+                _ => Ok(None),
+            };
+            let step = match &steps {
+                Ok(None) => Some(1),
+                _ => at(&steps, "steps")?.and_then(|s| s.known()),
+            };
+            if step == Some(0) {
+                return Err(OpError::invalid("a step is 0"));
+            }
+            let numbers = (at(&starts, "starts")?, at(&ends, "ends")?, step);
+            let (Some(start), Some(end), Some(step)) = numbers else {
+                cuts[axis] = None;
+                continue;
+            };
+            cuts[axis] = Cut::new(&shape[axis], &start, &end, step);
+        }
+        Ok(cuts)
+    }
+}
+
+impl Cut {
+    fn new(size: &Dim, start: &Dim, end: &Dim, step: i64) -> Option<Cut> {
+        // Going down, the end may lie before the first index.
+        let (low, high) = if step > 0 { (Dim::from(0), size.clone()) } else { ((-1).into(), size.clone() - 1.into()) };
+        let first = if step > 0 { low.clone() } else { Dim::from(0) };
+        let start = clamp(start, size, &first, &high)?;
+        let end = clamp(end, size, &low, &high)?;
+        let span = if step > 0 { end - start.clone() } else { start.clone() - end };
+        let len = span.ceil_div(&Dim::from(step.checked_abs()?)).max_with(&0.into());
+        Some(Cut { start, len, step })
+    }
+
+    /// The kept indices, if they are known.
+    fn indices(&self) -> Option<Vec<usize>> {
+        let (start, len) = (self.start.known()?, self.len.known()?);
+        (0..len).map(|i| usize::try_from(start.checked_add(i.checked_mul(self.step)?)?).ok()).collect()
+    }
+}
+
+/// An index counted from either end, clamped; `None` where its sign is not known.
+fn clamp(index: &Dim, size: &Dim, low: &Dim, high: &Dim) -> Option<Dim> {
+    if index.is_at_least(&0.into()) {
+        return Some(index.min_with(high));
+    }
+    // Exporters write "from the start" as the smallest integer.
+    if index.known().is_some_and(|n| n <= i64::from(i32::MIN) + 1) {
+        return Some(low.clone());
+    }
+    let negative = (-index.clone()).is_at_least(&1.into());
+    negative.then(|| (size.clone() + index.clone()).max_with(low))
+}
+
+impl Op for Slice {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn attributes(&self) -> Vec<(&str, Attribute)> {
+        let Some(fixed) = &self.fixed else { return Vec::new() };
+        let mut list = vec![("starts", fixed.starts.clone().into()), ("ends", fixed.ends.clone().into())];
+        list.extend(fixed.axes.iter().map(|axes| ("axes", axes.clone().into())));
+        list
+    }
+
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>, OpError> {
+        let input = inputs.fact(0)?;
+        let cuts = self.cuts(inputs)?;
+        let shape: Vec<Dim> =
+            cuts.iter().map(|c| c.as_ref().map_or_else(Dim::unknown, |c| c.len.clone())).collect();
+        let kept: Option<Vec<Vec<usize>>> = match input.content {
+            Some(_) => cuts.iter().map(|c| c.as_ref()?.indices()).collect(),
+            None => None,
+        };
+        let content = kept.and_then(|kept| {
+            rearrange(input, &shape, |to, at| {
+                for (axis, at) in at.iter_mut().enumerate() {
+                    *at = kept[axis][to[axis]];
+                }
+            })
+        });
+        Ok(vec![Fact::of(input.element_type, shape).with_content(content)])
+    }
+
+    fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
+        let mut map = AxisMap::new(inputs.len(), 1);
+        let (Ok(from), Ok(cuts), Some(to)) = (inputs.shape(0), self.cuts(inputs), &outputs[0].shape) else {
+            return map;
+        };
+        let (mut input, mut output) = (Vec::new(), Vec::new());
+        for ((size, kept), len) in from.iter().zip(&cuts).zip(to) {
+            let (before, after) = match kept {
+                Some(c) if c.step == 1 || c.len.is(1) => cut(&mut map, size, &c.start, &c.len),
+                Some(c) => match c.indices().filter(|_| size.known().is_some()) {
+                    Some(indices) => picked(&mut map, size, &indices),
+                    None => blocked(&mut map, size, len, "sliced with a step"),
+                },
+                None => blocked(&mut map, size, len, "sliced at run time"),
+            };
+            input.push(before);
+            output.push(after);
+        }
+        (map.inputs[0], map.outputs[0]) = (Some(input), Some(output));
+        map
+    }
+
+    fn role(&self, input: usize) -> InputRole {
+        if input == 0 { InputRole::Data } else { InputRole::Control }
+    }
+
+    #[cfg(feature = "torch")]
+    fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
+        let cuts = super::shared::at_run::at_run(args, &[1, 2, 3, 4], |inputs| self.cuts(inputs))?;
+        let mut y = args.tensor(0)?.shallow_clone();
+        for (axis, cut) in cuts.into_iter().enumerate() {
+            let numbers = cut.and_then(|c| Some((c.start.known()?, c.len.known()?, c.step)));
+            let (start, len, step) = numbers.ok_or(OpError::Undetermined)?;
+            let axis = axis as i64;
+            if len == 0 {
+                y = y.f_narrow(axis, 0, 0)?;
+            } else if step > 0 {
+                y = y.f_slice(axis, start, start + (len - 1) * step + 1, step)?;
+            } else {
+                let low = start + (len - 1) * step;
+                y = y.f_narrow(axis, low, start - low + 1)?.f_flip([axis])?.f_slice(axis, None, None, -step)?;
+            }
+        }
+        Ok(vec![y])
+    }
+}
