@@ -7,6 +7,8 @@ pub(super) mod arg;
 #[cfg(feature = "torch")]
 pub(super) mod at_run;
 pub(super) mod axes_input;
+#[macro_use]
+pub(super) mod blocks;
 pub(super) mod cast;
 pub(super) mod channel_norm;
 pub(super) mod content;
@@ -19,12 +21,16 @@ pub(super) mod equation;
 pub(super) mod global_pool;
 pub(super) mod heads;
 pub(super) mod loss;
+pub(super) mod padding;
 pub(super) mod pieces;
 pub(super) mod pool;
 #[macro_use]
 pub(super) mod reduce;
 pub(super) mod regions;
 pub(super) mod regroup;
+pub(super) mod resample;
+pub(super) mod scatter;
+pub(super) mod scatter_elements;
 #[macro_use]
 pub(super) mod signal_window;
 #[macro_use]

@@ -1,0 +1,327 @@
+//! Interpolation along axes: Resize and Upsample.
+//!
+//! Every output index of an axis is a weighted sum of a few input indices, its *taps*; axes are done one after another.
+//! Coordinates are computed in 32 bits, as ONNX Runtime does, so that rounding ties fall the same way.
+
+#[cfg(feature = "torch")]
+pub(in crate::ops) use eval::resample;
+
+/// How an axis is interpolated.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(in crate::ops) enum Mode {
+    Nearest(Nearest),
+    Linear,
+    /// With the coefficient a of Keys' kernel.
+    Cubic(f32),
+}
+
+/// Which index is the nearest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::ops) enum Nearest {
+    RoundPreferFloor,
+    RoundPreferCeil,
+    Floor,
+    Ceil,
+    /// Opset 10: down when the axis grows, up when it shrinks.
+    Outward,
+}
+
+/// From indices of the output to positions in the input.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::ops) enum Coordinates {
+    HalfPixel,
+    HalfPixelSymmetric,
+    PytorchHalfPixel,
+    AlignCorners,
+    Asymmetric,
+    TfHalfPixelForNn,
+    TfCropAndResize,
+}
+
+/// The rules for all axes.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(in crate::ops) struct Rules {
+    pub mode: Mode,
+    pub coordinates: Coordinates,
+    pub antialias: bool,
+    pub exclude_outside: bool,
+    pub extrapolation_value: f32,
+}
+
+/// One axis: its sizes, the scale, and for `TfCropAndResize` the part of the input.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(in crate::ops) struct Line {
+    pub input: i64,
+    pub output: i64,
+    pub scale: f32,
+    pub roi: Option<(f32, f32)>,
+}
+
+/// For every output index the input indices and their weights, `width` each.
+#[derive(Clone, PartialEq, Debug)]
+pub(in crate::ops) struct Taps {
+    pub width: usize,
+    pub indices: Vec<i64>,
+    pub weights: Vec<f64>,
+    /// Output indices that lie outside the input and hold the extrapolation value.
+    pub outside: Vec<bool>,
+}
+
+/// Beyond this many taps an axis is refused.
+const MAX_TAPS: usize = 1 << 24;
+
+impl Rules {
+    /// Whether the axis stays as it is.
+    pub fn is_identity(&self, line: &Line) -> bool {
+        line.scale == 1.0 && line.input == line.output && line.roi.is_none_or(|roi| roi == (0.0, 1.0))
+    }
+
+    /// The position in the input.
+    fn position(&self, line: &Line, x: i64) -> f32 {
+        let (x, input, scale) = (x as f32, line.input as f32, line.scale);
+        let output = scale * input;
+        let half_pixel = (x + 0.5) / scale - 0.5;
+        match self.coordinates {
+            Coordinates::HalfPixel => half_pixel,
+            Coordinates::HalfPixelSymmetric => input / 2.0 * (1.0 - line.output as f32 / output) + half_pixel,
+            Coordinates::PytorchHalfPixel => {
+                if line.output > 1 {
+                    half_pixel
+                } else {
+                    0.0
+                }
+            }
+            Coordinates::AlignCorners if output == 1.0 => 0.0,
+            Coordinates::AlignCorners => x * (input - 1.0) / (output - 1.0),
+            Coordinates::Asymmetric => x / scale,
+            Coordinates::TfHalfPixelForNn => (x + 0.5) / scale,
+            Coordinates::TfCropAndResize => {
+                let (start, end) = line.roi.unwrap_or((0.0, 1.0));
+                if line.output > 1 {
+                    start * (input - 1.0) + x * (end - start) * (input - 1.0) / (output - 1.0)
+                } else {
+                    0.5 * (start + end) * (input - 1.0)
+                }
+            }
+        }
+    }
+
+    /// The taps of an axis; `None` if there would be too many.
+    pub fn taps(&self, line: &Line) -> Option<Taps> {
+        let scale = if self.antialias { f64::from(line.scale.min(1.0)) } else { 1.0 };
+        let reach = match self.mode {
+            Mode::Nearest(_) => 0.0,
+            Mode::Linear => 1.0 / scale,
+            Mode::Cubic(_) => 2.0 / scale,
+        };
+        // Indices from `first` on, counted from the one at or before the position.
+        let (first, width) = match self.mode {
+            Mode::Nearest(_) => (0, 1),
+            _ if !reach.is_finite() || reach > MAX_TAPS as f64 => return None,
+            _ => ((-reach).floor() as i64 + 1, (2 - 2 * ((-reach).floor() as i64 + 1)) as usize),
+        };
+        let total = usize::try_from(line.output).ok()?.checked_mul(width)?;
+        if total > MAX_TAPS || line.input < 1 {
+            return None;
+        }
+        let mut taps = Taps {
+            width,
+            indices: Vec::with_capacity(total),
+            weights: Vec::with_capacity(total),
+            outside: Vec::with_capacity(line.output as usize),
+        };
+        for x in 0..line.output {
+            let position = self.position(line, x);
+            let crop = self.coordinates == Coordinates::TfCropAndResize;
+            taps.outside.push(crop && !(0.0..=(line.input - 1) as f32).contains(&position));
+            self.push(line, position, first, scale, &mut taps);
+        }
+        Some(taps)
+    }
+
+    fn push(&self, line: &Line, position: f32, first: i64, scale: f64, taps: &mut Taps) {
+        if let Mode::Nearest(nearest) = self.mode {
+            let index = nearest.index(position, line.scale);
+            taps.indices.push(index.clamp(0, line.input - 1));
+            taps.weights.push(1.0);
+            return;
+        }
+        let floor = position.floor();
+        let ratio = f64::from(position - floor);
+        let base = floor as i64 + first;
+        let start = taps.weights.len();
+        for i in 0..taps.width as i64 {
+            let index = base.saturating_add(i);
+            let distance = ((first + i) as f64 - ratio) * scale;
+            let weight = match self.mode {
+                Mode::Cubic(a) => keys(distance.abs(), f64::from(a)),
+                _ => (1.0 - distance.abs()).max(0.0),
+            };
+            let excluded = self.exclude_outside && !(0..line.input).contains(&index);
+            taps.weights.push(if excluded { 0.0 } else { weight });
+            taps.indices.push(index.clamp(0, line.input - 1));
+        }
+        let sum: f64 = taps.weights[start..].iter().sum();
+        if sum != 0.0 {
+            taps.weights[start..].iter_mut().for_each(|w| *w /= sum);
+        }
+    }
+}
+
+impl Nearest {
+    fn index(self, position: f32, scale: f32) -> i64 {
+        let index = match self {
+            Nearest::RoundPreferFloor => (position - 0.5).ceil(),
+            Nearest::RoundPreferCeil => (position + 0.5).floor(),
+            Nearest::Floor => position.floor(),
+            Nearest::Ceil => position.ceil(),
+            Nearest::Outward => {
+                if scale < 1.0 {
+                    position.ceil()
+                } else {
+                    position.floor()
+                }
+            }
+        };
+        index as i64
+    }
+}
+
+/// Keys' cubic convolution kernel (IEEE Trans. ASSP 29, 1981, eq. 4) at a distance.
+fn keys(x: f64, a: f64) -> f64 {
+    if x <= 1.0 {
+        ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
+    } else if x < 2.0 {
+        ((x - 5.0) * x + 8.0) * x * a - 4.0 * a
+    } else {
+        0.0
+    }
+}
+
+#[cfg(feature = "torch")]
+mod eval {
+    use secateurs_torch::tch::{Kind, Tensor};
+
+    use super::{Coordinates, Line, Mode, Rules, Taps};
+    use crate::op::OpError;
+    use crate::ops::shared::at_run::index_tensor;
+
+    /// x resampled along every axis; by libtorch's own kernels where they do the same.
+    pub(in crate::ops) fn resample(x: &Tensor, rules: &Rules, lines: &[Line]) -> Result<Tensor, OpError> {
+        let kind = x.f_kind()?;
+        let nearest = matches!(rules.mode, Mode::Nearest(_));
+        if lines.iter().any(|l| l.output == 0) {
+            let shape: Vec<i64> = lines.iter().map(|l| l.output).collect();
+            return Ok(Tensor::f_zeros(shape, (kind, x.device()))?);
+        }
+        let mut taps = Vec::with_capacity(lines.len());
+        for line in lines {
+            let too_large =
+                || OpError::Unsupported(format!("resizing {} to {} indices", line.input, line.output));
+            taps.push(match rules.is_identity(line) {
+                true => None,
+                false => Some(rules.taps(line).ok_or_else(too_large)?),
+            });
+        }
+        let floating = matches!(kind, Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16);
+        if floating && let Some(y) = kernel(x, rules, lines, &taps)? {
+            return Ok(y);
+        }
+        let mut y = match kind {
+            Kind::Float | Kind::Double => x.shallow_clone(),
+            _ if nearest => x.shallow_clone(),
+            _ if floating => x.f_to_kind(Kind::Float)?,
+            _ => x.f_to_kind(Kind::Double)?,
+        };
+        for (axis, taps) in taps.iter().enumerate() {
+            if let Some(taps) = taps {
+                y = along(&y, axis, taps, nearest, f64::from(rules.extrapolation_value))?;
+            }
+        }
+        Ok(y.f_to_kind(kind)?)
+    }
+
+    fn along(x: &Tensor, axis: usize, taps: &Taps, nearest: bool, outside: f64) -> Result<Tensor, OpError> {
+        let mut column = vec![1i64; x.dim()];
+        column[axis] = -1;
+        let pick = |tap: usize| -> Result<Tensor, OpError> {
+            let indices: Vec<i64> = taps.indices.iter().skip(tap).step_by(taps.width).copied().collect();
+            let picked = x.f_index_select(axis as i64, &index_tensor(&indices, x.device())?)?;
+            if nearest {
+                return Ok(picked);
+            }
+            let weights: Vec<f64> = taps.weights.iter().skip(tap).step_by(taps.width).copied().collect();
+            let weights = Tensor::f_from_slice(&weights)?.f_to_kind(x.f_kind()?)?.f_to_device(x.device())?;
+            Ok(picked.f_mul(&weights.f_reshape(&column)?)?)
+        };
+        let mut y = pick(0)?;
+        for tap in 1..taps.width {
+            y = y.f_add(&pick(tap)?)?;
+        }
+        if taps.outside.contains(&true) {
+            let mask = Tensor::f_from_slice(&taps.outside)?.f_to_device(x.device())?.f_reshape(&column)?;
+            y = y.f_masked_fill(&mask, outside)?;
+        }
+        Ok(y)
+    }
+
+    /// libtorch's upsampling of the trailing axes, where its rules are these.
+    fn kernel(
+        x: &Tensor,
+        rules: &Rules,
+        lines: &[Line],
+        taps: &[Option<Taps>],
+    ) -> Result<Option<Tensor>, OpError> {
+        if !(3..=5).contains(&lines.len()) || taps[..2].iter().any(Option::is_some) || rules.antialias {
+            return Ok(None);
+        }
+        let lines = &lines[2..];
+        let size: Vec<i64> = lines.iter().map(|l| l.output).collect();
+        if let Mode::Nearest(_) = rules.mode {
+            // Its index is ⌊i · input / output⌋, in 32 or 64 bits.
+            let index = |line: &Line, i: i64| {
+                let single = (i as f32 * (line.input as f32 / line.output as f32)).floor() as i64;
+                let double = (i as f64 * (line.input as f64 / line.output as f64)).floor() as i64;
+                (single == double).then_some(single.min(line.input - 1))
+            };
+            let same = |(line, taps): (&Line, &Option<Taps>)| match taps {
+                None => true,
+                Some(t) => {
+                    !t.outside.contains(&true)
+                        && (0..line.output).zip(&t.indices).all(|(i, at)| index(line, i) == Some(*at))
+                }
+            };
+            if !lines.iter().zip(&taps[2..]).all(same) {
+                return Ok(None);
+            }
+            return Ok(Some(match size.len() {
+                1 => x.f_upsample_nearest1d(size, None)?,
+                2 => x.f_upsample_nearest2d(size, None, None)?,
+                _ => x.f_upsample_nearest3d(size, None, None, None)?,
+            }));
+        }
+        let align_corners = match rules.coordinates {
+            Coordinates::HalfPixel => false,
+            Coordinates::PytorchHalfPixel if lines.iter().all(|l| l.output > 1) => false,
+            // Its scale is (input − 1) / (output − 1) by the whole sizes.
+            Coordinates::AlignCorners
+                if lines.iter().all(|l| l.scale * l.input as f32 == l.output as f32) =>
+            {
+                true
+            }
+            _ => return Ok(None),
+        };
+        let scale = |i: usize| Some(f64::from(lines[i].scale));
+        Ok(match (rules.mode, size.len()) {
+            (Mode::Linear, 1) => Some(x.f_upsample_linear1d(size, align_corners, scale(0))?),
+            (Mode::Linear, 2) => Some(x.f_upsample_bilinear2d(size, align_corners, scale(0), scale(1))?),
+            (Mode::Linear, 3) => {
+                Some(x.f_upsample_trilinear3d(size, align_corners, scale(0), scale(1), scale(2))?)
+            }
+            (Mode::Cubic(a), 2) if a == -0.75 && !rules.exclude_outside => {
+                Some(x.f_upsample_bicubic2d(size, align_corners, scale(0), scale(1))?)
+            }
+            _ => None,
+        })
+    }
+}
