@@ -30,6 +30,7 @@ fn main() {
     );
 }
 
+#[expect(clippy::zombie_processes, reason = "waited for by wait4, which tells the memory too")]
 /// Milliseconds and peak resident bytes.
 fn inspect(path: &Path) -> (f64, f64) {
     let start = Instant::now();

@@ -5,7 +5,8 @@ use std::process::{Command, Output};
 
 use secateurs::data::npz;
 use secateurs_onnx::proto::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
+    TensorProto,
 };
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor, encode, tensor_to_proto, value_info};
 
@@ -275,7 +276,8 @@ fn data_that_do_not_fit_are_refused() {
     let output = secateurs(&["eval", &model, "--data", &good, "--json"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 
-    let table: &[(&str, &[(&str, Tensor)], &[&str])] = &[
+    type Row<'a> = (&'a str, &'a [(&'a str, Tensor)], &'a [&'a str]);
+    let table: &[Row] = &[
         ("five-features", &[("x", x(vec![2, 5])), ("y", labels(&[0, 1]))], &["five-features.npz", "x"]),
         ("rank", &[("x", x(vec![2, 4, 1])), ("y", labels(&[0, 1]))], &["rank.npz"]),
         ("label", &[("x", x(vec![2, 4])), ("y", labels(&[0, 3]))], &["label.npz", "3"]),

@@ -52,7 +52,20 @@ fn bench_compares_models_as_json() {
     let path = model(folder.path());
     let path = path.to_str().unwrap();
     let output = Command::new(SECATEURS)
-        .args(["bench", path, path, "--dim", "length=8", "--batch", "2", "--seconds", "0", "--runs", "5", "--json"])
+        .args([
+            "bench",
+            path,
+            path,
+            "--dim",
+            "length=8",
+            "--batch",
+            "2",
+            "--seconds",
+            "0",
+            "--runs",
+            "5",
+            "--json",
+        ])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

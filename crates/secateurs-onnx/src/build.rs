@@ -69,7 +69,8 @@ impl ModelBuilder {
         attribute: Vec<AttributeProto>,
     ) -> ModelBuilder {
         let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
-        let (domain, op) = op.split_once("::").map_or((None, op), |(domain, op)| (Some(domain.to_owned()), op));
+        let (domain, op) =
+            op.split_once("::").map_or((None, op), |(domain, op)| (Some(domain.to_owned()), op));
         self.graph.node.push(NodeProto {
             name: outputs.first().map(|output| format!("make_{output}")),
             op_type: Some(op.into()),

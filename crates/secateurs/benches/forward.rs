@@ -23,21 +23,21 @@ fn main() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     tch::set_num_threads(threads as i32);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let images = || Tensor::randn([128, 3, 32, 32], (Kind::Float, Device::Cpu));
-    let ids = || Tensor::randint(30522, [32, 64], (Kind::Int64, Device::Cpu));
-    let mask = || Tensor::ones([32, 64], (Kind::Int64, Device::Cpu));
+    let images = Tensor::f_randn([128, 3, 32, 32], (Kind::Float, Device::Cpu)).expect("images are made");
+    let ids = Tensor::f_randint(30522, [32, 64], (Kind::Int64, Device::Cpu)).expect("tokens are made");
+    let mask = Tensor::f_ones([32, 64], (Kind::Int64, Device::Cpu)).expect("the mask is made");
     let jobs: [(&str, &str, &[&str], Vec<Tensor>); 2] = [
         (
             "PreResNet-29, 128 images",
             "assets/cifar10-preresnet29.onnx",
             &["preresnet", "preresnet-channels-last"],
-            vec![images()],
+            vec![images],
         ),
         (
             "MiniLM-L6, 32 x 64 tokens",
             "../shared/models/minilm-l6-movie-reviews.onnx",
             &["minilm"],
-            vec![ids(), mask()],
+            vec![ids, mask],
         ),
     ];
     let mut peer = Peer::start(threads);

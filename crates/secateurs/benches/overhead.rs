@@ -16,7 +16,7 @@ fn main() {
     tch::set_num_threads(1);
     let graph = Graph::from_model(chain()).expect("the chain is a graph");
     let session = Session::new(Arc::new(graph), SessionOptions::default()).expect("the chain loads");
-    let x = Tensor::randn([4], (Kind::Float, Device::Cpu));
+    let x = Tensor::f_randn([4], (Kind::Float, Device::Cpu)).expect("randn runs");
     let inputs = [x.shallow_clone()];
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -45,7 +45,8 @@ fn main() {
 
 fn chain() -> Model {
     let first = ModelBuilder::new(17).input("v0", ElementType::Float32, &["4"]);
-    let link = |model: ModelBuilder, i: usize| model.node("Relu", &[&format!("v{i}")], &[&format!("v{}", i + 1)]);
+    let link =
+        |model: ModelBuilder, i: usize| model.node("Relu", &[&format!("v{i}")], &[&format!("v{}", i + 1)]);
     let chain = (0..OPS).fold(first, link).output(&format!("v{OPS}"));
     chain.build().expect("the chain is a model")
 }

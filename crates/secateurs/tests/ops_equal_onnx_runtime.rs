@@ -19,7 +19,10 @@ fn every_case_of_every_op_equals_onnx_runtime() {
             }
             compared += 1;
             if let Err(reason) = check(&case, model) {
-                failures.push(format!("{} case {i} (opset {}, {:?}): {reason}", entry.name, case.opset, case.attributes));
+                failures.push(format!(
+                    "{} case {i} (opset {}, {:?}): {reason}",
+                    entry.name, case.opset, case.attributes
+                ));
             }
         }
     }

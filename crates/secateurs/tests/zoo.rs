@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use secateurs::rng::Rng;
@@ -51,7 +51,7 @@ fn every_zoo_model_is_lossless_inferred_and_equal_to_onnx_runtime() {
     assert!(failures.is_empty(), "{failures}");
 }
 
-fn check(path: &PathBuf, entry: &serde_json::Value) -> Result<serde_json::Value, String> {
+fn check(path: &Path, entry: &serde_json::Value) -> Result<serde_json::Value, String> {
     let model = Model::read(path).map_err(|e| e.to_string())?;
     let graph = Graph::from_model(model.clone()).map_err(|e| e.to_string())?;
     lossless(&model, &graph)?;

@@ -1,7 +1,7 @@
 //! `secateurs bench`: latency of models side by side in ONNX Runtime.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use secateurs::runtime::{
@@ -93,7 +93,7 @@ impl Bench {
     }
 
     /// The model with a number for every size of its inputs.
-    fn job(&self, model: &PathBuf) -> Result<LatencyJob> {
+    fn job(&self, model: &Path) -> Result<LatencyJob> {
         let mut graph = Graph::read(model)?;
         self.sizes.bind(&mut graph)?;
         let mut first_axes = Bindings::new();
@@ -125,7 +125,7 @@ impl Bench {
             });
             Ok((value.name.clone(), sizes.collect::<Result<Vec<_>>>()?))
         });
-        Ok(LatencyJob { shapes: shapes.collect::<Result<_>>()?, model: model.clone() })
+        Ok(LatencyJob { shapes: shapes.collect::<Result<_>>()?, model: model.to_owned() })
     }
 }
 

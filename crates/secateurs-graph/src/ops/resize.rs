@@ -118,7 +118,11 @@ impl Register for Resize {
             sized(&[1, 2, 9, 3]).attr("mode", "cubic").attr("exclude_outside", 1i64).attr("cubic_coeff_a", -0.5f32),
             sized(&[1, 2, 3, 2]).attr("mode", "linear").attr("antialias", 1i64),
             sized(&[1, 2, 3, 2]).attr("mode", "cubic").attr("antialias", 1i64).without_runtime(),
-            sized(&[7, 8]).attr("axes", vec![-1i64, 2]).attr("keep_aspect_ratio_policy", "not_larger"),
+            // ONNX Runtime 1.32 leaves a negative axis out of the common scale.
+            sized(&[7, 8])
+                .attr("axes", vec![-1i64, 2])
+                .attr("keep_aspect_ratio_policy", "not_larger")
+                .without_runtime(),
             sized(&[7, 8]).attr("axes", vec![2i64, 3]).attr("keep_aspect_ratio_policy", "not_smaller"),
             scaled(&[1, 2, 5], &[1.0, 1.0, 2.0]).attr("mode", "linear"),
             scaled(&[1, 2, 3, 4, 2], &[1.0, 1.0, 2.0, 1.5, 2.0]).attr("mode", "linear"),
