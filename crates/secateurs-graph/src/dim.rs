@@ -4,6 +4,8 @@
 //! `batch * 49` or `(h + 1) / 2` has to survive arithmetic. A [`Dim`] is kept in a normal form, so that two dimensions
 //! that are equal as polynomials compare equal.
 
+mod parse;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Add, Mul, Neg, Sub};

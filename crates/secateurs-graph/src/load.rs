@@ -236,7 +236,7 @@ fn declared_fact(info: &ValueInfoProto) -> Result<Fact, GraphError> {
         Some(Value::DimValue(n)) => Err(fail(format!(
             "axis {axis} has the size {n}; a size cannot be negative: export with a dynamic axis or a fixed size"
         ))),
-        Some(Value::DimParam(name)) if !name.is_empty() => Ok(Dim::symbol(name.as_str())),
+        Some(Value::DimParam(name)) if !name.is_empty() => Ok(Dim::parse(name)),
         _ => Ok(Dim::symbol(format!("{}.{axis}", info.name()))),
     });
     Ok(Fact { element_type, shape: Some(dims.collect::<Result<_, _>>()?), content: None })

@@ -126,7 +126,8 @@ impl Op for Col2Im {
         let (image, block) = (args.ints(1)?, args.ints(2)?);
         let too_large = || OpError::Unsupported("blocks as many as these".into());
         // Indices into the flat image, blocks' places outermost; one past its end for what falls outside.
-        let trash: i64 = image.iter().product();
+        let trash = element_count(&shape[2..].iter().copied().map(Dim::from).collect::<Vec<_>>());
+        let trash = trash.known().ok_or_else(too_large)?;
         let mut places: Vec<Vec<Option<i64>>> = vec![vec![Some(0)]];
         for (axis, (&size, &side)) in image.iter().zip(&block).enumerate() {
             let along = self.places(axis, image.len(), size, side).ok_or_else(too_large)?;

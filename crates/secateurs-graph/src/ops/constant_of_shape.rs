@@ -2,7 +2,7 @@
 
 use secateurs_onnx::Tensor as HostTensor;
 
-use super::shared::content::repeat;
+use super::shared::content::{repeat, unknown_sizes};
 use crate::op::prelude::*;
 
 /// `ConstantOfShape`.
@@ -58,9 +58,7 @@ impl Op for ConstantOfShape {
         let target = inputs.fact(0)?;
         let shape = match (target.ints(), target.shape.as_deref()) {
             (Some(shape), _) => shape.to_vec(),
-            (None, Some([rank])) => {
-                (0..rank.known().ok_or(OpError::Undetermined)?).map(|_| Dim::unknown()).collect()
-            }
+            (None, Some([rank])) => unknown_sizes(rank)?,
             _ => return Err(OpError::Undetermined),
         };
         let fact = self.fact();

@@ -1,6 +1,6 @@
 //! `Expand`: broadcast to a shape (in both directions). ONNX opset 8, 13.
 
-use super::shared::content::rearrange;
+use super::shared::content::{rearrange, unknown_sizes};
 use crate::op::prelude::*;
 
 /// `Expand`.
@@ -35,8 +35,9 @@ impl Expand {
             Some(to) => broadcast(&[from, to]),
             None => match inputs.shape(1)? {
                 [rank] => {
-                    let rank = rank.known().and_then(|n| usize::try_from(n).ok()).ok_or(OpError::Undetermined)?;
-                    Ok((0..rank.max(from.len())).map(|_| Dim::unknown()).collect())
+                    let mut shape = unknown_sizes(rank)?;
+                    shape.resize_with(shape.len().max(from.len()), Dim::unknown);
+                    Ok(shape)
                 }
                 _ => Err(OpError::invalid("the shape must be a list")),
             },

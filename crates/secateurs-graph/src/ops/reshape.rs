@@ -2,6 +2,7 @@
 //!
 //! In the target 0 copies the input's size (unless `allowzero`), −1 takes what is left.
 
+use super::shared::content::unknown_sizes;
 use super::shared::regroup::regroup;
 use crate::op::prelude::*;
 
@@ -103,10 +104,7 @@ impl Op for Reshape {
             (Some(from), Some(to)) => self.target(from, to)?,
             // Only the rank follows from how many sizes there are.
             _ => match target.shape.as_deref() {
-                Some([rank]) => {
-                    let rank = rank.known().ok_or(OpError::Undetermined)?;
-                    (0..rank).map(|_| Dim::unknown()).collect()
-                }
+                Some([rank]) => unknown_sizes(rank)?,
                 _ => return Err(OpError::Undetermined),
             },
         };

@@ -2,8 +2,7 @@
 //!
 //! Inputs are x and scales in opset 10; x, roi, scales, sizes since, of which one of the last two is given.
 
-use super::shared::pieces::{blocked, picked};
-use super::shared::resample::{Coordinates, Line, Mode, Nearest, Rules};
+use super::shared::resample::{COORDINATES, Coordinates, Line, Mode, NEAREST, Nearest, Rules, resample_axes, scaled_size};
 use crate::op::prelude::*;
 
 /// `Resize`.
@@ -24,39 +23,26 @@ enum Policy {
     NotSmaller,
 }
 
-macro_rules! names {
-    ($($type:ident: $($name:literal => $variant:ident),*;)*) => {
-        $(impl $type {
-            #[allow(unreachable_patterns)]
-            fn named(name: &str) -> Option<$type> {
-                match name { $($name => Some($type::$variant),)* _ => None }
-            }
-            fn text(self) -> Option<&'static str> {
-                match self { $($type::$variant => Some($name),)* #[allow(unreachable_patterns)] _ => None }
-            }
-        })*
-    };
-}
-names! {
-    Policy: "stretch" => Stretch, "not_larger" => NotLarger, "not_smaller" => NotSmaller;
-    Nearest: "round_prefer_floor" => RoundPreferFloor, "round_prefer_ceil" => RoundPreferCeil, "floor" => Floor,
-        "ceil" => Ceil;
-    Coordinates: "half_pixel" => HalfPixel, "half_pixel_symmetric" => HalfPixelSymmetric,
-        "pytorch_half_pixel" => PytorchHalfPixel, "align_corners" => AlignCorners, "asymmetric" => Asymmetric,
-        "tf_half_pixel_for_nn" => TfHalfPixelForNn, "tf_crop_and_resize" => TfCropAndResize;
-}
+const POLICIES: [(&str, Policy); 3] =
+    [("stretch", Policy::Stretch), ("not_larger", Policy::NotLarger), ("not_smaller", Policy::NotSmaller)];
 
-fn one_of<T>(
+/// Reads an attribute that is one of a list of names.
+fn one_of<T: Copy>(
     attributes: &mut Attributes,
     name: &str,
     default: T,
-    parse: fn(&str) -> Option<T>,
+    names: &[(&str, T)],
 ) -> Result<T, OpError> {
-    match attributes.string(name)? {
-        None => Ok(default),
-        Some(text) => parse(&text)
-            .ok_or_else(|| OpError::Invalid(format!("{name} is '{text}', which ONNX does not define"))),
-    }
+    let Some(given) = attributes.string(name)? else { return Ok(default) };
+    let found = names.iter().find(|(text, _)| *text == given);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        OpError::Invalid(format!("{name} is '{given}', which ONNX does not define"))
+    })
+}
+
+/// The name of a value that is not the default.
+fn name_of<T: Copy + PartialEq>(value: T, default: T, names: &[(&'static str, T)]) -> Option<&'static str> {
+    names.iter().find(|(_, v)| *v == value && value != default).map(|(text, _)| *text)
 }
 
 impl Register for Resize {
@@ -70,22 +56,13 @@ impl Register for Resize {
             true => (Nearest::Outward, Coordinates::Asymmetric),
             false => (Nearest::RoundPreferFloor, Coordinates::HalfPixel),
         };
-        let nearest = one_of(attributes, "nearest_mode", nearest, Nearest::named)?;
+        let nearest = one_of(attributes, "nearest_mode", nearest, &NEAREST)?;
         let a = attributes.float_or("cubic_coeff_a", -0.75)?;
-        let mode = one_of(attributes, "mode", Mode::Nearest(nearest), |text| match text {
-            "nearest" => Some(Mode::Nearest(Nearest::RoundPreferFloor)),
-            "linear" => Some(Mode::Linear),
-            "cubic" => Some(Mode::Cubic(0.0)),
-            _ => None,
-        })?;
-        let mode = match mode {
-            Mode::Nearest(_) => Mode::Nearest(nearest),
-            Mode::Linear => Mode::Linear,
-            Mode::Cubic(_) => Mode::Cubic(a),
-        };
+        let modes = [("nearest", Mode::Nearest(nearest)), ("linear", Mode::Linear), ("cubic", Mode::Cubic(a))];
+        let mode = one_of(attributes, "mode", modes[0].1, &modes)?;
         let rules = Rules {
             mode,
-            coordinates: one_of(attributes, "coordinate_transformation_mode", coordinates, Coordinates::named)?,
+            coordinates: one_of(attributes, "coordinate_transformation_mode", coordinates, &COORDINATES)?,
             antialias: attributes.flag("antialias", false)?,
             exclude_outside: attributes.flag("exclude_outside", false)?,
             extrapolation_value: attributes.float_or("extrapolation_value", 0.0)?,
@@ -93,7 +70,7 @@ impl Register for Resize {
         if rules.antialias && matches!(mode, Mode::Nearest(_)) {
             return Err(OpError::invalid("antialias is only defined for linear and cubic interpolation"));
         }
-        let policy = one_of(attributes, "keep_aspect_ratio_policy", Policy::Stretch, Policy::named)?;
+        let policy = one_of(attributes, "keep_aspect_ratio_policy", Policy::Stretch, &POLICIES)?;
         Ok(Resize { rules, policy, axes: attributes.ints("axes")?, scales: if first { 1 } else { 2 } })
     }
 
@@ -102,13 +79,13 @@ impl Register for Resize {
         let scaled = |x: &[i64], by: &[f32]| Case::new(13).float(x.to_vec()).absent().float_values(by);
         let sized = |to: &[i64]| Case::new(18).float([1, 2, 6, 5]).absent().absent().int_values(to);
         let linear = |mode: &str| {
-            scaled(&[1, 2, 4, 5], &[1.0, 1.0, 1.5, 0.8]).attr("mode", "linear").attr(COORDINATES, mode)
+            scaled(&[1, 2, 4, 5], &[1.0, 1.0, 1.5, 0.8]).attr("mode", "linear").attr(BY, mode)
         };
-        const COORDINATES: &str = "coordinate_transformation_mode";
+        const BY: &str = "coordinate_transformation_mode";
         vec![
-            scaled(&[1, 2, 3, 4], &[1.0, 1.0, 2.0, 3.0]).attr("nearest_mode", "floor").attr(COORDINATES, "asymmetric"),
+            scaled(&[1, 2, 3, 4], &[1.0, 1.0, 2.0, 3.0]).attr("nearest_mode", "floor").attr(BY, "asymmetric"),
             scaled(&[1, 2, 3, 4], &[1.0, 1.0, 0.6, 1.7]),
-            scaled(&[1, 2, 3, 4], &[1.0, 1.0, 2.0, 2.0]).attr("nearest_mode", "ceil").attr(COORDINATES, "align_corners"),
+            scaled(&[1, 2, 3, 4], &[1.0, 1.0, 2.0, 2.0]).attr("nearest_mode", "ceil").attr(BY, "align_corners"),
             linear("half_pixel"),
             linear("pytorch_half_pixel"),
             linear("align_corners"),
@@ -118,12 +95,9 @@ impl Register for Resize {
             sized(&[1, 2, 9, 3]).attr("mode", "cubic").attr("exclude_outside", 1i64).attr("cubic_coeff_a", -0.5f32),
             sized(&[1, 2, 3, 2]).attr("mode", "linear").attr("antialias", 1i64),
             sized(&[1, 2, 3, 2]).attr("mode", "cubic").attr("antialias", 1i64).without_runtime(),
-            // ONNX Runtime 1.32 leaves a negative axis out of the common scale.
-            sized(&[7, 8])
-                .attr("axes", vec![-1i64, 2])
-                .attr("keep_aspect_ratio_policy", "not_larger")
-                .without_runtime(),
+            sized(&[7, 8]).attr("axes", vec![2i64, 3]).attr("keep_aspect_ratio_policy", "not_larger"),
             sized(&[7, 8]).attr("axes", vec![2i64, 3]).attr("keep_aspect_ratio_policy", "not_smaller"),
+            sized(&[7, 8]).attr("axes", vec![-1i64, 2]).without_runtime(),
             scaled(&[1, 2, 5], &[1.0, 1.0, 2.0]).attr("mode", "linear"),
             scaled(&[1, 2, 3, 4, 2], &[1.0, 1.0, 2.0, 1.5, 2.0]).attr("mode", "linear"),
             scaled(&[4, 6], &[2.0, 0.5]).attr("mode", "linear"),
@@ -133,59 +107,12 @@ impl Register for Resize {
                 .float_values(&[])
                 .int_values(&[1, 1, 3, 3])
                 .attr("mode", "linear")
-                .attr(COORDINATES, "tf_crop_and_resize")
+                .attr(BY, "tf_crop_and_resize")
                 .attr("extrapolation_value", 10.0f32),
             Case::new(10).float([1, 2, 4, 6]).float_values(&[1.0, 1.0, 0.6, 2.0]),
             Case::new(10).float([1, 2, 4, 6]).float_values(&[1.0, 1.0, 0.5, 2.0]).attr("mode", "linear"),
         ]
     }
-}
-
-/// A size times a scale, rounded down; in 32 bits, as ONNX Runtime does.
-pub(super) fn scaled_size(size: &Dim, scale: f32) -> Dim {
-    if let Some(size) = size.known() {
-        return Dim::from((size as f32 * scale).floor() as i64);
-    }
-    let whole = |n: i64| (f64::from(scale) * n as f64).fract() == 0.0;
-    match (1..=64i64).find(|&n| whole(n)) {
-        Some(n) => (size.clone() * ((f64::from(scale) * n as f64) as i64).into()).floor_div(&n.into()),
-        None => Dim::unknown(),
-    }
-}
-
-/// The axis maps of an interpolation: what stays is free, nearest indices are picked.
-pub(super) fn resample_axes(
-    inputs: &Inputs,
-    output: &Fact,
-    rules: &Rules,
-    lines: Option<&[Line]>,
-) -> AxisMap {
-    let mut map = AxisMap::new(inputs.len(), 1);
-    let (Ok(from), Some(to)) = (inputs.shape(0), &output.shape) else { return map };
-    let (mut input, mut result) = (Vec::new(), Vec::new());
-    for (axis, (size, len)) in from.iter().zip(to).enumerate() {
-        let line = lines.and_then(|lines| lines.get(axis));
-        // Symbolic sizes that agree stay as they are, except where a part is cropped.
-        let same = line.map_or(size == len && rules.coordinates != Coordinates::TfCropAndResize, |line| {
-            rules.is_identity(line)
-        });
-        let taps = line.filter(|_| matches!(rules.mode, Mode::Nearest(_))).and_then(|line| rules.taps(line));
-        let (before, after) = match taps.filter(|t| !t.outside.contains(&true)) {
-            _ if same => {
-                let axis = map.axis(size, Role::Free);
-                (axis.clone(), axis)
-            }
-            Some(taps) => {
-                let indices: Vec<usize> = taps.indices.iter().map(|&i| i as usize).collect();
-                picked(&mut map, size, &indices)
-            }
-            None => blocked(&mut map, size, len, "interpolated"),
-        };
-        input.push(before);
-        result.push(after);
-    }
-    (map.inputs[0], map.outputs[0]) = (Some(input), Some(result));
-    map
 }
 
 impl Resize {
@@ -314,20 +241,19 @@ impl Op for Resize {
         let rules = &self.rules;
         match rules.mode {
             Mode::Nearest(nearest) => {
-                if let Some(text) = nearest.text().filter(|_| nearest != Nearest::RoundPreferFloor) {
-                    list.push(("nearest_mode", text.into()));
-                }
+                let text = name_of(nearest, Nearest::RoundPreferFloor, &NEAREST);
+                list.extend(text.map(|text| ("nearest_mode", text.into())));
             }
             Mode::Linear => list.push(("mode", "linear".into())),
             Mode::Cubic(a) => list.extend([("mode", "cubic".into()), ("cubic_coeff_a", a.into())]),
         }
-        let default = self.scales == 1 || rules.coordinates == Coordinates::HalfPixel;
-        if let Some(text) = rules.coordinates.text().filter(|_| !default) {
-            list.push(("coordinate_transformation_mode", text.into()));
+        // Opset 10 has one rule and no attribute for it.
+        if self.scales == 2 {
+            let text = name_of(rules.coordinates, Coordinates::HalfPixel, &COORDINATES);
+            list.extend(text.map(|text| ("coordinate_transformation_mode", text.into())));
         }
-        if let Some(text) = self.policy.text().filter(|_| self.policy != Policy::Stretch) {
-            list.push(("keep_aspect_ratio_policy", text.into()));
-        }
+        let text = name_of(self.policy, Policy::Stretch, &POLICIES);
+        list.extend(text.map(|text| ("keep_aspect_ratio_policy", text.into())));
         let flags = [("antialias", rules.antialias), ("exclude_outside", rules.exclude_outside)];
         list.extend(flags.into_iter().filter(|(_, set)| *set).map(|(name, set)| (name, set.into())));
         if rules.extrapolation_value != 0.0 {

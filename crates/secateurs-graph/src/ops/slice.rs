@@ -57,6 +57,9 @@ fn numbers(values: &[i64]) -> secateurs_onnx::Tensor {
     secateurs_onnx::Tensor::from_slice(vec![values.len()], values).unwrap()
 }
 
+/// Beyond this many indices they are not listed.
+const MAX_INDICES: i64 = 1 << 20;
+
 /// The indices kept of one axis; `None` where only a run can tell.
 #[derive(Clone, Debug)]
 struct Cut {
@@ -129,7 +132,7 @@ impl Cut {
 
     /// The kept indices, if they are known.
     fn indices(&self) -> Option<Vec<usize>> {
-        let (start, len) = (self.start.known()?, self.len.known()?);
+        let (start, len) = (self.start.known()?, self.len.known().filter(|n| *n <= MAX_INDICES)?);
         (0..len).map(|i| usize::try_from(start.checked_add(i.checked_mul(self.step)?)?).ok()).collect()
     }
 }

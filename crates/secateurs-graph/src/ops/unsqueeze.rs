@@ -1,6 +1,7 @@
 //! `Unsqueeze`: new axes of one index. ONNX opset 1, 11, 13, 21, 23, 24, 25.
 
 use super::shared::axes_input::{Axes, reshaped};
+use super::shared::content::MAX_RANK;
 use super::shared::regroup::regroup;
 use crate::op::prelude::*;
 
@@ -33,6 +34,9 @@ impl Unsqueeze {
     fn shape(&self, inputs: &Inputs) -> Result<Shape, OpError> {
         let from = inputs.shape(0)?;
         let axes = self.axes.get(inputs, 1)?.ok_or_else(|| OpError::invalid("no axes are given"))?;
+        if from.len() + axes.len() > MAX_RANK {
+            return Err(OpError::Unsupported(format!("tensors of {} axes", from.len() + axes.len())));
+        }
         let axes = normalize_axes(&axes, from.len() + axes.len())?;
         let mut shape = from.to_vec();
         axes.into_iter().for_each(|axis| shape.insert(axis, 1.into()));

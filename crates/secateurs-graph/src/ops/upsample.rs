@@ -1,7 +1,6 @@
 //! `Upsample`: enlargement by scales, the forerunner of Resize. ONNX opset 1, 7, 9, 10 (deprecated there).
 
-use super::resize::{resample_axes, scaled_size};
-use super::shared::resample::{Coordinates, Line, Mode, Nearest, Rules};
+use super::shared::resample::{Coordinates, Line, Mode, Nearest, Rules, resample_axes, scaled_size};
 use crate::op::prelude::*;
 
 /// `Upsample`.

@@ -1,7 +1,8 @@
 //! Known contents through ops that move elements about: shapes are computed inside graphs with them.
 
 use crate::dim::{Dim, element_count};
-use crate::fact::{Content, Fact, MAX_CONTENT};
+use crate::fact::{Content, Fact, MAX_CONTENT, Shape};
+use crate::op::OpError;
 
 /// The content of an output of shape `to`, each of whose elements is the element of `from` at the coordinates that
 /// `source` fills in for the output's coordinates. `None` where something is not known or there are too many elements.
@@ -53,9 +54,20 @@ pub(in crate::ops) fn repeat(shape: &[Dim], element: &Content) -> Option<Content
     pick(element, shape, |_| Some(0))
 }
 
+/// As many axes as libtorch works with.
+pub(in crate::ops) const MAX_RANK: usize = 64;
+
+/// A shape of which only the number of axes is known.
+pub(in crate::ops) fn unknown_sizes(rank: &Dim) -> Result<Shape, OpError> {
+    let rank = rank.known().ok_or(OpError::Undetermined)?;
+    let axes = usize::try_from(rank).ok().filter(|n| *n <= MAX_RANK);
+    let axes = axes.ok_or_else(|| OpError::Unsupported(format!("tensors of {rank} axes")))?;
+    Ok((0..axes).map(|_| Dim::unknown()).collect())
+}
+
 /// The coordinates of every element of a known shape, in row-major order, unless there are too many.
 pub(in crate::ops) fn coordinates(shape: &[Dim]) -> Option<impl Iterator<Item = Vec<usize>>> {
-    let sizes = sizes(shape)?;
+    let sizes = sizes(shape).filter(|s| s.len() <= MAX_RANK)?;
     let count = usize::try_from(element_count(shape).known()?).ok().filter(|n| *n <= MAX_CONTENT)?;
     Some((0..count).map(move |flat| {
         let mut rest = flat;
