@@ -10,7 +10,7 @@ use crate::{only_flags, paths, run, setup};
 const LINES: &[&str] = &[
     "secateurs inspect assets/cifar10-preresnet29.onnx",
     "secateurs eval assets/cifar10-preresnet29.onnx --data assets/cifar10-sample.npz \
-     --mean .4914,.4822,.4465 --std .2470,.2435,.2616",
+     --preset cifar10",
     "secateurs bench assets/cifar10-preresnet29.onnx",
 ];
 
