@@ -199,8 +199,8 @@ fn broken_graphs_are_refused() {
         ("unknown element type", |m| graph(m).initializer[0].data_type = Some(99), &["w", "99"]),
         (
             "negative input size",
-            |m| graph(m).input[0] = value_info("x", ElementType::Float32, &["-1", "4"]),
-            &["'x'", "-1"],
+            |m| graph(m).input[0] = value_info("x", ElementType::Float32, &["-2", "4"]),
+            &["'x'", "-2"],
         ),
         (
             "shapes that do not fit",

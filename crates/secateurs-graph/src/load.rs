@@ -233,6 +233,8 @@ fn declared_fact(info: &ValueInfoProto) -> Result<Fact, GraphError> {
     use tensor_shape_proto::dimension::Value;
     let dims = shape.dim.iter().enumerate().map(|(axis, dim)| match &dim.value {
         Some(Value::DimValue(n)) if *n >= 0 => Ok(Dim::from(*n)),
+        // Paddle's exporter and older ones write a dynamic axis so.
+        Some(Value::DimValue(-1)) => Ok(Dim::symbol(format!("{}.{axis}", info.name()))),
         Some(Value::DimValue(n)) => Err(fail(format!(
             "axis {axis} has the size {n}; a size cannot be negative: export with a dynamic axis or a fixed size"
         ))),

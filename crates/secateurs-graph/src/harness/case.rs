@@ -2,11 +2,7 @@
 
 use std::ops::Range;
 
-use secateurs_onnx::proto::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto, TypeProto,
-    ValueInfoProto, tensor_shape_proto, type_proto,
-};
-use secateurs_onnx::{ElementType, Model, Tensor, tensor_to_proto};
+use secateurs_onnx::{Model, ModelBuilder, Tensor};
 
 use crate::attribute::Attribute;
 use crate::op::Register;
@@ -171,45 +167,35 @@ impl Case {
         fed.collect()
     }
 
-    /// The model of this one node. `symbolic` gives every axis of the fed inputs its own symbol, equal sizes the same.
+    /// The model of this one node. `symbolic` gives every size of the fed inputs its own symbol, equal sizes the same.
     pub fn model<T: Register>(&self, symbolic: bool) -> Model {
-        let mut graph = GraphProto { name: Some("case".into()), ..GraphProto::default() };
-        let mut node = NodeProto {
-            name: Some("node".into()),
-            op_type: Some(T::NAME.into()),
-            domain: Some(T::DOMAIN.into()),
-            ..Default::default()
-        };
-        for (i, input) in self.inputs.iter().enumerate() {
-            let name = format!("x{i}");
-            match input {
-                Input::Absent => {
-                    node.input.push(String::new());
-                    continue;
-                }
-                Input::Fed(tensor) => graph.input.push(value_info(&name, tensor, symbolic)),
-                Input::Constant(tensor) => graph.initializer.push(tensor_to_proto(&name, tensor)),
-            }
-            node.input.push(name);
-        }
-        for i in 0..self.outputs {
-            let name = format!("y{i}");
-            graph.output.push(ValueInfoProto { name: Some(name.clone()), ..Default::default() });
-            node.output.push(name);
-        }
-        node.attribute = self
-            .attributes
-            .iter()
-            .map(|(n, v)| crate::save::attribute(n, v))
-            .collect::<Vec<AttributeProto>>();
-        graph.node.push(node);
-        let mut opset_import = vec![OperatorSetIdProto { domain: None, version: Some(self.opset) }];
+        let mut builder = ModelBuilder::new(self.opset);
+        let mut name = T::NAME.to_owned();
         if !T::DOMAIN.is_empty() {
-            opset_import.push(OperatorSetIdProto { domain: Some(T::DOMAIN.into()), version: Some(1) });
+            builder = builder.domain(T::DOMAIN, 1);
+            name = format!("{}::{name}", T::DOMAIN);
         }
-        let proto =
-            ModelProto { ir_version: Some(10), opset_import, graph: Some(graph), ..Default::default() };
-        Model::from_proto(proto, None).unwrap()
+        let inputs: Vec<String> = (0..self.inputs.len()).map(|i| format!("x{i}")).collect();
+        let mut listed: Vec<&str> = Vec::new();
+        for (name, input) in inputs.iter().zip(&self.inputs) {
+            listed.push(if matches!(input, Input::Absent) { "" } else { name });
+            builder = match input {
+                Input::Absent => builder,
+                Input::Constant(tensor) => builder.constant(name, tensor),
+                Input::Fed(tensor) => {
+                    let size = |&n: &usize| if symbolic && n > 1 { format!("d{n}") } else { n.to_string() };
+                    let sizes: Vec<String> = tensor.shape().iter().map(size).collect();
+                    let sizes: Vec<&str> = sizes.iter().map(String::as_str).collect();
+                    builder.input(name, tensor.element_type(), &sizes)
+                }
+            };
+        }
+        let outputs: Vec<String> = (0..self.outputs).map(|i| format!("y{i}")).collect();
+        let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
+        let attributes =
+            self.attributes.iter().map(|(name, value)| crate::save::attribute(name, value)).collect();
+        let builder = builder.node_with(&name, &listed, &outputs, attributes);
+        outputs.iter().fold(builder, |builder, output| builder.output(output)).build().unwrap()
     }
 
     fn random(&self, shape: Vec<i64>, low: f32, high: f32) -> Tensor {
@@ -250,22 +236,4 @@ fn count(shape: &[i64]) -> usize {
 
 fn sizes(shape: &[i64]) -> Vec<usize> {
     shape.iter().map(|&n| n as usize).collect()
-}
-
-fn value_info(name: &str, tensor: &Tensor, symbolic: bool) -> ValueInfoProto {
-    use tensor_shape_proto::{Dimension, dimension::Value};
-    let dims = tensor.shape().iter().map(|&n| {
-        let value = match symbolic && n > 1 {
-            true => Value::DimParam(format!("d{n}")),
-            false => Value::DimValue(n as i64),
-        };
-        Dimension { value: Some(value), ..Default::default() }
-    });
-    let tensor_type = type_proto::Tensor {
-        elem_type: Some(ElementType::to_onnx(tensor.element_type())),
-        shape: Some(TensorShapeProto { dim: dims.collect() }),
-    };
-    let r#type =
-        Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor_type)), ..Default::default() });
-    ValueInfoProto { name: Some(name.into()), r#type, ..Default::default() }
 }

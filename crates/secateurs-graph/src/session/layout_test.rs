@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use secateurs_onnx::proto::{
-    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto, TypeProto, ValueInfoProto,
-    tensor_shape_proto, type_proto,
-};
-use secateurs_onnx::{ElementType, Model, Tensor as HostTensor, tensor_to_proto};
+use secateurs_onnx::{ElementType, Model, ModelBuilder, Tensor as HostTensor};
 use secateurs_torch::tch::{Device, Kind, Tensor};
 
 use super::{Session, SessionOptions, Tap};
@@ -18,42 +14,19 @@ type Link<'a> = (&'a str, Vec<HostTensor>, Vec<(&'a str, Attribute)>);
 
 /// A model that runs a chain on x: [2, 3, 16, 16]; each node's output has its op's name.
 fn model(chain: &[Link]) -> Model {
-    let mut graph = GraphProto { name: Some("chain".into()), ..Default::default() };
-    graph.input.push(value("x", &[2, 3, 16, 16]));
-    let mut last = "x".to_owned();
+    let mut builder = ModelBuilder::new(17).input("x", ElementType::Float32, &["2", "3", "16", "16"]);
+    let mut last = "x";
     for (op, constants, attributes) in chain {
-        let mut node = NodeProto {
-            name: Some((*op).into()),
-            op_type: Some((*op).into()),
-            input: vec![last],
-            output: vec![(*op).into()],
-            attribute: attributes.iter().map(|(name, value)| crate::save::attribute(name, value)).collect(),
-            ..Default::default()
-        };
-        for (i, constant) in constants.iter().enumerate() {
-            let name = format!("{op}_{i}");
-            graph.initializer.push(tensor_to_proto(&name, constant));
-            node.input.push(name);
+        let names: Vec<String> = (0..constants.len()).map(|i| format!("{op}_{i}")).collect();
+        for (name, constant) in names.iter().zip(constants) {
+            builder = builder.constant(name, constant);
         }
-        graph.node.push(node);
-        last = (*op).to_owned();
+        let inputs: Vec<&str> = [last].into_iter().chain(names.iter().map(String::as_str)).collect();
+        let attributes = attributes.iter().map(|(name, value)| crate::save::attribute(name, value)).collect();
+        builder = builder.node_with(op, &inputs, &[op], attributes);
+        last = op;
     }
-    graph.output.push(ValueInfoProto { name: Some(last), ..Default::default() });
-    let opset_import = vec![OperatorSetIdProto { domain: None, version: Some(17) }];
-    let proto = ModelProto { ir_version: Some(10), opset_import, graph: Some(graph), ..Default::default() };
-    Model::from_proto(proto, None).unwrap()
-}
-
-fn value(name: &str, shape: &[i64]) -> ValueInfoProto {
-    use tensor_shape_proto::{Dimension, dimension::Value};
-    let dim = |&n: &i64| Dimension { value: Some(Value::DimValue(n)), ..Default::default() };
-    let tensor_type = type_proto::Tensor {
-        elem_type: Some(ElementType::to_onnx(ElementType::Float32)),
-        shape: Some(TensorShapeProto { dim: shape.iter().map(dim).collect() }),
-    };
-    let r#type =
-        Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor_type)), ..Default::default() });
-    ValueInfoProto { name: Some(name.into()), r#type, ..Default::default() }
+    builder.output(last).build().unwrap()
 }
 
 /// Small numbers of no particular pattern, above 0.

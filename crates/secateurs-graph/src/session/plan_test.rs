@@ -2,38 +2,23 @@
 
 use std::sync::Arc;
 
-use secateurs_onnx::Tensor;
-use secateurs_onnx::proto::{
-    NodeProto, TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto, type_proto,
-};
+use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
 use super::{Session, SessionOptions};
 use crate::graph::Graph;
-use crate::harness::Case;
-use crate::ops::Conv;
 
 #[test]
 fn an_op_checks_shapes_that_only_the_run_tells() {
-    let mut model = Case::new(13).float([2, 3, 5]).param([4, 3, 2]).model::<Conv>(false);
-    let graph = model.proto.graph.as_mut().unwrap();
-    graph.node[0].input[0] = "reshaped".into();
-    let reshape = NodeProto {
-        op_type: Some("Reshape".into()),
-        input: vec!["x0".into(), "shape".into()],
-        output: vec!["reshaped".into()],
-        ..Default::default()
-    };
-    graph.node.insert(0, reshape);
-    let dim = tensor_shape_proto::Dimension {
-        value: Some(tensor_shape_proto::dimension::Value::DimParam("rank".into())),
-        ..Default::default()
-    };
-    let int64 = secateurs_onnx::ElementType::Int64.to_onnx();
-    let tensor =
-        type_proto::Tensor { elem_type: Some(int64), shape: Some(TensorShapeProto { dim: vec![dim] }) };
-    let r#type = Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() });
-    graph.input.push(ValueInfoProto { name: Some("shape".into()), r#type, ..Default::default() });
-
+    let weight = Tensor::from_slice(vec![4, 3, 2], &[0.5f32; 24]).unwrap();
+    let model = ModelBuilder::new(13)
+        .input("x", ElementType::Float32, &["2", "3", "5"])
+        .input("shape", ElementType::Int64, &["rank"])
+        .constant("w", &weight)
+        .node("Reshape", &["x", "shape"], &["reshaped"])
+        .node("Conv", &["reshaped", "w"], &["y"])
+        .output("y")
+        .build()
+        .unwrap();
     let graph = Arc::new(Graph::from_model(model).unwrap());
     let session = Session::new(graph, SessionOptions::default()).unwrap();
     let x = Tensor::from_slice(vec![2, 3, 5], &[1f32; 30]).unwrap();
