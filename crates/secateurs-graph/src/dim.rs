@@ -133,6 +133,15 @@ impl Dim {
         if self == divisor {
             return Dim::from(1);
         }
+        // ⌊⌊a / b⌋ / c⌋ = ⌊a / (b·c)⌋ for positive b and c.
+        if let Some(c) = divisor.known().filter(|c| *c > 0)
+            && let Repr::Poly(poly) = &self.0
+            && let [(monomial, 1)] = &poly[..]
+            && let [Atom::FloorDiv(a, b)] = &monomial[..]
+            && let Some(product) = b.known().filter(|b| *b > 0).and_then(|b| b.checked_mul(c))
+        {
+            return a.floor_div(&Dim::from(product));
+        }
         self.divide_exactly(divisor)
             .unwrap_or_else(|| Dim::from_atom(Atom::FloorDiv(self.clone(), divisor.clone())))
     }
@@ -388,6 +397,7 @@ mod tests {
         assert_eq!(dim.floor_div(&n()), 12.into());
         let half = n().floor_div(&2.into());
         assert_eq!(half.bind(&Bindings::from([("n".into(), 7)])), 3.into());
+        assert_eq!(half.floor_div(&3.into()), n().floor_div(&6.into()));
         assert_eq!(Dim::from(-7).floor_div(&2.into()), Dim::from(-4));
         assert_eq!(Dim::from(7).floor_div(&Dim::from(-2)), Dim::from(-4));
     }

@@ -150,9 +150,18 @@ fn text(value: &serde_json::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
+/// A formula as a table can show it; JSON has it whole.
+fn short(text: String) -> String {
+    const WIDTH: usize = 40;
+    match text.char_indices().nth(WIDTH) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
 fn shape_text(port: &Port) -> String {
     match &port.shape {
-        Some(shape) => format!("[{}]", shape.iter().map(text).collect::<Vec<_>>().join(", ")),
+        Some(shape) => short(format!("[{}]", shape.iter().map(text).collect::<Vec<_>>().join(", "))),
         None => "[…]".into(),
     }
 }
@@ -173,7 +182,7 @@ fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
             layer.op.clone(),
             shapes.join(" "),
             count(layer.parameters),
-            count(text(&layer.macs)),
+            short(count(text(&layer.macs))),
         ]);
     }
     table.print(out)?;
@@ -181,7 +190,10 @@ fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "parameters          {}", count(report.parameters))?;
     writeln!(out, "running statistics  {}", count(report.statistics))?;
     writeln!(out, "constants           {}", bytes(report.constant_bytes))?;
-    writeln!(out, "MACs                {}", count(text(&report.macs)))?;
+    writeln!(out, "MACs                {}", short(count(text(&report.macs))))?;
+    if report.macs.is_string() {
+        writeln!(out, "                    (bind the model's symbolic sizes for a number: --dim NAME=N)")?;
+    }
     writeln!(out, "nodes               {} ({} shown)", count(report.nodes), report.layers.len())?;
     if !report.unknown_ops.is_empty() {
         writeln!(
