@@ -90,6 +90,12 @@ impl Plan {
         Ok(plan)
     }
 
+    /// How many kernels a run calls.
+    #[cfg(test)]
+    pub fn steps(&self) -> usize {
+        self.steps.len()
+    }
+
     fn slot(&mut self, value: ValueId) -> usize {
         if let Some(&slot) = self.slots.get(value) {
             return slot;
