@@ -8,7 +8,7 @@ use crate::{only_flags, paths, run, setup};
 
 /// What is shown, as one would type it in the root of the repository.
 const LINES: &[&str] = &[
-    "secateurs inspect assets/cifar10-preresnet29.onnx",
+    "secateurs inspect assets/cifar10-preresnet29.onnx --dim batch=1",
     "secateurs eval assets/cifar10-preresnet29.onnx --data assets/cifar10-sample.npz \
      --preset cifar10",
     "secateurs bench assets/cifar10-preresnet29.onnx",
