@@ -1,6 +1,8 @@
 //! The plan of a run at given input shapes.
 
+use std::any::Any;
 use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use secateurs_torch::tch::{self, Tensor};
 use slotmap::SecondaryMap;
@@ -212,11 +214,20 @@ pub(super) fn eval(
         device: session.options.device,
         float: session.float(),
     };
-    let outputs = graph.nodes[node].op.eval(&args).map_err(|e| graph.node_error(node, e))?;
+    // Where libtorch refuses a call that takes a scalar, `tch` 0.24 panics: the scalar's `Drop` finds the error first.
+    let outputs = catch_unwind(AssertUnwindSafe(|| graph.nodes[node].op.eval(&args)))
+        .unwrap_or_else(|panic| Err(OpError::Invalid(panic_text(&*panic))))
+        .map_err(|e| graph.node_error(node, e))?;
     if cfg!(debug_assertions) {
         check_inference(graph, node, output_facts, &outputs)?;
     }
     Ok(outputs)
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("the op failed");
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// Shape inference must equal evaluation; checked on every op of every run of a debug build.

@@ -80,6 +80,9 @@ macro_rules! window_op {
             #[cfg(feature = "torch")]
             fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
                 let [size] = args.ints(0)?[..] else { return Err(OpError::invalid("the size must be one number")) };
+                if size < 0 {
+                    return Err(OpError::Invalid(format!("the size is {size}; it cannot be negative")));
+                }
                 let period = if self.periodic { size } else { size.saturating_sub(1) };
                 let step = std::f64::consts::TAU / period.max(1) as f64;
                 let t = Tensor::f_arange(size, (Kind::Double, args.device))?.f_mul_scalar(step)?;
