@@ -97,6 +97,14 @@ impl Fact {
         self.shape.as_ref().is_some_and(|shape| shape.iter().all(|d| d.known().is_some()))
     }
 
+    /// Whether a tensor of these sizes can be this value: symbols take any size, an unknown shape any shape.
+    pub fn admits(&self, sizes: &[i64]) -> bool {
+        self.shape.as_ref().is_none_or(|shape| {
+            shape.len() == sizes.len()
+                && shape.iter().zip(sizes).all(|(d, n)| d.known().is_none_or(|d| d == *n))
+        })
+    }
+
     /// The contents as integers, possibly symbolic.
     pub fn ints(&self) -> Option<&[Dim]> {
         match &self.content {

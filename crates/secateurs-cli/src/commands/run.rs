@@ -87,14 +87,9 @@ impl Run {
         for &id in &graph.inputs {
             let value = &graph.values[id];
             let tensor = archive.read(&value.name)?;
+            let sizes: Vec<i64> = tensor.shape().iter().map(|&n| n as i64).collect();
             let fits = value.fact.element_type.is_none_or(|t| t == tensor.element_type())
-                && value.fact.shape.as_ref().is_none_or(|shape| {
-                    shape.len() == tensor.shape().len()
-                        && shape
-                            .iter()
-                            .zip(tensor.shape())
-                            .all(|(d, &n)| d.known().is_none_or(|d| d == n as i64))
-                });
+                && value.fact.admits(&sizes);
             if !fits {
                 let got = format!("{}{:?}", tensor.element_type(), tensor.shape());
                 return Err(wrong(format!(

@@ -136,12 +136,7 @@ impl Session {
         plan.run(self, inputs, taps)
     }
 
-    /// The facts of all values at these input shapes: what inference predicts of the run.
-    pub fn facts(&self, inputs: &[Tensor]) -> Result<crate::infer::Facts, GraphError> {
-        let shapes: Vec<Vec<i64>> = inputs.iter().map(Tensor::size).collect();
-        self.infer(&shapes)
-    }
-
+    /// What inference predicts of all values at these input shapes.
     fn infer(&self, shapes: &[Vec<i64>]) -> Result<crate::infer::Facts, GraphError> {
         let mut given = SecondaryMap::new();
         for (&id, shape) in self.graph.inputs.iter().zip(shapes) {
@@ -179,18 +174,14 @@ impl Session {
         }
         for (tensor, &id) in inputs.iter().zip(wanted) {
             let value = &self.graph.values[id];
-            let fits = value.fact.shape.as_ref().is_none_or(|shape| {
-                let sizes = tensor.size();
-                shape.len() == sizes.len()
-                    && shape.iter().zip(&sizes).all(|(d, n)| d.known().is_none_or(|d| d == *n))
-            });
             let kind = value.fact.element_type.and_then(kind_of).map(|k| match k {
                 Kind::Float => self.float(),
                 other => other,
             });
             let given = tensor.f_kind().map_err(|e| GraphError::Run(e.to_string()))?;
-            if !fits || kind.is_some_and(|k| k != given) {
-                let (name, fact, size) = (&value.name, &value.fact, tensor.size());
+            let size = tensor.size();
+            if !value.fact.admits(&size) || kind.is_some_and(|k| k != given) {
+                let (name, fact) = (&value.name, &value.fact);
                 let text = format!("input '{name}' is {fact}; given was {given:?}{size:?}");
                 return Err(GraphError::Run(text));
             }

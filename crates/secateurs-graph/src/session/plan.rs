@@ -239,11 +239,7 @@ fn check_inference(
 ) -> Result<(), GraphError> {
     for (i, (fact, tensor)) in facts.iter().zip(outputs).enumerate() {
         let sizes = tensor.size();
-        let agrees = fact.shape.as_ref().is_none_or(|shape| {
-            shape.len() == sizes.len()
-                && shape.iter().zip(&sizes).all(|(d, n)| d.known().is_none_or(|d| d == *n))
-        });
-        if !agrees && graph.nodes[node].outputs[i].is_some() {
+        if !fact.admits(&sizes) && graph.nodes[node].outputs[i].is_some() {
             let text = format!("output {i} was inferred as {fact} and is {sizes:?}");
             return Err(graph.node_error(node, OpError::Invalid(text)));
         }
