@@ -170,7 +170,7 @@ impl Graph {
                 let Some(value) = *value else { continue };
                 let purpose = match node.op.role(i) {
                     _ if node.op.is_view() && i == 0 => behind,
-                    InputRole::Control => None,
+                    InputRole::Control | InputRole::Sizes => None,
                     role => Some(Purpose { role, node: id }),
                 };
                 let Some(purpose) = purpose else { continue };
@@ -236,7 +236,7 @@ impl Purpose {
             InputRole::Parameter => 3,
             InputRole::Data => 2,
             InputRole::Statistic => 1,
-            InputRole::Control => 0,
+            InputRole::Control | InputRole::Sizes => 0,
         };
         let role = if rank(self.role) >= rank(later.role) { self.role } else { later.role };
         Purpose { role, node: self.node }

@@ -22,6 +22,7 @@ pub mod patch;
 pub mod save;
 #[cfg(feature = "torch")]
 pub mod session;
+pub mod shrink;
 pub mod verify;
 
 pub use dim::{Bindings, Dim};

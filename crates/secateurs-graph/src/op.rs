@@ -14,6 +14,7 @@ use crate::attribute::{Attribute, Attributes};
 use crate::axes::AxisMap;
 use crate::dim::Dim;
 use crate::fact::{DisplayShape, Fact, Shape};
+use crate::shrink::{Kept, Shrunk};
 
 /// An operation with its attributes.
 pub trait Op: Any + fmt::Debug + Send + Sync + CloneOp {
@@ -34,6 +35,12 @@ pub trait Op: Any + fmt::Debug + Send + Sync + CloneOp {
     /// How the axes of inputs and outputs depend on each other. Never a guess: what is not understood is
     /// [`Role::Blocked`](crate::axes::Role::Blocked) with its reason.
     fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap;
+
+    /// How attributes and control inputs change when indices of atoms go (every role but
+    /// [`Role::Blocked`](crate::axes::Role::Blocked) can). The default is not at all.
+    fn shrink(&self, _kept: &Kept) -> Result<Shrunk, OpError> {
+        Ok(Shrunk::default())
+    }
 
     /// Multiply–accumulate operations of one run.
     fn macs(&self, _inputs: &Inputs, _outputs: &[Fact]) -> Dim {
@@ -76,6 +83,8 @@ pub enum InputRole {
     Statistic,
     /// Sizes, indices, thresholds and the like.
     Control,
+    /// A tensor of which only the sizes or the type are read.
+    Sizes,
 }
 
 /// An op that [`crate::ops`] can construct from a node.
@@ -332,6 +341,7 @@ pub(crate) mod prelude {
     pub(crate) use crate::fact::{Content, Fact, Shape};
     #[cfg(any(test, feature = "harness"))]
     pub(crate) use crate::harness::Case;
+    pub(crate) use crate::shrink::{Kept, Shrunk};
     pub(crate) use secateurs_onnx::ElementType;
     #[cfg(feature = "torch")]
     pub(crate) use secateurs_torch::tch::{Kind, Tensor};

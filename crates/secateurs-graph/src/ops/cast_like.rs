@@ -46,7 +46,7 @@ impl Op for CastLike {
     }
 
     fn role(&self, input: usize) -> InputRole {
-        if input == 0 { InputRole::Data } else { InputRole::Control }
+        if input == 0 { InputRole::Data } else { InputRole::Sizes }
     }
 
     fn is_view(&self) -> bool {

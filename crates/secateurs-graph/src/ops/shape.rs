@@ -69,7 +69,7 @@ impl Op for Shape {
 
     /// Of the input only the sizes are read.
     fn role(&self, _: usize) -> InputRole {
-        InputRole::Control
+        InputRole::Sizes
     }
 
     #[cfg(feature = "torch")]

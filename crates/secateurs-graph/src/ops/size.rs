@@ -43,7 +43,7 @@ impl Op for Size {
 
     /// Of the input only the sizes are read.
     fn role(&self, _: usize) -> InputRole {
-        InputRole::Control
+        InputRole::Sizes
     }
 
     #[cfg(feature = "torch")]
