@@ -1,0 +1,169 @@
+//! What becomes of an op when indices of its atoms go: how an op's file is told, and what it answers.
+
+use std::sync::Arc;
+
+use secateurs_onnx::Tensor;
+
+use crate::axes::{AtomId, Axis, AxisMap, Segment};
+use crate::dim::Dim;
+use crate::fact::{Fact, Shape};
+use crate::op::{Inputs, Op};
+
+/// A node before surgery, and the indices of its atoms that surgery keeps.
+pub struct Kept<'a> {
+    /// The node's axis map.
+    pub map: &'a AxisMap,
+    /// The facts of the inputs before surgery.
+    pub inputs: Inputs<'a>,
+    /// The facts of the outputs before surgery.
+    pub outputs: &'a [Fact],
+    atoms: &'a [Option<Arc<[usize]>>],
+}
+
+/// How an op changes with its axes. The default is not at all.
+#[derive(Debug, Default)]
+pub struct Shrunk {
+    /// The op with its new attributes, or another op in its place.
+    pub op: Option<Box<dyn Op>>,
+    /// What control inputs (sizes, positions, index lists) must be from now on, by input. They need not be constants: what
+    /// computes them is only replaced where it does not give this by itself.
+    pub controls: Vec<(usize, Fact)>,
+    /// The inputs of the op that takes this one's place, where they are not the same.
+    pub inputs: Option<Vec<ShrunkInput>>,
+    /// Output 0 must be multiplied by this: a divisor has changed.
+    pub output_scale: Option<f64>,
+}
+
+/// An input of an op that takes another one's place.
+#[derive(Clone, Debug)]
+pub enum ShrunkInput {
+    /// The old input with this index.
+    Old(usize),
+    /// A new constant.
+    New(Tensor),
+}
+
+impl<'a> Kept<'a> {
+    /// `atoms` holds for each atom of `map` the kept indices, ascending; `None` where all are kept.
+    pub fn new(
+        map: &'a AxisMap,
+        inputs: Inputs<'a>,
+        outputs: &'a [Fact],
+        atoms: &'a [Option<Arc<[usize]>>],
+    ) -> Kept<'a> {
+        Kept { map, inputs, outputs, atoms }
+    }
+
+    /// The kept indices of an atom; `None` where all are kept.
+    pub fn atom(&self, id: AtomId) -> Option<&'a [usize]> {
+        self.atoms[id.0].as_deref()
+    }
+
+    /// How many indices of an atom are kept.
+    pub fn size(&self, id: AtomId) -> Dim {
+        self.atom(id).map_or_else(|| self.map.atoms[id.0].size.clone(), |kept| kept.len().into())
+    }
+
+    /// Kept over all indices of an atom.
+    pub fn share(&self, id: AtomId) -> f64 {
+        match (self.atom(id), self.map.atoms[id.0].size.known()) {
+            (Some(kept), Some(size)) => kept.len() as f64 / size as f64,
+            _ => 1.0,
+        }
+    }
+
+    /// How many indices of a segment are kept.
+    pub fn segment_size(&self, segment: &Segment) -> Dim {
+        match segment {
+            Segment::Product(atoms) => atoms.iter().fold(Dim::from(1), |n, a| n * self.size(*a)),
+            Segment::Pick { atom, indices } => match self.atom(*atom) {
+                Some(kept) => indices.iter().filter(|i| kept.binary_search(i).is_ok()).count().into(),
+                None => indices.len().into(),
+            },
+        }
+    }
+
+    /// How many indices of an axis are kept.
+    pub fn axis_size(&self, axis: &Axis) -> Dim {
+        axis.iter().fold(Dim::from(0), |sum, segment| sum + self.segment_size(segment))
+    }
+
+    /// The shape of an input after surgery; unchanged where it takes no part in the map.
+    pub fn input_shape(&self, i: usize) -> Option<Shape> {
+        match self.map.inputs.get(i) {
+            Some(Some(axes)) => Some(axes.iter().map(|axis| self.axis_size(axis)).collect()),
+            _ => self.inputs.get(i)?.shape.clone(),
+        }
+    }
+
+    /// The shape of an output after surgery.
+    pub fn output_shape(&self, i: usize) -> Option<Shape> {
+        match self.map.outputs.get(i) {
+            Some(Some(axes)) => Some(axes.iter().map(|axis| self.axis_size(axis)).collect()),
+            _ => self.outputs.get(i)?.shape.clone(),
+        }
+    }
+
+    /// Of an axis of known size, the indices that are kept, ascending; `None` where a size is not known.
+    pub fn axis_indices(&self, axis: &Axis) -> Option<Vec<usize>> {
+        let mut kept = Vec::new();
+        let mut offset = 0;
+        for segment in axis {
+            match segment {
+                Segment::Product(atoms) => {
+                    let sizes = atoms.iter().map(|a| self.map.atoms[a.0].size.known()).collect::<Option<Vec<_>>>()?;
+                    let mut indices = vec![0];
+                    for (atom, size) in atoms.iter().zip(&sizes) {
+                        let size = *size as usize;
+                        let all: Vec<usize>;
+                        let own = match self.atom(*atom) {
+                            Some(own) => own,
+                            None => {
+                                all = (0..size).collect();
+                                &all
+                            }
+                        };
+                        indices = indices.iter().flat_map(|i| own.iter().map(move |j| i * size + j)).collect();
+                    }
+                    kept.extend(indices.into_iter().map(|i| offset + i));
+                    offset += sizes.iter().product::<i64>() as usize;
+                }
+                Segment::Pick { atom, indices } => {
+                    let own = self.atom(*atom);
+                    let stays = |i: &usize| own.is_none_or(|own| own.binary_search(i).is_ok());
+                    kept.extend((0..indices.len()).filter(|&j| stays(&indices[j])).map(|j| offset + j));
+                    offset += indices.len();
+                }
+            }
+        }
+        Some(kept)
+    }
+
+    /// What a pick's indices become: the kept ones, renumbered among the kept indices of the atom.
+    pub fn picked(&self, atom: AtomId, indices: &[usize]) -> Vec<usize> {
+        match self.atom(atom) {
+            Some(kept) => indices.iter().filter_map(|i| kept.binary_search(i).ok()).collect(),
+            None => indices.to_vec(),
+        }
+    }
+}
+
+impl Shrunk {
+    /// The same op with other attributes.
+    pub fn op(op: impl Op) -> Shrunk {
+        Shrunk { op: Some(Box::new(op)), ..Shrunk::default() }
+    }
+
+    /// A one-dimensional control input that must hold these integers, possibly symbolic. Its element type stays.
+    pub fn control(mut self, input: usize, old: Option<&Fact>, ints: Vec<Dim>) -> Shrunk {
+        let fact = Fact::of(old.and_then(|f| f.element_type), vec![ints.len().into()]).with_content(Some(ints.into()));
+        self.controls.push((input, fact));
+        self
+    }
+
+    /// Output 0 must be multiplied by `factor`.
+    pub fn scaled(mut self, factor: f64) -> Shrunk {
+        self.output_scale = (factor != 1.0).then_some(factor);
+        self
+    }
+}
