@@ -8,6 +8,7 @@
 pub mod attribute;
 pub mod axes;
 pub mod cost;
+pub mod coupling;
 pub mod dim;
 pub mod error;
 pub mod fact;
@@ -23,6 +24,7 @@ pub mod save;
 #[cfg(feature = "torch")]
 pub mod session;
 pub mod shrink;
+pub mod surgery;
 pub mod verify;
 
 pub use dim::{Bindings, Dim};

@@ -1,0 +1,376 @@
+//! Groups: units that share spaces, with the parameters that they are made of.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::cells::Cells;
+use super::kind::{Features, UnitKind};
+use super::reason::Reason;
+use super::spaces::{Port, Spaces};
+use super::units::Search;
+use super::CouplingOptions;
+use crate::graph::{Graph, NodeId, ValueId};
+
+/// The groups of a graph, and what cannot be pruned.
+pub struct Coupling {
+    /// The groups, in the order in which their first parameters are used.
+    pub groups: Vec<Group>,
+    /// Axes of parameters, of two indices or more, of which no unit takes anything.
+    pub barred: Vec<Barred>,
+    pub(crate) spaces: Spaces,
+}
+
+/// Units of one kind on the same axes.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// What a unit is.
+    pub kind: UnitKind,
+    /// The units, in the order of their indices on the first parameter's axis.
+    pub units: Vec<Unit>,
+    /// The axes of parameters that lose indices with a unit, in the order of first use.
+    pub parameters: Vec<ParameterAxis>,
+    /// Why the smaller model differs from the original with the units zeroed, if it does.
+    pub inexact: Option<Reason>,
+}
+
+/// An axis of a parameter.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ParameterAxis {
+    /// The parameter.
+    pub value: ValueId,
+    /// Its axis.
+    pub axis: usize,
+    /// Whether the parameter's layer makes the unit here, as the rows of a weight; false where it consumes it.
+    pub made: bool,
+    pub(crate) space: u32,
+}
+
+/// The smallest part of a group that can go.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    /// The indices that go, ascending, by space.
+    pub(crate) indices: Vec<(u32, Vec<usize>)>,
+}
+
+impl Unit {
+    /// The indices of a parameter's axis that go with the unit, ascending.
+    pub fn indices(&self, parameter: &ParameterAxis) -> &[usize] {
+        self.of(parameter.space)
+    }
+
+    pub(crate) fn of(&self, space: u32) -> &[usize] {
+        match self.indices.binary_search_by_key(&space, |(s, _)| *s) {
+            Ok(at) => &self.indices[at].1,
+            Err(_) => &[],
+        }
+    }
+}
+
+/// An axis of a parameter that cannot be pruned.
+#[derive(Clone, Debug)]
+pub struct Barred {
+    /// The parameter.
+    pub value: ValueId,
+    /// Its axis.
+    pub axis: usize,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Which units stay: for each group the numbers of the kept units, ascending.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Selection {
+    /// The kept units of each group.
+    pub kept: Vec<Vec<usize>>,
+}
+
+impl Selection {
+    /// Everything stays.
+    pub fn all(coupling: &Coupling) -> Selection {
+        Selection { kept: coupling.groups.iter().map(|g| (0..g.units.len()).collect()).collect() }
+    }
+}
+
+impl Graph {
+    /// The groups of coupled axes.
+    pub fn coupling(&self, options: &CouplingOptions) -> Coupling {
+        Coupling::new(self, options)
+    }
+}
+
+/// A place where units are looked for: an axis of a parameter, or of an input where the model is open.
+struct Seed {
+    value: ValueId,
+    axis: usize,
+    space: u32,
+}
+
+impl Coupling {
+    fn new(graph: &Graph, options: &CouplingOptions) -> Coupling {
+        let spaces = Spaces::new(graph, options);
+        let features = Features::new(graph, &spaces);
+        let seeds = seeds(graph, &spaces, options);
+        let cells = Cells::new(&spaces);
+        let mut exact = cells.clone();
+        exact.bar_inexact();
+        let mut found = Vec::new();
+        let mut search = Search::new(&mut exact, &spaces, options.split, vec![false; cells.root.len()]);
+        take(&mut search, &seeds, &cells, &mut found);
+        let owned = search.into_owned();
+        let mut cells = cells;
+        let boundary = found.len();
+        if cells.inexact.iter().any(Option::is_some) {
+            let numbering = cells.clone();
+            let mut search = Search::new(&mut cells, &spaces, options.split, owned.clone());
+            take(&mut search, &seeds, &numbering, &mut found);
+            let _ = search;
+        } else {
+            cells = exact;
+        }
+        let groups = group(&spaces, &cells, &features, &seeds, found, boundary);
+        let barred = barred(graph, &spaces, &cells, &seeds, &groups);
+        Coupling { groups, barred, spaces }
+    }
+
+    /// What goes when only `selection` stays: for each space the kept indices, `None` where all stay.
+    pub(crate) fn kept(&self, selection: &Selection) -> Vec<Option<Arc<[usize]>>> {
+        let mut removed: HashMap<u32, Vec<bool>> = HashMap::new();
+        for (group, kept) in self.groups.iter().zip(&selection.kept) {
+            for (i, unit) in group.units.iter().enumerate() {
+                if kept.binary_search(&i).is_ok() {
+                    continue;
+                }
+                for (space, indices) in &unit.indices {
+                    let cells = self.spaces.spaces[*space as usize].cells;
+                    let gone = removed.entry(*space).or_insert_with(|| vec![false; cells]);
+                    indices.iter().for_each(|&i| gone[i] = true);
+                }
+            }
+        }
+        let mut kept = vec![None; self.spaces.spaces.len()];
+        for (space, gone) in removed {
+            let indices: Vec<usize> = (0..gone.len()).filter(|&i| !gone[i]).collect();
+            kept[space as usize] = Some(indices.into());
+        }
+        kept
+    }
+}
+
+fn seeds(graph: &Graph, spaces: &Spaces, options: &CouplingOptions) -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    let uses = graph.uses();
+    let mut add = |value: ValueId, axis: usize, space: Option<u32>| {
+        if let Some(space) = space {
+            seeds.push(Seed { value, axis, space });
+        }
+    };
+    let shape = |value: ValueId| graph.values[value].fact.known_shape().unwrap_or_default();
+    for parameter in graph.parameters() {
+        for (axis, size) in shape(parameter.value).into_iter().enumerate().filter(|(_, n)| *n > 1) {
+            let _ = size;
+            for at in &uses[parameter.value] {
+                let Some(input) = at.input else { continue };
+                add(parameter.value, axis, spaces.axis(graph, at.node, Port::Input(input), axis));
+            }
+        }
+    }
+    if options.open {
+        for &value in graph.inputs.iter().chain(&graph.outputs) {
+            for axis in 0..graph.values[value].fact.rank().unwrap_or(0) {
+                add(value, axis, spaces.value_axis(value, axis));
+            }
+        }
+    }
+    let mut seen = std::collections::HashSet::new();
+    seeds.retain(|seed| seen.insert((seed.value, seed.axis, seed.space)));
+    seeds
+}
+
+/// Finds the units of all seeds.
+fn take(search: &mut Search, seeds: &[Seed], cells: &Cells, found: &mut Vec<Vec<u32>>) {
+    for seed in seeds {
+        for index in 0.. {
+            let Some(cell) = cells.cell(seed.space, index) else { break };
+            if cells.space_of.get(cell as usize) != Some(&seed.space) {
+                break;
+            }
+            found.extend(search.unit(cell));
+        }
+    }
+}
+
+/// Puts units that share a space into one group. Sums and products of spaces do not count: in a concatenation the parts are
+/// groups of their own.
+fn group(
+    spaces: &Spaces,
+    cells: &Cells,
+    features: &Features,
+    seeds: &[Seed],
+    found: Vec<Vec<u32>>,
+    exact: usize,
+) -> Vec<Group> {
+    let mut composite = vec![false; spaces.spaces.len()];
+    for c in &spaces.composites {
+        composite[c.total as usize] = true;
+    }
+    let units: Vec<Unit> = found.iter().map(|unit| by_space(cells, unit)).collect();
+    let mut parent: Vec<usize> = (0..units.len()).collect();
+    let mut first: HashMap<(u32, bool), usize> = HashMap::new();
+    for (i, unit) in units.iter().enumerate() {
+        let simple: Vec<u32> = unit.indices.iter().map(|(s, _)| *s).filter(|s| !composite[*s as usize]).collect();
+        let all = || unit.indices.iter().map(|(s, _)| *s).collect();
+        for space in if simple.is_empty() { all() } else { simple } {
+            let other = *first.entry((space, i < exact)).or_insert(i);
+            let (a, b) = (find(&mut parent, i), find(&mut parent, other));
+            parent[a.max(b)] = a.min(b);
+        }
+    }
+    let mut axes: HashMap<u32, Vec<&Seed>> = HashMap::new();
+    for seed in seeds {
+        axes.entry(seed.space).or_default().push(seed);
+    }
+    let mut order: Vec<usize> = Vec::new();
+    let mut sets: HashMap<usize, Vec<usize>> = HashMap::new();
+    for i in 0..units.len() {
+        let root = find(&mut parent, i);
+        sets.entry(root).or_insert_with(|| {
+            order.push(root);
+            Vec::new()
+        });
+        sets.entry(root).or_default().push(i);
+    }
+    let mut units: Vec<Option<Unit>> = units.into_iter().map(Some).collect();
+    order
+        .into_iter()
+        .map(|root| {
+            let own: Vec<Unit> = sets[&root].iter().filter_map(|&i| units[i].take()).collect();
+            let inexact = sets[&root].iter().find_map(|&i| {
+                let mut roots = found[i].iter().map(|&cell| cells.root[cell as usize] as usize);
+                roots.find_map(|r| cells.inexact[r]).map(|r| cells.reasons[r as usize].clone())
+            });
+            let mut touched: Vec<u32> = own.iter().flat_map(|u| u.indices.iter().map(|(s, _)| *s)).collect();
+            touched.sort_unstable();
+            touched.dedup();
+            let mut parameters: Vec<(usize, ParameterAxis)> = Vec::new();
+            for space in &touched {
+                for seed in axes.get(space).into_iter().flatten() {
+                    let at = seeds.iter().position(|s| std::ptr::eq(s, *seed)).unwrap_or(0);
+                    let made = features.makes(seed.value, seed.axis);
+                    let axis = ParameterAxis { value: seed.value, axis: seed.axis, made, space: *space };
+                    parameters.push((at, axis));
+                }
+            }
+            parameters.sort_by_key(|(at, _)| *at);
+            let parameters: Vec<ParameterAxis> = parameters.into_iter().map(|(_, p)| p).collect();
+            let kind = features.kind(&touched);
+            Group { kind, units: own, parameters, inexact }
+        })
+        .collect()
+}
+
+fn find(parent: &mut [usize], mut i: usize) -> usize {
+    while parent[i] != i {
+        parent[i] = parent[parent[i]];
+        i = parent[i];
+    }
+    i
+}
+
+fn by_space(cells: &Cells, unit: &[u32]) -> Unit {
+    let mut indices: Vec<(u32, Vec<usize>)> = Vec::new();
+    for &cell in unit {
+        let space = cells.space_of[cell as usize];
+        match indices.last_mut() {
+            Some((last, own)) if *last == space => own.push(cells.index(cell)),
+            _ => indices.push((space, vec![cells.index(cell)])),
+        }
+    }
+    Unit { indices }
+}
+
+fn barred(graph: &Graph, spaces: &Spaces, cells: &Cells, seeds: &[Seed], groups: &[Group]) -> Vec<Barred> {
+    let taken: std::collections::HashSet<(ValueId, usize)> =
+        groups.iter().flat_map(|g| &g.parameters).map(|p| (p.value, p.axis)).collect();
+    let mut barred: Vec<Barred> = Vec::new();
+    for seed in seeds {
+        let known = barred.last().is_some_and(|b| b.value == seed.value && b.axis == seed.axis);
+        if known || taken.contains(&(seed.value, seed.axis)) {
+            continue;
+        }
+        let reason = spaces.spaces[seed.space as usize].barred.clone().or_else(|| {
+            let root = cells.root[cells.cell(seed.space, 0)? as usize] as usize;
+            cells.barred[root].map(|r| cells.reasons[r as usize].clone())
+        });
+        let size = || graph.values[seed.value].fact.shape.as_ref().map_or(1.into(), |s| s[seed.axis].clone());
+        barred.push(Barred {
+            value: seed.value,
+            axis: seed.axis,
+            reason: reason.unwrap_or_else(|| Reason::Size(size())),
+        });
+    }
+    barred
+}
+
+/// How many indices of every axis are left while units are removed one by one.
+#[derive(Clone)]
+pub struct Remaining<'c> {
+    coupling: &'c Coupling,
+    kept: Vec<usize>,
+}
+
+impl<'c> Remaining<'c> {
+    /// Everything is left.
+    pub fn new(coupling: &'c Coupling) -> Remaining<'c> {
+        Remaining { coupling, kept: coupling.spaces.spaces.iter().map(|s| s.cells).collect() }
+    }
+
+    /// Removes a unit; false, and nothing happens, where an axis would lose its last index.
+    pub fn remove(&mut self, group: usize, unit: usize) -> bool {
+        let indices = &self.coupling.groups[group].units[unit].indices;
+        if indices.iter().any(|(space, gone)| self.kept[*space as usize] <= gone.len()) {
+            return false;
+        }
+        indices.iter().for_each(|(space, gone)| self.kept[*space as usize] -= gone.len());
+        true
+    }
+
+    /// Takes a removal back.
+    pub fn restore(&mut self, group: usize, unit: usize) {
+        let indices = &self.coupling.groups[group].units[unit].indices;
+        indices.iter().for_each(|(space, gone)| self.kept[*space as usize] += gone.len());
+    }
+
+    /// What is left when only `selection` stays.
+    pub fn of_selection(coupling: &'c Coupling, selection: &Selection) -> Remaining<'c> {
+        let mut remaining = Remaining::new(coupling);
+        for (group, kept) in coupling.groups.iter().zip(&selection.kept) {
+            let mut kept = kept.iter().copied().peekable();
+            for (i, unit) in group.units.iter().enumerate() {
+                if kept.next_if_eq(&i).is_none() {
+                    unit.indices.iter().for_each(|(space, gone)| remaining.kept[*space as usize] -= gone.len());
+                }
+            }
+        }
+        remaining
+    }
+
+    /// How many indices of a parameter's axis are left.
+    pub fn size(&self, parameter: &ParameterAxis) -> usize {
+        self.of(parameter.space)
+    }
+
+    pub(crate) fn of(&self, space: u32) -> usize {
+        self.kept[space as usize]
+    }
+}
+
+impl Coupling {
+    pub(crate) fn atom_kept<'k>(
+        &self,
+        kept: &'k [Option<Arc<[usize]>>],
+        node: NodeId,
+    ) -> Vec<Option<Arc<[usize]>>> {
+        let atoms = self.spaces.maps[node].atoms.len();
+        (0..atoms).map(|a| kept[self.spaces.atom(node, a) as usize].clone()).collect::<Vec<Option<Arc<[usize]>>>>()
+    }
+}

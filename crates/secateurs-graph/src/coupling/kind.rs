@@ -1,0 +1,161 @@
+//! What kind of unit a group is made of, told from the roles its spaces play.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use slotmap::SecondaryMap;
+
+use super::spaces::{Part, Port, Spaces};
+use crate::axes::{Role, Segment};
+use crate::graph::{Graph, ValueId};
+use crate::op::InputRole;
+
+/// What a unit is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+pub enum UnitKind {
+    /// A channel of convolutions, or a dimension of embeddings.
+    Channel,
+    /// A neuron between dense layers.
+    Neuron,
+    /// An attention head; with grouped queries a key-value head and its queries.
+    AttentionHead,
+    /// A dimension of all heads of an attention.
+    HeadDim,
+    /// A group of a grouped convolution.
+    ConvGroup,
+}
+
+impl UnitKind {
+    /// The name in the plural form of tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            UnitKind::Channel => "channel",
+            UnitKind::Neuron => "neuron",
+            UnitKind::AttentionHead => "attention head",
+            UnitKind::HeadDim => "head_dim",
+            UnitKind::ConvGroup => "conv group",
+        }
+    }
+}
+
+impl fmt::Display for UnitKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The roles that each space plays in the graph.
+pub(super) struct Features {
+    spaces: Vec<Feature>,
+    makers: HashMap<(ValueId, usize), bool>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Feature {
+    /// A contraction of two computed values runs over these indices separately.
+    head: bool,
+    /// A factor beside such an axis in a product.
+    head_dim: bool,
+    /// A weight has these indices as blocks.
+    conv_group: bool,
+    /// How many weights are contracted over it.
+    consumers: usize,
+    /// Whether a weight of three axes or more has it.
+    spatial: bool,
+}
+
+impl Features {
+    pub fn new(graph: &Graph, spaces: &Spaces) -> Features {
+        let mut features = vec![Feature::default(); spaces.spaces.len()];
+        let mut makers = HashMap::new();
+        let mut computed = SecondaryMap::<ValueId, ()>::new();
+        for &input in &graph.inputs {
+            computed.insert(input, ());
+        }
+        for &id in &graph.order {
+            let node = &graph.nodes[id];
+            let is_computed = |v: &Option<ValueId>| v.is_some_and(|v| computed.contains_key(v));
+            let inputs: Vec<bool> = node.inputs.iter().map(is_computed).collect();
+            let map = &spaces.maps[id];
+            let occurs = |atom: usize, axes: &Option<Vec<crate::axes::Axis>>| {
+                axes.iter().flatten().flatten().any(|s| match s {
+                    Segment::Product(atoms) => atoms.iter().any(|a| a.0 == atom),
+                    Segment::Pick { atom: a, .. } => a.0 == atom,
+                })
+            };
+            let from = |atom: usize, wanted: bool| {
+                let own = map.inputs.iter().zip(&inputs);
+                own.filter(|(axes, computed)| **computed == wanted && occurs(atom, axes)).count()
+            };
+            let contracts =
+                (0..map.atoms.len()).any(|a| map.atoms[a].role == Role::Summed && from(a, true) >= 2);
+            for (a, atom) in map.atoms.iter().enumerate() {
+                let feature = &mut features[spaces.atom(id, a) as usize];
+                let weights = from(a, false) > 0;
+                match atom.role {
+                    Role::Summed if weights && from(a, true) > 0 => feature.consumers += 1,
+                    Role::Free if contracts && from(a, true) >= 2 => feature.head = true,
+                    _ => {}
+                }
+            }
+            for (i, axes) in map.inputs.iter().enumerate().filter(|(i, _)| !inputs[*i]) {
+                let (Some(axes), Some(value)) = (axes, node.inputs[i]) else { continue };
+                let weight = node.op.role(i) == InputRole::Parameter;
+                for (k, axis) in axes.iter().enumerate() {
+                    if let Some(space) = spaces.axis(graph, id, Port::Input(i), k) {
+                        features[space as usize].spatial |= axes.len() > 2 && weight;
+                    }
+                    let made = axis.iter().any(|segment| match segment {
+                        Segment::Product(atoms) => atoms.iter().any(|a| map.atoms[a.0].role == Role::Free),
+                        Segment::Pick { atom, .. } => map.atoms[atom.0].role == Role::Free,
+                    });
+                    makers.entry((value, k)).or_insert(made);
+                    if let [Segment::Product(atoms)] = &axis[..]
+                        && weight
+                        && atoms.len() > 1
+                    {
+                        features[spaces.atom(id, atoms[0].0) as usize].conv_group = true;
+                    }
+                }
+            }
+            if inputs.iter().any(|c| *c) {
+                for &value in node.outputs.iter().flatten() {
+                    computed.insert(value, ());
+                }
+            }
+        }
+        for composite in &spaces.composites {
+            for part in &composite.parts {
+                let Part::Product(factors) = part else { continue };
+                if factors.iter().any(|(space, _)| features[*space as usize].head) {
+                    for (space, _) in factors {
+                        features[*space as usize].head_dim |= !features[*space as usize].head;
+                    }
+                }
+            }
+        }
+        Features { spaces: features, makers }
+    }
+
+    /// Whether the layer of a parameter makes indices of this axis rather than consumes them.
+    pub fn makes(&self, value: ValueId, axis: usize) -> bool {
+        self.makers.get(&(value, axis)).copied().unwrap_or(true)
+    }
+
+    /// The kind of units that touch these spaces.
+    pub fn kind(&self, touched: &[u32]) -> UnitKind {
+        let any = |has: fn(&Feature) -> bool| touched.iter().any(|s| has(&self.spaces[*s as usize]));
+        let consumers: usize = touched.iter().map(|s| self.spaces[*s as usize].consumers).sum();
+        if any(|f| f.head) {
+            UnitKind::AttentionHead
+        } else if any(|f| f.head_dim) {
+            UnitKind::HeadDim
+        } else if any(|f| f.conv_group) {
+            UnitKind::ConvGroup
+        } else if !any(|f| f.spatial) && consumers == 1 {
+            UnitKind::Neuron
+        } else {
+            UnitKind::Channel
+        }
+    }
+}

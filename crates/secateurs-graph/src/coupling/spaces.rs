@@ -1,0 +1,399 @@
+//! Index spaces: axes that are mapped to each other one to one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use slotmap::SecondaryMap;
+
+use super::CouplingOptions;
+use super::reason::Reason;
+use crate::axes::{Axis, AxisMap, Role, Segment};
+use crate::dim::Dim;
+use crate::graph::{Graph, NodeId, ValueId};
+use crate::op::InputRole;
+
+/// An input or output of a node.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Port {
+    Input(usize),
+    Output(usize),
+}
+
+/// All index spaces of a graph, and where they occur.
+pub(crate) struct Spaces {
+    pub spaces: Vec<Space>,
+    pub composites: Vec<Composite>,
+    pub maps: SecondaryMap<NodeId, AxisMap>,
+    /// The space of each variable: an axis of a value, or an atom of a node.
+    space_of: Vec<u32>,
+    first_atom: SecondaryMap<NodeId, u32>,
+    values: SecondaryMap<ValueId, u32>,
+    /// Vectors have axes of their own at every use: exporters share them by accident.
+    uses: HashMap<(NodeId, usize), u32>,
+}
+
+pub(crate) struct Space {
+    /// How many indices can be told apart; for a symbolic size such as `12·batch` those of the known factor.
+    pub cells: usize,
+    pub barred: Option<Reason>,
+    /// Why removing indices changes the others.
+    pub inexact: Option<Reason>,
+    /// A value axis in the space, to name it by.
+    pub example: Option<(ValueId, usize)>,
+}
+
+/// A space whose indices are a direct sum of products or picks of others.
+pub(crate) struct Composite {
+    pub node: NodeId,
+    pub total: u32,
+    pub parts: Vec<Part>,
+}
+
+pub(crate) enum Part {
+    /// Row-major, outermost first: the space of each factor, and its size where that is a number.
+    Product(Vec<(u32, Option<usize>)>),
+    Pick(u32, Arc<[usize]>),
+}
+
+impl Spaces {
+    pub fn new(graph: &Graph, options: &CouplingOptions) -> Spaces {
+        let mut builder = Builder::new(graph);
+        for &node in &graph.order {
+            builder.node(node);
+        }
+        if !options.open {
+            for &value in &graph.inputs {
+                builder.bar_value(value, &Reason::Input(value));
+            }
+            for &value in &graph.outputs {
+                builder.bar_value(value, &Reason::Output(value));
+            }
+        }
+        builder.finish()
+    }
+
+    /// The space of an axis at a port; `None` for an axis of one index, or one of a value of unknown rank.
+    pub fn axis(&self, graph: &Graph, node: NodeId, port: Port, axis: usize) -> Option<u32> {
+        let first = match port {
+            Port::Input(i) => match self.uses.get(&(node, i)) {
+                Some(&first) => first,
+                None => *self.values.get(graph.nodes[node].inputs[i]?)?,
+            },
+            Port::Output(i) => *self.values.get(graph.nodes[node].outputs[i]?)?,
+        };
+        Some(self.space_of[first as usize + axis])
+    }
+
+    /// The space of an axis of a value that is not split by use.
+    pub fn value_axis(&self, value: ValueId, axis: usize) -> Option<u32> {
+        self.values.get(value).map(|&first| self.space_of[first as usize + axis])
+    }
+
+    /// The space of an atom.
+    pub fn atom(&self, node: NodeId, atom: usize) -> u32 {
+        self.space_of[self.first_atom[node] as usize + atom]
+    }
+}
+
+struct Builder<'g> {
+    graph: &'g Graph,
+    sizes: Vec<Dim>,
+    parent: Vec<u32>,
+    barred: Vec<(u32, Reason)>,
+    inexact: Vec<(u32, Reason)>,
+    examples: Vec<(u32, ValueId, usize)>,
+    composites: Vec<(NodeId, u32, Axis, u32)>,
+    maps: SecondaryMap<NodeId, AxisMap>,
+    first_atom: SecondaryMap<NodeId, u32>,
+    values: SecondaryMap<ValueId, u32>,
+    uses: HashMap<(NodeId, usize), u32>,
+}
+
+impl<'g> Builder<'g> {
+    fn new(graph: &'g Graph) -> Builder<'g> {
+        let mut builder = Builder {
+            graph,
+            sizes: Vec::new(),
+            parent: Vec::new(),
+            barred: Vec::new(),
+            inexact: Vec::new(),
+            examples: Vec::new(),
+            composites: Vec::new(),
+            maps: SecondaryMap::with_capacity(graph.nodes.len()),
+            first_atom: SecondaryMap::with_capacity(graph.nodes.len()),
+            values: SecondaryMap::with_capacity(graph.values.len()),
+            uses: HashMap::new(),
+        };
+        for id in graph.values.keys() {
+            if let Some(first) = builder.axes_of(id) {
+                builder.values.insert(id, first);
+            }
+        }
+        builder
+    }
+
+    /// New variables for the axes of a value.
+    fn axes_of(&mut self, id: ValueId) -> Option<u32> {
+        let shape = self.graph.values[id].fact.shape.as_ref()?;
+        let first = self.parent.len() as u32;
+        for (axis, dim) in shape.iter().enumerate() {
+            let var = self.variable(dim.clone());
+            self.examples.push((var, id, axis));
+        }
+        Some(first)
+    }
+
+    fn variable(&mut self, size: Dim) -> u32 {
+        let var = self.parent.len() as u32;
+        self.parent.push(var);
+        self.sizes.push(size);
+        var
+    }
+
+    fn find(&mut self, mut var: u32) -> u32 {
+        while self.parent[var as usize] != var {
+            let up = self.parent[var as usize];
+            self.parent[var as usize] = self.parent[up as usize];
+            var = up;
+        }
+        var
+    }
+
+    fn union(&mut self, a: u32, b: u32) {
+        let (a, b) = (self.find(a), self.find(b));
+        self.parent[a.max(b) as usize] = a.min(b);
+    }
+
+    fn bar_value(&mut self, id: ValueId, reason: &Reason) {
+        let rank = self.graph.values[id].fact.rank().unwrap_or(0) as u32;
+        if let Some(&first) = self.values.get(id) {
+            self.barred.extend((first..first + rank).map(|var| (var, reason.clone())));
+        }
+    }
+
+    fn node(&mut self, id: NodeId) {
+        let node = &self.graph.nodes[id];
+        let facts = self.graph.input_facts(node);
+        let outputs = self.graph.output_facts(node);
+        let map = node.op.axes(&node.op_inputs(&facts), &outputs);
+        let first = self.parent.len() as u32;
+        for atom in &map.atoms {
+            let var = self.variable(atom.size.clone());
+            match atom.role {
+                Role::Blocked(why) => self.barred.push((var, Reason::Op(id, why))),
+                Role::Mixed(why) => self.inexact.push((var, Reason::Op(id, why))),
+                _ => {}
+            }
+        }
+        for &value in &node.captures {
+            self.bar_value(value, &Reason::Captured(id));
+        }
+        let mut unclear = false;
+        for (i, input) in node.inputs.iter().enumerate() {
+            let Some(value) = *input else { continue };
+            match map.inputs.get(i) {
+                Some(Some(axes)) if facts[i].is_some_and(|f| f.rank() == Some(axes.len())) => {
+                    let first_axis = match self.is_vector(value) {
+                        true => {
+                            let own = self.axes_of(value).unwrap_or(0);
+                            self.uses.insert((id, i), own);
+                            own
+                        }
+                        false => self.values[value],
+                    };
+                    self.port(id, first_axis, axes, first);
+                }
+                _ => match node.op.role(i) {
+                    InputRole::Sizes => {}
+                    // Known contents are compared after surgery; others may not change.
+                    InputRole::Control if facts[i].is_some_and(|f| f.content.is_some()) => {}
+                    InputRole::Control => self.bar_value(value, &Reason::Op(id, "an input read as it is")),
+                    InputRole::Data | InputRole::Parameter | InputRole::Statistic => {
+                        self.bar_value(value, &Reason::Op(id, "how its axes depend on each other is not known"));
+                        unclear = true;
+                    }
+                },
+            }
+        }
+        for (i, output) in node.outputs.iter().enumerate() {
+            let Some(value) = *output else { continue };
+            match map.outputs.get(i) {
+                Some(Some(axes)) if outputs[i].rank() == Some(axes.len()) => {
+                    self.port(id, self.values[value], axes, first);
+                }
+                _ => self.bar_value(value, &Reason::Op(id, "how its axes depend on each other is not known")),
+            }
+        }
+        if unclear {
+            let why = Reason::Op(id, "how its axes depend on each other is not known");
+            self.barred.extend((0..map.atoms.len() as u32).map(|a| (first + a, why.clone())));
+        }
+        self.first_atom.insert(id, first);
+        self.maps.insert(id, map);
+    }
+
+    /// Whether a constant has at most one axis of more than one index.
+    fn is_vector(&self, value: ValueId) -> bool {
+        self.graph.tensor(value).is_some_and(|t| t.shape().iter().filter(|n| **n > 1).count() <= 1)
+    }
+
+    fn port(&mut self, id: NodeId, first_axis: u32, axes: &[Axis], first_atom: u32) {
+        for (k, axis) in axes.iter().enumerate() {
+            let var = first_axis + k as u32;
+            match &axis[..] {
+                _ if self.sizes[var as usize].is(1) => {}
+                [Segment::Product(atoms)] if atoms.len() == 1 => self.union(var, first_atom + atoms[0].0 as u32),
+                _ => self.composites.push((id, var, axis.clone(), first_atom)),
+            }
+        }
+    }
+
+    fn finish(mut self) -> Spaces {
+        let variables = self.parent.len();
+        let roots: Vec<u32> = (0..variables as u32).map(|var| self.find(var)).collect();
+        let mut number = vec![u32::MAX; variables];
+        let mut count = 0u32;
+        for &root in &roots {
+            if number[root as usize] == u32::MAX {
+                number[root as usize] = count;
+                count += 1;
+            }
+        }
+        let space_of: Vec<u32> = roots.iter().map(|&root| number[root as usize]).collect();
+        let mut sizes: Vec<Option<Dim>> = vec![None; count as usize];
+        let mut spaces: Vec<Space> =
+            (0..count).map(|_| Space { cells: 0, barred: None, inexact: None, example: None }).collect();
+        for (var, &space) in space_of.iter().enumerate() {
+            let own = &self.sizes[var];
+            match &sizes[space as usize] {
+                None => sizes[space as usize] = Some(own.clone()),
+                Some(size) if size == own => {}
+                Some(size) => {
+                    let open = if size.known().is_some() { own } else { size };
+                    spaces[space as usize].barred.get_or_insert_with(|| Reason::Size(open.clone()));
+                }
+            }
+        }
+        for (var, value, axis) in &self.examples {
+            spaces[space_of[*var as usize] as usize].example.get_or_insert((*value, *axis));
+        }
+        for (var, reason) in std::mem::take(&mut self.barred) {
+            spaces[space_of[var as usize] as usize].barred.get_or_insert(reason);
+        }
+        for (var, reason) in std::mem::take(&mut self.inexact) {
+            spaces[space_of[var as usize] as usize].inexact.get_or_insert(reason);
+        }
+        let sizes: Vec<Dim> = sizes.into_iter().map(|s| s.unwrap_or_else(|| 1.into())).collect();
+        let mut frames: Vec<Option<Frame>> = vec![None; count as usize];
+        let mut composites = Vec::with_capacity(self.composites.len());
+        for (node, var, axis, first_atom) in std::mem::take(&mut self.composites) {
+            let total = space_of[var as usize];
+            let space = |atom: &crate::axes::AtomId| space_of[first_atom as usize + atom.0];
+            let mut symbolic = Vec::new();
+            let parts: Vec<Part> = axis
+                .iter()
+                .map(|segment| match segment {
+                    Segment::Pick { atom, indices } => Part::Pick(space(atom), indices.clone()),
+                    Segment::Product(atoms) => {
+                        let factors = atoms.iter().map(|atom| {
+                            let size = sizes[space(atom) as usize].known();
+                            if size.is_none() {
+                                symbolic.push(space(atom));
+                            }
+                            (space(atom), size.and_then(|n| usize::try_from(n).ok()))
+                        });
+                        Part::Product(factors.collect())
+                    }
+                })
+                .collect();
+            if !symbolic.is_empty() {
+                // Only the known factors of a single product can be told apart.
+                for space in symbolic {
+                    let reason = Reason::Size(sizes[space as usize].clone());
+                    spaces[space as usize].barred.get_or_insert(reason);
+                }
+                let frame = Frame::of(&parts, &sizes);
+                let reason = Reason::Size(sizes[total as usize].clone());
+                match (&frame, &frames[total as usize]) {
+                    (Some(frame), Some(old)) if frame == old => {}
+                    (Some(frame), None) => frames[total as usize] = Some(frame.clone()),
+                    _ => {
+                        spaces[total as usize].barred.get_or_insert(reason);
+                    }
+                }
+            }
+            composites.push(Composite { node, total, parts });
+        }
+        for (i, space) in spaces.iter_mut().enumerate() {
+            match (sizes[i].known(), &frames[i]) {
+                (Some(n), None) if n > 1 => space.cells = n as usize,
+                (None, Some(frame)) => space.cells = frame.known(),
+                _ => {
+                    space.barred.get_or_insert_with(|| Reason::Size(sizes[i].clone()));
+                }
+            }
+        }
+        spread(&mut spaces, &composites);
+        Spaces {
+            spaces,
+            composites,
+            maps: self.maps,
+            space_of,
+            first_atom: self.first_atom,
+            values: self.values,
+            uses: self.uses,
+        }
+    }
+}
+
+/// How the known factors of a symbolic size lie between the others: `(batch 12)` and `(12 batch)` differ.
+#[derive(Clone, PartialEq)]
+struct Frame(Vec<Dim>);
+
+impl Frame {
+    fn of(parts: &[Part], sizes: &[Dim]) -> Option<Frame> {
+        let [Part::Product(factors)] = parts else { return None };
+        let mut runs: Vec<Dim> = Vec::new();
+        for (space, _) in factors {
+            let size = &sizes[*space as usize];
+            match runs.last_mut() {
+                Some(last) if last.known().is_some() == size.known().is_some() => {
+                    *last = last.clone() * size.clone();
+                }
+                _ => runs.push(size.clone()),
+            }
+        }
+        Some(Frame(runs))
+    }
+
+    fn known(&self) -> usize {
+        self.0.iter().filter_map(Dim::known).product::<i64>() as usize
+    }
+}
+
+/// What cannot go in a whole cannot go in its parts.
+fn spread(spaces: &mut [Space], composites: &[Composite]) {
+    let mut by_total: HashMap<u32, Vec<usize>> = HashMap::new();
+    for (i, composite) in composites.iter().enumerate() {
+        by_total.entry(composite.total).or_default().push(i);
+    }
+    let mut open: Vec<u32> = (0..spaces.len() as u32).filter(|&s| spaces[s as usize].barred.is_some()).collect();
+    while let Some(total) = open.pop() {
+        let reason = spaces[total as usize].barred.clone();
+        for &i in by_total.get(&total).into_iter().flatten() {
+            for part in &composites[i].parts {
+                let parts: Vec<u32> = match part {
+                    Part::Product(factors) => factors.iter().map(|(space, _)| *space).collect(),
+                    // Indices that are not picked are free to go.
+                    Part::Pick(..) => Vec::new(),
+                };
+                for part in parts {
+                    if spaces[part as usize].barred.is_none() {
+                        spaces[part as usize].barred = reason.clone();
+                        open.push(part);
+                    }
+                }
+            }
+        }
+    }
+}
