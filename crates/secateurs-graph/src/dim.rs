@@ -196,6 +196,17 @@ impl Dim {
         })
     }
 
+    /// The greatest common divisor of the coefficients; of a number its size.
+    pub fn content(&self) -> i64 {
+        let gcd = |mut a: i64, mut b: i64| {
+            while b != 0 {
+                (a, b) = (b, a % b);
+            }
+            a.abs()
+        };
+        self.poly().iter().fold(0, |divisor, (_, coefficient)| gcd(divisor, *coefficient))
+    }
+
     /// The quotient, if `divisor` is one term that divides every term of `self`.
     pub fn divide_exactly(&self, divisor: &Dim) -> Option<Dim> {
         let divisor_poly = divisor.poly();

@@ -6,7 +6,7 @@ use crate::dim::{Bindings, Dim};
 use crate::error::GraphError;
 use crate::fact::Fact;
 use crate::graph::{Graph, NodeId, Source, ValueId};
-use crate::op::OpError;
+use crate::op::{Inputs, Op, OpError};
 
 /// What is known of every value.
 pub type Facts = SecondaryMap<ValueId, Fact>;
@@ -40,7 +40,13 @@ impl Graph {
     fn infer_node(&self, id: NodeId, facts: &Facts) -> Result<Vec<Fact>, GraphError> {
         let node = &self.nodes[id];
         let inputs: Vec<Option<&Fact>> = node.inputs.iter().map(|v| v.and_then(|v| facts.get(v))).collect();
-        let mut outputs = match node.op.infer(&node.op_inputs(&inputs)) {
+        self.infer_op(id, node.op.as_ref(), &node.op_inputs(&inputs))
+    }
+
+    /// The facts of a node's outputs if it had this op and these inputs.
+    pub(crate) fn infer_op(&self, id: NodeId, op: &dyn Op, inputs: &Inputs) -> Result<Vec<Fact>, GraphError> {
+        let node = &self.nodes[id];
+        let mut outputs = match op.infer(inputs) {
             Ok(outputs) => outputs,
             Err(OpError::Undetermined) => Vec::new(),
             Err(source) => return Err(self.node_error(id, source)),

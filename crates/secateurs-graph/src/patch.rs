@@ -14,11 +14,23 @@ pub struct Patch {
     edits: Vec<Edit>,
 }
 
+/// What a node is to read.
+#[derive(Clone, Debug)]
+pub enum Feed {
+    /// A value of the graph; `None` for an optional input left out.
+    Value(Option<ValueId>),
+    /// A new constant under this name, or this name with a number.
+    Constant(String, Tensor),
+}
+
 #[derive(Debug)]
 enum Edit {
     SetTensor(ValueId, Tensor),
     SetOp(NodeId, Box<dyn Op>),
     SetInput(NodeId, usize, Option<ValueId>),
+    SetInputs(NodeId, Vec<Feed>),
+    SetInputConstant(NodeId, usize, String, Tensor),
+    InsertAfter { value: ValueId, name: String, op: Box<dyn Op>, extra: Vec<(String, Tensor)> },
     Insert { before: Use, name: String, op: Box<dyn Op>, extra: Vec<(String, Tensor)> },
     AddNode { name: String, op: Box<dyn Op>, inputs: Vec<Option<ValueId>>, replaces: Vec<ValueId> },
     Prune,
@@ -45,6 +57,31 @@ impl Patch {
     /// Makes a node read another value.
     pub fn set_input(&mut self, node: NodeId, input: usize, value: Option<ValueId>) -> &mut Patch {
         self.edits.push(Edit::SetInput(node, input, value));
+        self
+    }
+
+    /// Makes a node read a new constant.
+    pub fn set_input_constant(&mut self, node: NodeId, input: usize, name: impl Into<String>, tensor: Tensor) -> &mut Patch {
+        self.edits.push(Edit::SetInputConstant(node, input, name.into(), tensor));
+        self
+    }
+
+    /// Replaces the whole list of what a node reads.
+    pub fn set_inputs(&mut self, node: NodeId, inputs: Vec<Feed>) -> &mut Patch {
+        self.edits.push(Edit::SetInputs(node, inputs));
+        self
+    }
+
+    /// Inserts a node of one output behind the producer of `value`: it reads what the producer makes, then new constants
+    /// `extra`, and makes `value` in its place, for all that read it.
+    pub fn insert_after(
+        &mut self,
+        value: ValueId,
+        name: impl Into<String>,
+        op: Box<dyn Op>,
+        extra: Vec<(String, Tensor)>,
+    ) -> &mut Patch {
+        self.edits.push(Edit::InsertAfter { value, name: name.into(), op, extra });
         self
     }
 
@@ -121,6 +158,37 @@ impl Graph {
                 let target = self.nodes.get_mut(node).ok_or_else(|| gone("node"))?;
                 *target.inputs.get_mut(input).ok_or_else(|| gone("node input"))? = value;
                 target.origin = Origin::Patched;
+            }
+            Edit::SetInputConstant(node, input, name, tensor) => {
+                let value = self.add_constant(&name, tensor);
+                self.edit(Edit::SetInput(node, input, Some(value)))?;
+            }
+            Edit::SetInputs(node, feeds) => {
+                let inputs = feeds.into_iter().map(|feed| match feed {
+                    Feed::Value(value) => value,
+                    Feed::Constant(name, tensor) => Some(self.add_constant(&name, tensor)),
+                });
+                let inputs = inputs.collect();
+                let target = self.nodes.get_mut(node).ok_or_else(|| gone("node"))?;
+                (target.inputs, target.origin) = (inputs, Origin::Patched);
+            }
+            Edit::InsertAfter { value, name, op, extra } => {
+                let target = self.values.get(value).ok_or_else(|| gone("value"))?;
+                let Source::Node(producer, output) = target.source else {
+                    return Err(GraphError::Inconsistent(format!("no node makes '{}'", target.name)));
+                };
+                let raw = self.unused_name(&format!("{}_raw", target.name));
+                let source = Source::Node(producer, output);
+                let raw = self.values.insert(Value { name: raw, source, fact: Fact::unknown(), declared: None });
+                self.nodes[producer].outputs[output] = Some(raw);
+                self.nodes[producer].origin = Origin::Patched;
+                let mut inputs = vec![Some(raw)];
+                for (name, tensor) in extra {
+                    inputs.push(Some(self.add_constant(&name, tensor)));
+                }
+                let node = self.add_node(name, op, inputs);
+                self.nodes[node].outputs.push(Some(value));
+                self.values[value].source = Source::Node(node, 0);
             }
             Edit::Insert { before, name, op, extra } => {
                 let target = self.nodes.get(before.node).ok_or_else(|| gone("node"))?;

@@ -1,6 +1,6 @@
 //! What a choice of units costs, without building the smaller model.
 
-use super::groups::{Coupling, Remaining, Selection};
+use super::groups::{Coupling, Remaining};
 use super::spaces::Port;
 use crate::dim::{Bindings, Dim};
 use crate::fact::Fact;

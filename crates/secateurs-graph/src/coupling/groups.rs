@@ -156,6 +156,14 @@ impl Coupling {
     }
 }
 
+impl Coupling {
+    /// For each atom of a node the kept indices, `None` where all stay.
+    pub(crate) fn atoms_kept(&self, kept: &[Option<Arc<[usize]>>], node: NodeId) -> Vec<Option<Arc<[usize]>>> {
+        let atoms = 0..self.spaces.maps[node].atoms.len();
+        atoms.map(|atom| kept[self.spaces.atom(node, atom) as usize].clone()).collect()
+    }
+}
+
 fn seeds(graph: &Graph, spaces: &Spaces, options: &CouplingOptions) -> Vec<Seed> {
     let mut seeds = Vec::new();
     let uses = graph.uses();
@@ -361,16 +369,5 @@ impl<'c> Remaining<'c> {
 
     pub(crate) fn of(&self, space: u32) -> usize {
         self.kept[space as usize]
-    }
-}
-
-impl Coupling {
-    pub(crate) fn atom_kept<'k>(
-        &self,
-        kept: &'k [Option<Arc<[usize]>>],
-        node: NodeId,
-    ) -> Vec<Option<Arc<[usize]>>> {
-        let atoms = self.spaces.maps[node].atoms.len();
-        (0..atoms).map(|a| kept[self.spaces.atom(node, a) as usize].clone()).collect::<Vec<Option<Arc<[usize]>>>>()
     }
 }

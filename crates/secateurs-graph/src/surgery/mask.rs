@@ -1,0 +1,114 @@
+//! The masked twin: the original shape, and what was removed is zero where it is consumed.
+//!
+//! A node consumes indices that it sums, averages or otherwise mixes. There the slice of a constant operand is zeroed, or the
+//! edge into the node is multiplied by a mask of ones and zeros. Zeroing where the indices are made would not do: a bias or
+//! an activation behind can turn zero into something else.
+
+use secateurs_onnx::{ElementType, Tensor};
+
+use super::constants::{KeptAxes, floats, zero};
+use crate::axes::{Axis, Role, Segment};
+use crate::coupling::{Coupling, Selection};
+use crate::error::GraphError;
+use crate::graph::{Graph, NodeId, Use};
+use crate::ops;
+use crate::patch::Patch;
+use crate::shrink::Kept;
+
+impl Coupling {
+    /// The change that zeroes what `selection` leaves out in the inputs of every node that consumes it, all shapes kept.
+    pub fn masking(&self, graph: &Graph, selection: &Selection) -> Result<Patch, GraphError> {
+        let spaces = self.kept(selection);
+        let uses = graph.uses();
+        let mut patch = Patch::new();
+        for &id in &graph.order {
+            let node = &graph.nodes[id];
+            let map = &self.spaces.maps[id];
+            let atoms = self.atoms_kept(&spaces, id);
+            // For each input the atoms that are zeroed there.
+            let mut zeroed = vec![vec![None; atoms.len()]; node.inputs.len()];
+            for (a, kept) in atoms.iter().enumerate() {
+                let consumed = matches!(map.atoms[a].role, Role::Summed | Role::Averaged | Role::Mixed(_));
+                if kept.is_some() && consumed {
+                    for i in masked_inputs(graph, id, self, a) {
+                        zeroed[i][a] = kept.clone();
+                    }
+                }
+            }
+            let facts = graph.input_facts(node);
+            let outputs = graph.output_facts(node);
+            for (i, atoms) in zeroed.iter().enumerate() {
+                let (Some(Some(axes)), Some(value)) = (map.inputs.get(i), node.inputs[i]) else { continue };
+                if atoms.iter().all(Option::is_none) {
+                    continue;
+                }
+                let kept = Kept::new(map, node.op_inputs(&facts), &outputs, atoms);
+                let touched = |axis: &Axis| atoms_of(axis).any(|a| atoms[a].is_some());
+                let axes: KeptAxes = axes
+                    .iter()
+                    .map(|axis| touched(axis).then(|| kept.axis_indices(axis)).flatten().map(Into::into))
+                    .collect();
+                let name = &graph.values[value].name;
+                match graph.tensor(value) {
+                    Some(tensor) => {
+                        let masked = zero(tensor, &axes)?;
+                        match uses[value].len() == 1 && !graph.outputs.contains(&value) {
+                            true => patch.set_tensor(value, masked),
+                            false => patch.set_input_constant(id, i, format!("{name}_masked"), masked),
+                        };
+                    }
+                    None => {
+                        let element_type = graph.values[value].fact.element_type.unwrap_or(ElementType::Float32);
+                        for (axis, own) in axes.iter().enumerate() {
+                            let (Some(own), Some(shape)) = (own, &graph.values[value].fact.shape) else { continue };
+                            let size = shape[axis].known().unwrap_or(0) as usize;
+                            let mask = mask(element_type, shape.len(), axis, size, own)?;
+                            let at = Use { node: id, input: Some(i) };
+                            let constant = vec![(format!("{name}_mask"), mask)];
+                            patch.insert_before(at, format!("{name}_masked"), Box::new(ops::Mul), constant);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(patch)
+    }
+}
+
+/// The inputs in which removed indices of an atom are zeroed. Of a contraction one operand is enough; what also comes out
+/// (a norm) is zeroed where it comes in.
+fn masked_inputs(graph: &Graph, id: NodeId, coupling: &Coupling, atom: usize) -> Vec<usize> {
+    let node = &graph.nodes[id];
+    let map = &coupling.spaces.maps[id];
+    let has = |axes: &Option<Vec<Axis>>| axes.iter().flatten().any(|axis| atoms_of(axis).any(|a| a == atom));
+    let holders: Vec<usize> = (0..node.inputs.len()).filter(|&i| map.inputs.get(i).is_some_and(has)).collect();
+    match map.outputs.iter().any(has) {
+        true => holders.into_iter().take(1).collect(),
+        false => {
+            let constant = |i: &usize| node.inputs[*i].is_some_and(|v| graph.tensor(v).is_some());
+            holders.iter().copied().find(constant).or(holders.first().copied()).into_iter().collect()
+        }
+    }
+}
+
+fn atoms_of(axis: &Axis) -> impl Iterator<Item = usize> {
+    axis.iter().flat_map(|segment| match segment {
+        Segment::Product(atoms) => atoms.iter().map(|a| a.0).collect::<Vec<_>>(),
+        Segment::Pick { atom, .. } => vec![atom.0],
+    })
+}
+
+/// Ones at the kept indices of an axis, zeros elsewhere, shaped to broadcast.
+fn mask(
+    element_type: ElementType,
+    rank: usize,
+    axis: usize,
+    size: usize,
+    kept: &[usize],
+) -> Result<Tensor, GraphError> {
+    let mut values = vec![0.0; size];
+    kept.iter().for_each(|&i| values[i] = 1.0);
+    let mut shape = vec![1; rank - axis];
+    shape[0] = size;
+    floats(element_type, shape, &values)
+}

@@ -1,0 +1,264 @@
+//! The smaller model.
+//!
+//! Constants are sliced along the spaces of their axes; ops change their attributes ([`Op::shrink`](crate::op::Op::shrink));
+//! then the nodes are gone through in order, what they read is inferred anew, and sizes that would be wrong are put right.
+//! Numbers that were computed from sizes (a divisor √head_dim) keep their old value.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use secateurs_onnx::Tensor;
+use slotmap::SecondaryMap;
+
+use super::constants::{KeptAxes, floats, slice};
+use super::controls;
+use crate::coupling::{Coupling, Port, Selection};
+use crate::error::GraphError;
+use crate::fact::{Content, DisplayShape, Fact};
+use crate::graph::{Graph, Node, NodeId, Use, ValueId};
+use crate::infer::Facts;
+use crate::op::{InputRole, Inputs};
+use crate::ops;
+use crate::patch::{Feed, Patch};
+use crate::shrink::{Kept, Shrunk, ShrunkInput};
+
+impl Coupling {
+    /// The change that leaves only `selection`. `graph` must be the one that the coupling was found in.
+    pub fn surgery(&self, graph: &Graph, selection: &Selection) -> Result<Patch, GraphError> {
+        let spaces = self.kept(selection);
+        let mut surgeon = Surgeon {
+            graph,
+            coupling: self,
+            spaces: &spaces,
+            uses: graph.uses(),
+            facts: Facts::with_capacity(graph.values.len()),
+            own: HashMap::new(),
+            patch: Patch::new(),
+        };
+        surgeon.constants()?;
+        for &input in &graph.inputs {
+            surgeon.facts.insert(input, surgeon.resized(input));
+        }
+        for &id in &graph.order {
+            if graph.nodes[id].op.constant().is_none() {
+                surgeon.node(id)?;
+            }
+        }
+        let mut patch = surgeon.patch;
+        patch.remove_dead();
+        Ok(patch)
+    }
+}
+
+struct Surgeon<'g> {
+    graph: &'g Graph,
+    coupling: &'g Coupling,
+    /// The kept indices of each space.
+    spaces: &'g [Option<Arc<[usize]>>],
+    uses: SecondaryMap<ValueId, Vec<Use>>,
+    /// What is known of values after surgery.
+    facts: Facts,
+    /// What is known where a use gets a constant of its own.
+    own: HashMap<(NodeId, usize), Fact>,
+    patch: Patch,
+}
+
+impl<'g> Surgeon<'g> {
+    fn constants(&mut self) -> Result<(), GraphError> {
+        let mut named: Vec<(ValueId, &Tensor)> =
+            self.graph.values.keys().filter_map(|id| Some((id, self.graph.tensor(id)?))).collect();
+        named.sort_by_key(|(id, _)| *id);
+        for (id, tensor) in named {
+            let rank = tensor.shape().len();
+            let uses = self.uses[id].clone();
+            let mut kept: Vec<KeptAxes> = uses
+                .iter()
+                .map(|at| match at.input {
+                    Some(input) => (0..rank).map(|k| self.kept(at.node, Port::Input(input), k)).collect(),
+                    None => vec![None; rank],
+                })
+                .collect();
+            if self.graph.outputs.contains(&id) {
+                kept.push(vec![None; rank]);
+            }
+            let fact = &self.graph.values[id].fact;
+            let same = kept.windows(2).all(|w| w[0] == w[1]);
+            match kept.first().filter(|k| k.iter().any(Option::is_some)) {
+                Some(kept) if same => {
+                    let small = slice(tensor, kept)?;
+                    self.facts.insert(id, Fact::from_tensor(&small));
+                    self.patch.set_tensor(id, small);
+                    continue;
+                }
+                _ => self.facts.insert(id, fact.clone()),
+            };
+            // Uses that part get copies of their own.
+            for (at, kept) in uses.iter().zip(&kept) {
+                let Some(input) = at.input.filter(|_| kept.iter().any(Option::is_some)) else { continue };
+                let small = slice(tensor, kept)?;
+                self.own.insert((at.node, input), Fact::from_tensor(&small));
+                self.patch.set_input_constant(at.node, input, self.graph.values[id].name.clone(), small);
+            }
+        }
+        Ok(())
+    }
+
+    fn kept(&self, node: NodeId, port: Port, axis: usize) -> Option<Arc<[usize]>> {
+        let space = self.coupling.spaces.axis(self.graph, node, port, axis)?;
+        self.spaces[space as usize].clone()
+    }
+
+    /// An input of the model, whose axes shrink only where the coupling was found with open ports.
+    fn resized(&self, value: ValueId) -> Fact {
+        let mut fact = self.graph.values[value].fact.clone();
+        for (axis, dim) in fact.shape.iter_mut().flatten().enumerate() {
+            let space = self.coupling.spaces.value_axis(value, axis);
+            if let Some(kept) = space.and_then(|s| self.spaces[s as usize].as_ref()) {
+                *dim = kept.len().into();
+            }
+        }
+        fact
+    }
+
+    /// What is known of an input after surgery, before it is put right.
+    fn input(&self, id: NodeId, i: usize) -> Option<Fact> {
+        let value = self.graph.nodes[id].inputs[i]?;
+        self.own.get(&(id, i)).or_else(|| self.facts.get(value)).cloned()
+    }
+
+    fn node(&mut self, id: NodeId) -> Result<(), GraphError> {
+        let node = &self.graph.nodes[id];
+        let old: Vec<Option<&Fact>> = self.graph.input_facts(node);
+        let old_outputs = self.graph.output_facts(node);
+        let map = &self.coupling.spaces.maps[id];
+        let atoms = self.coupling.atoms_kept(self.spaces, id);
+        let cut = atoms.iter().any(Option::is_some);
+        let mut inputs: Vec<Option<Fact>> = (0..node.inputs.len()).map(|i| self.input(id, i)).collect();
+        let same = inputs.iter().zip(&old).all(|(new, old)| new.as_ref() == *old);
+        if !cut && same {
+            return self.insert(node, old_outputs);
+        }
+        let given = node.op_inputs(&old);
+        let kept = Kept::new(map, given, &old_outputs, &atoms);
+        let shrunk = match cut {
+            true => node.op.shrink(&kept).map_err(|e| self.graph.node_error(id, e))?,
+            false => Shrunk::default(),
+        };
+        let computes_sizes = old_outputs.iter().any(|f| f.content.is_some());
+        for i in 0..inputs.len() {
+            let wanted = match shrunk.controls.iter().find(|(at, _)| *at == i) {
+                Some((_, fact)) => fact.clone(),
+                None if computes_sizes || node.op.role(i) == InputRole::Sizes => continue,
+                None => match self.frozen(&kept, old[i], i) {
+                    Some(fact) => fact,
+                    None => continue,
+                },
+            };
+            self.provide(id, i, &mut inputs[i], wanted)?;
+        }
+        let facts = self.replace(id, &shrunk, inputs)?;
+        let facts: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
+        let op = shrunk.op.as_ref().unwrap_or(&node.op);
+        let outputs = self.graph.infer_op(id, op.as_ref(), &Inputs { facts: &facts, outputs: node.outputs.len() })?;
+        if !computes_sizes {
+            self.check(id, &kept, &outputs)?;
+        }
+        if let (Some(factor), Some(Some(value))) = (shrunk.output_scale, node.outputs.first()) {
+            let element_type = old_outputs[0].element_type.unwrap_or(secateurs_onnx::ElementType::Float32);
+            let name = format!("{}_rescale", self.graph.values[*value].name);
+            let factor = floats(element_type, Vec::new(), &[factor])?;
+            self.patch.insert_after(*value, name.clone(), Box::new(ops::Mul), vec![(format!("{name}_factor"), factor)]);
+        }
+        if let Some(op) = shrunk.op {
+            self.patch.set_op(id, op);
+        }
+        self.insert(node, outputs)
+    }
+
+    fn insert(&mut self, node: &Node, outputs: Vec<Fact>) -> Result<(), GraphError> {
+        for (value, fact) in node.outputs.iter().zip(outputs) {
+            if let Some(value) = value {
+                self.facts.insert(*value, fact);
+            }
+        }
+        Ok(())
+    }
+
+    /// What an input with known contents must hold after surgery: its old contents, less what goes.
+    fn frozen(&self, kept: &Kept, old: Option<&Fact>, i: usize) -> Option<Fact> {
+        let old = old?;
+        let content = old.content.as_ref()?;
+        let Some(Some(axes)) = kept.map.inputs.get(i) else { return Some(old.clone()) };
+        let sizes = old.known_shape()?;
+        let mut picked = vec![0usize];
+        for (axis, size) in axes.iter().zip(&sizes) {
+            let own = kept.axis_indices(axis)?;
+            picked = picked.iter().flat_map(|at| own.iter().map(move |j| at * *size as usize + j)).collect();
+        }
+        let fact = Fact::of(old.element_type, kept.input_shape(i)?);
+        Some(fact.with_content(Some(Content::pick(content, picked.into_iter()))))
+    }
+
+    /// Makes an input hold what it must.
+    fn provide(&mut self, id: NodeId, i: usize, got: &mut Option<Fact>, wanted: Fact) -> Result<(), GraphError> {
+        let Some(value) = self.graph.nodes[id].inputs[i] else { return Ok(()) };
+        let Some(found) = got.as_ref().filter(|got| !controls::serves(got, &wanted)) else { return Ok(()) };
+        match controls::constant(&wanted) {
+            Some(tensor) => {
+                let tensor = tensor?;
+                let only = self.uses[value].len() == 1 && !self.graph.outputs.contains(&value);
+                match self.graph.tensor(value) {
+                    Some(_) if only => self.patch.set_tensor(value, tensor),
+                    _ => self.patch.set_input_constant(id, i, self.graph.values[value].name.clone(), tensor),
+                };
+            }
+            None => {
+                let at = Use { node: id, input: Some(i) };
+                controls::correct(self.graph, &mut self.patch, at, found, &wanted)?;
+            }
+        }
+        *got = Some(wanted);
+        Ok(())
+    }
+
+    /// The facts of the inputs of the op that takes the node's place.
+    fn replace(
+        &mut self,
+        id: NodeId,
+        shrunk: &Shrunk,
+        inputs: Vec<Option<Fact>>,
+    ) -> Result<Vec<Option<Fact>>, GraphError> {
+        let Some(list) = &shrunk.inputs else { return Ok(inputs) };
+        let node = &self.graph.nodes[id];
+        let feeds = list.iter().map(|input| match input {
+            ShrunkInput::Old(i) => Feed::Value(node.inputs[*i]),
+            ShrunkInput::New(tensor) => Feed::Constant(format!("{}_indices", node.name), tensor.clone()),
+        });
+        self.patch.set_inputs(id, feeds.collect());
+        let facts = list.iter().map(|input| match input {
+            ShrunkInput::Old(i) => inputs[*i].clone(),
+            ShrunkInput::New(tensor) => Some(Fact::from_tensor(tensor)),
+        });
+        Ok(facts.collect())
+    }
+
+    /// Holds what is inferred against what the kept indices say.
+    fn check(&self, id: NodeId, kept: &Kept, outputs: &[Fact]) -> Result<(), GraphError> {
+        for (i, (fact, value)) in outputs.iter().zip(&self.graph.nodes[id].outputs).enumerate() {
+            let (Some(expected), Some(found), Some(value)) = (kept.output_shape(i), &fact.shape, value) else {
+                continue;
+            };
+            if expected != *found {
+                return Err(GraphError::Inconsistent(format!(
+                    "surgery gives '{}' the shape {}, and {} was to be left (node {}, {})",
+                    self.graph.values[*value].name,
+                    DisplayShape(found),
+                    DisplayShape(&expected),
+                    self.graph.node_label(id),
+                    self.graph.nodes[id].op.name(),
+                )));
+            }
+        }
+        Ok(())
+    }
+}
