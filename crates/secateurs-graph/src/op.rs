@@ -341,7 +341,7 @@ pub(crate) mod prelude {
     pub(crate) use crate::fact::{Content, Fact, Shape};
     #[cfg(any(test, feature = "harness"))]
     pub(crate) use crate::harness::Case;
-    pub(crate) use crate::shrink::{Kept, Shrunk};
+    pub(crate) use crate::shrink::{Kept, Shrunk, ShrunkInput};
     pub(crate) use secateurs_onnx::ElementType;
     #[cfg(feature = "torch")]
     pub(crate) use secateurs_torch::tch::{Kind, Tensor};

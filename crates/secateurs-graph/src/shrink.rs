@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use secateurs_onnx::Tensor;
 
-use crate::axes::{AtomId, Axis, AxisMap, Segment};
+use crate::axes::{AtomId, Axis, AxisMap, Role, Segment};
 use crate::dim::Dim;
 use crate::fact::{Fact, Shape};
 use crate::op::{Inputs, Op};
@@ -111,7 +111,8 @@ impl<'a> Kept<'a> {
         for segment in axis {
             match segment {
                 Segment::Product(atoms) => {
-                    let sizes = atoms.iter().map(|a| self.map.atoms[a.0].size.known()).collect::<Option<Vec<_>>>()?;
+                    let sizes =
+                        atoms.iter().map(|a| self.map.atoms[a.0].size.known()).collect::<Option<Vec<_>>>()?;
                     let mut indices = vec![0];
                     for (atom, size) in atoms.iter().zip(&sizes) {
                         let size = *size as usize;
@@ -123,7 +124,8 @@ impl<'a> Kept<'a> {
                                 &all
                             }
                         };
-                        indices = indices.iter().flat_map(|i| own.iter().map(move |j| i * size + j)).collect();
+                        indices =
+                            indices.iter().flat_map(|i| own.iter().map(move |j| i * size + j)).collect();
                     }
                     kept.extend(indices.into_iter().map(|i| offset + i));
                     offset += sizes.iter().product::<i64>() as usize;
@@ -137,6 +139,34 @@ impl<'a> Kept<'a> {
             }
         }
         Some(kept)
+    }
+
+    /// Whether an axis keeps all its indices.
+    pub fn is_whole(&self, axis: &Axis) -> bool {
+        axis.iter().all(|segment| match segment {
+            Segment::Product(atoms) => atoms.iter().all(|a| self.is_all(*a)),
+            Segment::Pick { atom, .. } => self.is_all(*atom),
+        })
+    }
+
+    fn is_all(&self, id: AtomId) -> bool {
+        self.atom(id).is_none_or(|kept| self.map.atoms[id.0].size.is(kept.len() as i64))
+    }
+
+    /// How many indices are kept of each part of an axis, given the sizes of the parts. A part without indices has no
+    /// segment, every other one has one.
+    pub fn part_sizes<const N: usize>(&self, axis: &Axis, sizes: [&Dim; N]) -> [Dim; N] {
+        let mut segments = axis.iter();
+        sizes.map(|size| match size.is(0) {
+            true => 0.into(),
+            false => segments.next().map_or_else(|| size.clone(), |segment| self.segment_size(segment)),
+        })
+    }
+
+    /// Kept over all combinations of indices that are averaged over.
+    pub fn averaged_share(&self) -> f64 {
+        let averaged = self.map.atoms.iter().enumerate().filter(|(_, atom)| atom.role == Role::Averaged);
+        averaged.map(|(i, _)| self.share(AtomId(i))).product()
     }
 
     /// What a pick's indices become: the kept ones, renumbered among the kept indices of the atom.
@@ -154,9 +184,15 @@ impl Shrunk {
         Shrunk { op: Some(Box::new(op)), ..Shrunk::default() }
     }
 
+    /// Another op in this one's place.
+    pub fn instead(op: impl Op, inputs: Vec<ShrunkInput>) -> Shrunk {
+        Shrunk { op: Some(Box::new(op)), inputs: Some(inputs), ..Shrunk::default() }
+    }
+
     /// A one-dimensional control input that must hold these integers, possibly symbolic. Its element type stays.
     pub fn control(mut self, input: usize, old: Option<&Fact>, ints: Vec<Dim>) -> Shrunk {
-        let fact = Fact::of(old.and_then(|f| f.element_type), vec![ints.len().into()]).with_content(Some(ints.into()));
+        let fact = Fact::of(old.and_then(|f| f.element_type), vec![ints.len().into()])
+            .with_content(Some(ints.into()));
         self.controls.push((input, fact));
         self
     }

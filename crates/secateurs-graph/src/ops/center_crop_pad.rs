@@ -1,5 +1,7 @@
 //! `CenterCropPad`: axes cropped or padded with zeros, alike at both ends. ONNX opset 18.
 
+use super::Pad;
+use super::shared::content::int_list;
 use super::shared::pieces;
 use crate::op::prelude::*;
 
@@ -27,16 +29,17 @@ impl Register for CenterCropPad {
 }
 
 impl CenterCropPad {
+    /// The axes that the sizes are about.
+    fn axes(&self, rank: usize) -> Result<Vec<usize>, OpError> {
+        let Some(axes) = &self.axes else { return Ok((0..rank).collect()) };
+        normalize_axes(axes, rank)?;
+        axes.iter().map(|&axis| normalize_axis(axis, rank)).collect()
+    }
+
     /// The output's shape.
     fn shape(&self, inputs: &Inputs) -> Result<Shape, OpError> {
         let from = inputs.shape(0)?;
-        let axes: Vec<usize> = match &self.axes {
-            None => (0..from.len()).collect(),
-            Some(axes) => {
-                normalize_axes(axes, from.len())?;
-                axes.iter().map(|&axis| normalize_axis(axis, from.len())).collect::<Result<_, _>>()?
-            }
-        };
+        let axes = self.axes(from.len())?;
         let mut shape = from.to_vec();
         let Some(target) = inputs.fact(1)?.ints() else {
             axes.iter().for_each(|&axis| shape[axis] = Dim::unknown());
@@ -61,6 +64,10 @@ fn pads(from: &Dim, to: &Dim) -> (Dim, Dim) {
     (before.clone(), total - before)
 }
 
+fn known((before, after): &(Dim, Dim)) -> Option<(i64, i64)> {
+    before.known().zip(after.known())
+}
+
 impl Op for CenterCropPad {
     fn name(&self) -> &str {
         Self::NAME
@@ -77,18 +84,47 @@ impl Op for CenterCropPad {
     fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
         let mut map = AxisMap::new(inputs.len(), 1);
         let (Ok(from), Some(to)) = (inputs.shape(0), &outputs[0].shape) else { return map };
+        // Off centre, `Pad` takes its place, which must then be told all numbers.
+        let all_known = from.iter().zip(to).all(|(size, len)| known(&pads(size, len)).is_some());
         let (mut input, mut output) = (Vec::new(), Vec::new());
         for (size, len) in from.iter().zip(to) {
             let (first, last) = pads(size, len);
-            let (before, after) = match first.known().and(last.known()) {
-                Some(_) => pieces::pad(&mut map, size, &first, &last),
-                None => pieces::blocked(&mut map, size, len, "cropped or padded at run time"),
+            let (before, after) = match known(&(first.clone(), last.clone())) {
+                Some(pads) if all_known || pads == (0, 0) => pieces::pad(&mut map, size, &first, &last),
+                _ => pieces::blocked(&mut map, size, len, "cropped or padded at run time"),
             };
             input.push(before);
             output.push(after);
         }
         (map.inputs[0], map.outputs[0]) = (Some(input), Some(output));
         map
+    }
+
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        let (from, to) = (kept.inputs.shape(0)?, self.shape(&kept.inputs)?);
+        let (Some(input), Some(output)) = (&kept.map.inputs[0], &kept.map.outputs[0]) else {
+            return Ok(Shrunk::default());
+        };
+        let sizes: Vec<Dim> = output.iter().map(|axis| kept.axis_size(axis)).collect();
+        let mut centred = true;
+        let mut all = Vec::with_capacity(from.len());
+        for axis in 0..from.len() {
+            let old = pads(&from[axis], &to[axis]);
+            if known(&old).is_none() {
+                continue;
+            }
+            let new = pieces::kept_pads(kept, &input[axis], &output[axis], &from[axis], &old);
+            centred &= new == pads(&kept.axis_size(&input[axis]), &sizes[axis]);
+            all.push(new);
+        }
+        if centred {
+            let sizes = self.axes(from.len())?.into_iter().map(|axis| sizes[axis].clone()).collect();
+            return Ok(Shrunk::default().control(1, kept.inputs.get(1), sizes));
+        }
+        let all = all.iter().map(known).collect::<Option<Vec<_>>>().ok_or(OpError::Undetermined)?;
+        let (before, after): (Vec<i64>, Vec<i64>) = all.into_iter().unzip();
+        let pads = ShrunkInput::New(int_list(&[before, after].concat()));
+        Ok(Shrunk::instead(Pad::zeros(), vec![ShrunkInput::Old(0), pads]))
     }
 
     fn role(&self, input: usize) -> InputRole {

@@ -73,6 +73,11 @@ impl Op for ConstantOfShape {
         map
     }
 
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        let shape = kept.output_shape(0).ok_or(OpError::Undetermined)?;
+        Ok(Shrunk::default().control(0, kept.inputs.get(0), shape))
+    }
+
     fn role(&self, _: usize) -> InputRole {
         InputRole::Control
     }

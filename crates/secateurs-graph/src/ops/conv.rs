@@ -91,6 +91,10 @@ impl Op for Conv {
         convolution::axes(inputs, outputs, self.group, 2, false)
     }
 
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        Ok(Shrunk::op(Conv { group: convolution::kept_groups(kept, self.group), ..self.clone() }))
+    }
+
     fn macs(&self, inputs: &Inputs, outputs: &[Fact]) -> Dim {
         convolution::macs(outputs[0].shape.as_deref(), inputs.shape(1).ok())
     }

@@ -135,6 +135,10 @@ impl Op for ConvTranspose {
         convolution::axes(inputs, outputs, self.group, 2, true)
     }
 
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        Ok(Shrunk::op(ConvTranspose { group: convolution::kept_groups(kept, self.group), ..self.clone() }))
+    }
+
     fn macs(&self, inputs: &Inputs, _: &[Fact]) -> Dim {
         convolution::macs(inputs.shape(0).ok(), inputs.shape(1).ok())
     }

@@ -115,6 +115,10 @@ impl Op for DeformConv {
         map
     }
 
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        Ok(Shrunk::op(DeformConv { group: convolution::kept_groups(kept, self.group), ..self.clone() }))
+    }
+
     fn macs(&self, inputs: &Inputs, outputs: &[Fact]) -> Dim {
         convolution::macs(outputs[0].shape.as_deref(), inputs.shape(1).ok())
     }

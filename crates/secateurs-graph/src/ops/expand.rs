@@ -70,6 +70,20 @@ impl Op for Expand {
         AxisMap::elementwise(&[inputs.get(0), None], &outputs[0])
     }
 
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        let (Some(from), Some(to)) = (kept.input_shape(0), kept.output_shape(0)) else {
+            return Ok(Shrunk::default());
+        };
+        let Some(old) = kept.inputs.get(1).and_then(Fact::ints) else { return Ok(Shrunk::default()) };
+        let aligned = to[to.len().saturating_sub(old.len())..].iter().rev().enumerate().rev();
+        let target = old.iter().zip(aligned).map(|(entry, (i, size))| {
+            // A 1 also leaves a symbolic size as the input has it.
+            let same = size.known().is_none() && from.iter().nth_back(i) == Some(size);
+            if entry.is(1) || same { 1.into() } else { size.clone() }
+        });
+        Ok(Shrunk::default().control(1, kept.inputs.get(1), target.collect()))
+    }
+
     fn role(&self, input: usize) -> InputRole {
         if input == 0 { InputRole::Data } else { InputRole::Control }
     }

@@ -2,7 +2,7 @@
 //!
 //! x: [A…, n, B…], indices: [I…] → y: [A…, I…, B…].
 
-use super::shared::content::{flat_index, rearrange, sizes, wrap};
+use super::shared::content::{flat_index, int_list, rearrange, sizes, wrap};
 use super::shared::pieces::{cut, picked};
 use crate::op::prelude::*;
 
@@ -34,6 +34,14 @@ impl Register for Gather {
             Case::new(13).float([3, 2]).constant(table),
             Case::new(13).float([3, 2]).ints([], 0..3).attr("axis", 1i64),
         ]
+    }
+}
+
+impl Gather {
+    /// What an op becomes of which only these indices of one axis of input 0 are left.
+    pub(super) fn instead(axis: usize, indices: &[usize]) -> Shrunk {
+        let indices: Vec<i64> = indices.iter().map(|&i| i as i64).collect();
+        Shrunk::instead(Gather { axis: axis as i64 }, vec![ShrunkInput::Old(0), ShrunkInput::New(int_list(&indices))])
     }
 }
 
@@ -108,6 +116,21 @@ impl Op for Gather {
         map.outputs[0] = Some([&input[..axis], &index, &input[axis + 1..]].concat());
         map.inputs[0] = Some(input);
         map
+    }
+
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        let (from, index) = (kept.inputs.shape(0)?, kept.inputs.fact(1)?);
+        let axis = normalize_axis(self.axis, from.len())?;
+        let (Some(list), Some(at)) = (constant_list(index, &from[axis]), &index.shape) else {
+            return Ok(Shrunk::default());
+        };
+        let Some(left) = kept.map.inputs[0].as_ref().and_then(|axes| kept.axis_indices(&axes[axis])) else {
+            return Ok(Shrunk::default());
+        };
+        let list: Vec<Dim> = list.iter().filter_map(|i| left.binary_search(i).ok()).map(Dim::from).collect();
+        let shape = at.iter().map(|d| if d.is(1) { 1.into() } else { list.len().into() }).collect();
+        let fact = Fact::of(index.element_type, shape).with_content(Some(list.into()));
+        Ok(Shrunk { controls: vec![(1, fact)], ..Shrunk::default() })
     }
 
     fn role(&self, input: usize) -> InputRole {

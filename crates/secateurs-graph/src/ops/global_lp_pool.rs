@@ -38,7 +38,7 @@ impl Op for GlobalLpPool {
     }
 
     fn axes(&self, inputs: &Inputs, _: &[Fact]) -> AxisMap {
-        global_pool::axes(inputs, Role::Mixed("a norm over the axis"))
+        global_pool::axes(inputs, Role::Summed)
     }
 
     #[cfg(feature = "torch")]

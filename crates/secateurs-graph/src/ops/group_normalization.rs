@@ -94,6 +94,11 @@ impl Op for GroupNormalization {
         map
     }
 
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        let num_groups = super::shared::convolution::kept_groups(kept, self.num_groups);
+        Ok(Shrunk::op(GroupNormalization { num_groups, ..self.clone() }))
+    }
+
     fn role(&self, input: usize) -> InputRole {
         if input == 0 { InputRole::Data } else { InputRole::Parameter }
     }

@@ -52,7 +52,7 @@ impl Op for LayerNormalization {
     }
 
     fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
-        self.norm.axis_map(inputs, outputs, "layer normalization")
+        self.norm.axis_map(inputs, outputs, Role::Mixed("layer normalization"))
     }
 
     fn role(&self, input: usize) -> InputRole {

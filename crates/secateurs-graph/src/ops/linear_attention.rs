@@ -3,7 +3,7 @@
 //! q: [b, t, (hq d)], k: [b, t, (hk d)], v: [b, t, (hk e)], past state: [b, hk, d, e], decay (of logarithms): [b, t, (hk d)]
 //! or [b, t, hk], beta: [b, t, hk] or [b, t, 1] → y: [b, t, (hq e)], state: [b, hk, d, e].
 
-use super::shared::heads::{factor, positive, share};
+use super::shared::heads::{factor, kept_factors, positive, share};
 use crate::op::prelude::*;
 
 /// `LinearAttention`.
@@ -123,13 +123,11 @@ impl Op for LinearAttention {
         let (Ok((head, v_head)), Ok([batch, length, _])) = (self.head_sizes(inputs), inputs.shape(0)) else {
             return map;
         };
-        // The default scale follows the head size.
-        let default_scale = Role::Mixed("the default scale of attention");
         let b = factor(&mut map, batch, Role::Free);
         let t = factor(&mut map, length, Role::Blocked("a recurrence"));
         let g = factor(&mut map, &self.kv_num_heads.into(), Role::Free);
         let r = factor(&mut map, &(self.q_num_heads / self.kv_num_heads).into(), Role::Free);
-        let d = factor(&mut map, &head, if self.scale == 0.0 { default_scale } else { Role::Summed });
+        let d = factor(&mut map, &head, Role::Summed);
         let e = factor(&mut map, &v_head, Role::Free);
         let row = |heads: &[_]| vec![product(b.clone()), product(t.clone()), product(heads)];
         let state = vec![product(b.clone()), product(g.clone()), product(d.clone()), product(e.clone())];
@@ -152,6 +150,21 @@ impl Op for LinearAttention {
             *output = Some(axes);
         }
         map
+    }
+
+    /// The default scale, which follows the features of a head, is written down before some of them go.
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        let (head, _) = self.head_sizes(&kept.inputs)?;
+        let [batch, length, _] = kept.inputs.shape(0)? else { return Err(OpError::Undetermined) };
+        let (groups, repeats) = (self.kv_num_heads.into(), (self.q_num_heads / self.kv_num_heads).into());
+        let [_, _, g, r, d] = kept_factors(kept, [batch, length, &groups, &repeats, &head]);
+        let default_scale = head.known().filter(|_| d != head && self.scale == 0.0);
+        Ok(Shrunk::op(LinearAttention {
+            q_num_heads: (g.clone() * r).known().unwrap_or(self.q_num_heads),
+            kv_num_heads: g.known().unwrap_or(self.kv_num_heads),
+            scale: default_scale.map_or(self.scale, |head| 1.0 / (head as f32).sqrt()),
+            ..self.clone()
+        }))
     }
 
     /// Writing to the state and reading from it; with the delta rule reading twice.

@@ -57,7 +57,7 @@ impl Op for LpNormalization {
         let mut map = AxisMap::new(inputs.len(), 1);
         let Ok(shape) = inputs.shape(0) else { return map };
         let Ok(over) = normalize_axis(self.axis, shape.len()) else { return map };
-        let role = |i| if i == over { Role::Mixed("a norm over the axis") } else { Role::Free };
+        let role = |i| if i == over { Role::Summed } else { Role::Free };
         let axes: Vec<Axis> = shape.iter().enumerate().map(|(i, dim)| map.axis(dim, role(i))).collect();
         (map.inputs[0], map.outputs[0]) = (Some(axes.clone()), Some(axes));
         map

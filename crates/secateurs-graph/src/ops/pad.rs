@@ -3,6 +3,7 @@
 //!
 //! `pads` lists all starts, then all ends; an attribute before opset 11, an input since.
 
+use super::Gather;
 use super::shared::content::{flat_index, join, pick, sizes};
 use super::shared::padding::Border;
 use super::shared::pieces;
@@ -51,7 +52,33 @@ impl Register for Pad {
     }
 }
 
+/// Beyond this many indices it is not listed where each of them comes from.
+const MAX_SOURCES: usize = 1 << 16;
+
 impl Pad {
+    /// Padding with zeros, by as much as an input says.
+    pub(super) fn zeros() -> Pad {
+        Pad { border: Border::Constant, pads: None, value: 0.0 }
+    }
+
+    /// The op with other padding, given for every axis.
+    fn with_pads(&self, inputs: &Inputs, pads: Vec<(Dim, Dim)>) -> Result<Shrunk, OpError> {
+        let axes = match inputs.get(3) {
+            None => (0..pads.len()).collect(),
+            Some(_) => {
+                let axes = inputs.ints(3)?;
+                axes.into_iter().map(|axis| normalize_axis(axis, pads.len())).collect::<Result<Vec<_>, _>>()?
+            }
+        };
+        let starts = axes.iter().map(|&axis| pads[axis].0.clone());
+        let list: Vec<Dim> = starts.chain(axes.iter().map(|&axis| pads[axis].1.clone())).collect();
+        if self.pads.is_none() {
+            return Ok(Shrunk::default().control(1, inputs.get(1), list));
+        }
+        let numbers = list.iter().map(Dim::known).collect::<Option<Vec<_>>>().ok_or(OpError::Undetermined)?;
+        Ok(Shrunk::op(Pad { pads: Some(numbers), ..self.clone() }))
+    }
+
     /// The padding of every axis at its start and end; `None` where only a run can tell.
     fn pads(&self, inputs: &Inputs) -> Result<Option<Vec<(Dim, Dim)>>, OpError> {
         let rank = inputs.shape(0)?.len();
@@ -155,22 +182,51 @@ impl Op for Pad {
         let Some(pads) = pads else {
             return AxisMap::blocked(inputs.facts, outputs, "padded at run time");
         };
+        // A list of indices can take the place of mirrored or repeated ones, along one axis.
+        let alone = pads.iter().filter(|(first, last)| !first.is(0) || !last.is(0)).count() == 1;
         let (mut input, mut output) = (Vec::new(), Vec::new());
         for ((size, (first, last)), len) in from.iter().zip(&pads).zip(to) {
             let known = sizes(std::slice::from_ref(size)).zip(first.known().zip(last.known()));
-            let sources = known.and_then(|(size, pads)| self.sources(&size, &[pads], 1 << 16)?.pop());
+            let sources = known.and_then(|(size, pads)| self.sources(&size, &[pads], MAX_SOURCES)?.pop());
             let (before, after) = match sources.and_then(|s| s.into_iter().collect::<Option<Vec<_>>>()) {
                 _ if self.border == Border::Constant || (first.is(0) && last.is(0)) => {
                     pieces::pad(&mut map, size, first, last)
                 }
-                Some(indices) => pieces::picked(&mut map, size, &indices),
-                None => pieces::blocked(&mut map, size, len, "padding that repeats elements"),
+                Some(indices) if alone => pieces::picked(&mut map, size, &indices),
+                _ => pieces::blocked(&mut map, size, len, "padding that repeats elements"),
             };
             input.push(before);
             output.push(after);
         }
         (map.inputs[0], map.outputs[0]) = (Some(input), Some(output));
         map
+    }
+
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        let (from, Some(mut pads)) = (kept.inputs.shape(0)?, self.pads(&kept.inputs)?) else {
+            return Ok(Shrunk::default());
+        };
+        let (Some(input), Some(output)) = (&kept.map.inputs[0], &kept.map.outputs[0]) else {
+            return Ok(Shrunk::default());
+        };
+        for (axis, pads) in pads.iter_mut().enumerate() {
+            if kept.is_whole(&input[axis]) && kept.is_whole(&output[axis]) || (pads.0.is(0) && pads.1.is(0)) {
+                continue;
+            }
+            if self.border == Border::Constant {
+                *pads = pieces::kept_pads(kept, &input[axis], &output[axis], &from[axis], pads);
+                continue;
+            }
+            let sources = sizes(&from[axis..=axis]).zip(pads.0.known().zip(pads.1.known()));
+            let sources = sources.and_then(|(size, pads)| self.sources(&size, &[pads], MAX_SOURCES)?.pop());
+            let (Some(sources), Some(left)) = (sources, kept.axis_indices(&input[axis])) else {
+                return Err(OpError::Undetermined);
+            };
+            let place = |source: &Option<usize>| left.binary_search(&(*source)?).ok();
+            let survivors: Vec<usize> = sources.iter().filter_map(place).collect();
+            return Ok(Gather::instead(axis, &survivors));
+        }
+        self.with_pads(&kept.inputs, pads)
     }
 
     fn role(&self, input: usize) -> InputRole {

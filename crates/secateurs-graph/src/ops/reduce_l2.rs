@@ -3,7 +3,7 @@
 reduce_op! {
     /// `ReduceL2`.
     ReduceL2, since: [1, 11, 13, 18],
-    over: Role::Mixed("a norm over the axis"),
+    over: Role::Summed,
     eval: |x, axes, keepdims| super::shared::reduce::as_float(x)?.f_norm_scalaropt_dim(2, axes, keepdims),
     cases: {
         let mut cases = super::shared::reduce::cases(-1.0, 2.0);

@@ -3,7 +3,7 @@
 reduce_op! {
     /// `ReduceLogSum`.
     ReduceLogSum, since: [1, 11, 13, 18, 28],
-    over: Role::Mixed("the logarithm of a sum over the axis"),
+    over: Role::Summed,
     eval: |x, axes, keepdims| {
         super::shared::reduce::as_float(x)?.f_sum_dim_intlist(axes, keepdims, None)?.f_log()
     },

@@ -67,6 +67,27 @@ impl Reshape {
         }
         Ok(shape)
     }
+
+    /// The target that gives the shape `to`: the entries 0 and −1 of the old one where they still do, and in place of
+    /// sizes that a constant cannot hold.
+    fn retarget(&self, from: &[Dim], to: &[Dim], old: &[Dim]) -> Vec<Dim> {
+        let copied = |i: usize| !self.allowzero && from.get(i) == Some(&to[i]);
+        let entry = |i: usize| match (old.get(i).and_then(Dim::known), to[i].known()) {
+            (Some(-1), _) => (-1).into(),
+            (Some(0), _) if copied(i) => 0.into(),
+            (_, None) if copied(i) => 0.into(),
+            _ => to[i].clone(),
+        };
+        let mut target: Vec<Dim> = (0..to.len()).map(entry).collect();
+        if let Some(open) = target.iter().position(|d| d.known().is_none()) {
+            let inferred = target.iter().position(|d| d.is(-1));
+            if inferred.is_none_or(|i| to[i].known().is_some()) {
+                inferred.into_iter().for_each(|i| target[i] = to[i].clone());
+                target[open] = (-1).into();
+            }
+        }
+        target
+    }
 }
 
 /// `∏ from / ∏ to` without the axis `skip`, by cancelling equal sizes one by one.
@@ -116,6 +137,15 @@ impl Op for Reshape {
             Some(input) => regroup(inputs.len(), input, &outputs[0]),
             None => AxisMap::new(inputs.len(), 1),
         }
+    }
+
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        let (Some(from), Some(to)) = (kept.input_shape(0), kept.output_shape(0)) else {
+            return Ok(Shrunk::default());
+        };
+        let old = kept.inputs.get(1);
+        let target = self.retarget(&from, &to, old.and_then(Fact::ints).unwrap_or_default());
+        Ok(Shrunk::default().control(1, old, target))
     }
 
     fn role(&self, input: usize) -> InputRole {

@@ -45,7 +45,14 @@ impl Op for RMSNormalization {
     }
 
     fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
-        self.norm.axis_map(inputs, outputs, "RMS normalization")
+        self.norm.axis_map(inputs, outputs, Role::Averaged)
+    }
+
+    /// With m of n indices kept, x / √(Σx²/n + ε) is √(n/m) · x / √(Σx²/m + ε·n/m).
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        let growth = 1.0 / kept.averaged_share();
+        let norm = self.norm.with_epsilon(self.norm.epsilon() * growth);
+        Ok(Shrunk::op(RMSNormalization { norm }).scaled(growth.sqrt()))
     }
 
     fn role(&self, input: usize) -> InputRole {

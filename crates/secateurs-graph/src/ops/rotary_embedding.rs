@@ -3,7 +3,7 @@
 //! x: [b, h, s, d] or with packed heads [b, s, (h d)]; cosines and sines: [b, s, r / 2], or [positions, r / 2] with
 //! position ids [b, s] → y like x. r is `rotary_embedding_dim`, the features that turn; the others stay.
 
-use super::shared::heads::{factor, positive, share};
+use super::shared::heads::{factor, kept_factors, positive, share};
 use crate::op::prelude::*;
 
 /// `RotaryEmbedding`.
@@ -63,6 +63,17 @@ impl RotaryEmbedding {
             _ => Err(OpError::Invalid(format!("the input has {} axes; it needs 3 or 4", x.len()))),
         }
     }
+
+    /// Of a head's features, the pairs that turn and those that stay.
+    fn parts(&self, head: &Dim) -> [Dim; 2] {
+        let turned = if self.rotary_embedding_dim == 0 { head.clone() } else { self.rotary_embedding_dim.into() };
+        [turned.floor_div(&2.into()), head.clone() - turned]
+    }
+}
+
+/// A product of heads and a direct sum is no axis of ours.
+fn is_apart(shape: &[Dim], heads: &Dim, rest: &Dim) -> bool {
+    shape.len() == 3 && !rest.is(0) && !heads.is(1)
 }
 
 impl Op for RotaryEmbedding {
@@ -101,12 +112,9 @@ impl Op for RotaryEmbedding {
         let mut map = AxisMap::new(inputs.len(), 1);
         let Ok(shape) = inputs.shape(0) else { return map };
         let Ok([batch, heads, length, head]) = self.sizes(shape) else { return map };
-        let turned = if self.rotary_embedding_dim == 0 { head.clone() } else { self.rotary_embedding_dim.into() };
-        let rest = head - turned.clone();
-        let half = turned.floor_div(&2.into());
+        let [half, rest] = self.parts(&head);
         let packed = shape.len() == 3;
-        // A product of heads and a direct sum is no axis of ours.
-        let apart = packed && !rest.is(0) && !heads.is(1);
+        let apart = is_apart(shape, &heads, &rest);
         let b = product(factor(&mut map, &batch, Role::Free));
         let s = product(factor(&mut map, &length, Role::Free));
         let i = match apart {
@@ -143,6 +151,22 @@ impl Op for RotaryEmbedding {
         };
         map.inputs[1..inputs.len().min(3)].fill(table);
         map
+    }
+
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        let shape = kept.inputs.shape(0)?;
+        let [batch, heads, length, head] = self.sizes(shape)?;
+        let [half, rest] = self.parts(&head);
+        if is_apart(shape, &heads, &rest) {
+            return Ok(Shrunk::default());
+        }
+        let [_, _, i, _, h] = kept_factors(kept, [&batch, &length, &half, &2.into(), &heads]);
+        let turned = (i * 2.into()).known().filter(|_| self.rotary_embedding_dim != 0);
+        Ok(Shrunk::op(RotaryEmbedding {
+            num_heads: self.num_heads.map(|old| h.known().unwrap_or(old)),
+            rotary_embedding_dim: turned.unwrap_or(self.rotary_embedding_dim),
+            ..self.clone()
+        }))
     }
 
     fn role(&self, input: usize) -> InputRole {

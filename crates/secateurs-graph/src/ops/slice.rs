@@ -2,6 +2,7 @@
 //!
 //! The numbers are attributes before opset 10 and inputs since; indices count from either end and are clamped.
 
+use super::Gather;
 use super::shared::content::rearrange;
 use super::shared::pieces::{blocked, cut, picked};
 use crate::op::prelude::*;
@@ -137,6 +138,83 @@ impl Cut {
     }
 }
 
+/// Whether an axis stays as it is.
+fn is_whole(size: &Dim, cut: Option<&Cut>) -> bool {
+    cut.is_some_and(|cut| cut.start.is(0) && cut.step == 1 && cut.len == *size)
+}
+
+/// Start, end and step of one axis as ONNX has them.
+#[derive(Clone, Debug)]
+struct Bounds {
+    start: Dim,
+    end: Dim,
+    step: i64,
+}
+
+impl Bounds {
+    /// The `len` indices between `start` and `rest` others, counted from the end where only that is known.
+    fn of_part(start: Dim, len: Dim, rest: Dim) -> Bounds {
+        let behind = len.clone() + rest.clone();
+        let end = match start.clone() + len {
+            end if end.known().is_some() => end,
+            _ if rest.is(0) => TO_THE_END.into(),
+            _ if rest.known().is_some() => -rest,
+            end => end,
+        };
+        let from_the_end = start.known().is_none() && behind.known().is_some_and(|n| n > 0);
+        Bounds { start: if from_the_end { -behind } else { start }, end, step: 1 }
+    }
+
+    /// These indices, if they are evenly spaced.
+    fn of_list(indices: &[usize]) -> Option<Bounds> {
+        let list: Vec<i64> = indices.iter().map(|&i| i as i64).collect();
+        let (first, last) = (list.first().copied().unwrap_or(0), list.last().copied().unwrap_or(-1));
+        let step = if let [a, b, ..] = list[..] { b - a } else { 1 };
+        let even = list.windows(2).all(|pair| pair[1] - pair[0] == step);
+        // Going down, −1 would be the last index.
+        let end = if last + step.signum() < 0 && step < 0 { FROM_THE_START } else { last + step.signum() };
+        (even && step != 0).then(|| Bounds { start: first.into(), end: end.into(), step })
+    }
+}
+
+/// An index beyond any axis, in the narrower of the two types that indices may have.
+const TO_THE_END: i64 = i32::MAX as i64;
+/// One before any axis.
+const FROM_THE_START: i64 = i32::MIN as i64;
+
+impl Slice {
+    /// The op with other numbers for some axes.
+    fn with_bounds(&self, inputs: &Inputs, bounds: &[Option<Bounds>]) -> Result<Shrunk, OpError> {
+        let of = |axis: i64| normalize_axis(axis, bounds.len()).ok().and_then(|axis| bounds[axis].as_ref());
+        if let Some(fixed) = &self.fixed {
+            let mut fixed = fixed.clone();
+            let axes = fixed.axes.clone().unwrap_or_else(|| (0..fixed.starts.len() as i64).collect());
+            for (i, bounds) in axes.into_iter().enumerate().filter_map(|(i, axis)| Some((i, of(axis)?))) {
+                fixed.starts[i] = bounds.start.known().ok_or(OpError::Undetermined)?;
+                fixed.ends[i] = bounds.end.known().ok_or(OpError::Undetermined)?;
+            }
+            return Ok(Shrunk::op(Slice { fixed: Some(fixed) }));
+        }
+        let axes = match (inputs.get(3), inputs.get(1).and_then(Fact::ints)) {
+            (Some(axes), _) => axes.known_ints(),
+            (None, starts) => starts.map(|starts| (0..starts.len() as i64).collect()),
+        };
+        let Some(axes) = axes else { return Ok(Shrunk::default()) };
+        let new = |b: &Bounds, input: usize| match input {
+            1 => b.start.clone(),
+            2 => b.end.clone(),
+            _ => b.step.into(),
+        };
+        let mut shrunk = Shrunk::default();
+        for input in [1, 2, 4] {
+            let Some(old) = inputs.get(input).and_then(Fact::ints) else { continue };
+            let entries = old.iter().zip(&axes).map(|(old, axis)| of(*axis).map_or(old.clone(), |b| new(b, input)));
+            shrunk = shrunk.control(input, inputs.get(input), entries.collect());
+        }
+        Ok(shrunk)
+    }
+}
+
 /// An index counted from either end, clamped; `None` where its sign is not known.
 fn clamp(index: &Dim, size: &Dim, low: &Dim, high: &Dim) -> Option<Dim> {
     if index.is_at_least(&0.into()) {
@@ -186,13 +264,15 @@ impl Op for Slice {
         let (Ok(from), Ok(cuts), Some(to)) = (inputs.shape(0), self.cuts(inputs), &outputs[0].shape) else {
             return map;
         };
+        // What becomes of every other index when some go is no slice, but a list of one axis can take its place.
+        let alone = from.iter().zip(&cuts).filter(|(size, cut)| !is_whole(size, cut.as_ref())).count() == 1;
         let (mut input, mut output) = (Vec::new(), Vec::new());
         for ((size, kept), len) in from.iter().zip(&cuts).zip(to) {
             let (before, after) = match kept {
                 Some(c) if c.step == 1 || c.len.is(1) => cut(&mut map, size, &c.start, &c.len),
-                Some(c) => match c.indices().filter(|_| size.known().is_some()) {
+                Some(c) => match c.indices().filter(|_| size.known().is_some() && (alone || c.step == -1)) {
                     Some(indices) => picked(&mut map, size, &indices),
-                    None => blocked(&mut map, size, len, "sliced with a step"),
+                    None => blocked(&mut map, size, len, "sliced with a step, and not along this axis alone"),
                 },
                 None => blocked(&mut map, size, len, "sliced at run time"),
             };
@@ -201,6 +281,32 @@ impl Op for Slice {
         }
         (map.inputs[0], map.outputs[0]) = (Some(input), Some(output));
         map
+    }
+
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        let (from, cuts) = (kept.inputs.shape(0)?, self.cuts(&kept.inputs)?);
+        let (Some(input), Some(output)) = (&kept.map.inputs[0], &kept.map.outputs[0]) else {
+            return Ok(Shrunk::default());
+        };
+        let mut bounds: Vec<Option<Bounds>> = vec![None; cuts.len()];
+        for (axis, cut) in cuts.iter().enumerate() {
+            let Some(cut) = cut.as_ref().filter(|_| !kept.is_whole(&input[axis])) else { continue };
+            bounds[axis] = Some(match &output[axis][..] {
+                [Segment::Pick { atom, indices }] => {
+                    let left = kept.picked(*atom, indices);
+                    match Bounds::of_list(&left) {
+                        Some(bounds) => bounds,
+                        None => return Ok(Gather::instead(axis, &left)),
+                    }
+                }
+                _ => {
+                    let rest = from[axis].clone() - cut.start.clone() - cut.len.clone();
+                    let [start, len, rest] = kept.part_sizes(&input[axis], [&cut.start, &cut.len, &rest]);
+                    Bounds::of_part(start, len, rest)
+                }
+            });
+        }
+        self.with_bounds(&kept.inputs, &bounds)
     }
 
     fn role(&self, input: usize) -> InputRole {

@@ -2,7 +2,7 @@
 //!
 //! The sizes are an attribute before opset 13 and an input since; without them the parts are equal.
 
-use super::shared::content::rearrange;
+use super::shared::content::{int_list, rearrange};
 use super::shared::pieces::part;
 use crate::op::prelude::*;
 
@@ -13,6 +13,8 @@ pub struct Split {
     split: Option<Vec<i64>>,
     /// Since opset 18, where the last part may be smaller.
     num_outputs: Option<i64>,
+    /// Since opset 13 the sizes are an input.
+    sizes_are_input: bool,
 }
 
 impl Register for Split {
@@ -25,7 +27,12 @@ impl Register for Split {
             let text = format!("num_outputs is {} and there are {} outputs", num_outputs.unwrap_or(0), cx.outputs);
             return Err(OpError::Invalid(text));
         }
-        Ok(Split { axis: attributes.int_or("axis", 0)?, split: attributes.ints("split")?, num_outputs })
+        Ok(Split {
+            axis: attributes.int_or("axis", 0)?,
+            split: attributes.ints("split")?,
+            num_outputs,
+            sizes_are_input: cx.opset >= 13,
+        })
     }
 
     #[cfg(any(test, feature = "harness"))]
@@ -136,6 +143,29 @@ impl Op for Split {
         }
         map.inputs[0] = Some(input);
         map
+    }
+
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        let (axis, old) = self.sizes(&kept.inputs)?;
+        let sizes = (0..old.len()).map(|i| kept.output_shape(i).map(|shape| shape[axis].clone()));
+        let sizes = sizes.collect::<Option<Vec<_>>>().ok_or(OpError::Undetermined)?;
+        if kept.inputs.get(1).is_some() {
+            return Ok(Shrunk::default().control(1, kept.inputs.get(1), sizes));
+        }
+        let total = sizes.iter().fold(Dim::from(0), |sum, size| sum + size.clone());
+        let stays = match self.split {
+            Some(_) => sizes == old,
+            None => self.equal(&total, sizes.len()).is_ok_and(|equal| equal == sizes),
+        };
+        if stays {
+            return Ok(Shrunk::default());
+        }
+        let numbers = sizes.iter().map(Dim::known).collect::<Option<Vec<_>>>().ok_or(OpError::Undetermined)?;
+        let op = Split { num_outputs: None, ..self.clone() };
+        Ok(match self.sizes_are_input {
+            true => Shrunk::instead(op, vec![ShrunkInput::Old(0), ShrunkInput::New(int_list(&numbers))]),
+            false => Shrunk::op(Split { split: Some(numbers), ..op }),
+        })
     }
 
     fn role(&self, input: usize) -> InputRole {

@@ -85,6 +85,17 @@ impl Op for Tile {
         map
     }
 
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        let (Ok(Some(repeats)), Some(axes)) = (repeats(&kept.inputs), &kept.map.outputs[0]) else {
+            return Ok(Shrunk::default());
+        };
+        let times = repeats.iter().zip(axes).map(|(times, axis)| match &axis[..] {
+            [Segment::Product(atoms)] if !times.is(1) => atoms.first().map_or(times.clone(), |made| kept.size(*made)),
+            _ => times.clone(),
+        });
+        Ok(Shrunk::default().control(1, kept.inputs.get(1), times.collect()))
+    }
+
     fn role(&self, input: usize) -> InputRole {
         if input == 0 { InputRole::Data } else { InputRole::Control }
     }

@@ -1,9 +1,9 @@
 //! Which axes of attention belong together.
 
-use super::{Attention, MASK, PAST_KEY, PAST_VALUE, VALID_KEYS};
+use super::{Attention, MASK, PAST_KEY, PAST_VALUE, Sizes, VALID_KEYS};
 use crate::axes::AtomId;
 use crate::op::prelude::*;
-use crate::ops::shared::heads::factor;
+use crate::ops::shared::heads::{factor, kept_factors};
 
 impl Attention {
     /// `q: [b, s, (g r d)], k: [b, t, (g d)], v: [b, t, (g e)] → y: [b, s, (g r e)]`, or heads on an axis of their own;
@@ -27,15 +27,13 @@ impl Attention {
         };
         let query_role = ordered.map_or(Role::Free, Role::Blocked);
         let key_role = ordered.or(cut).map_or(Role::Mixed("a softmax over keys"), Role::Blocked);
-        // The default scale follows the head size.
-        let head_role = self.scale.map_or(Role::Mixed("the default scale of attention"), |_| Role::Summed);
 
         let b = factor(&mut map, &sizes.batch, Role::Free);
         let g = factor(&mut map, &sizes.kv_heads, Role::Free);
         let r = factor(&mut map, &sizes.repeats, Role::Free);
         let s = factor(&mut map, &sizes.queries, query_role);
         let t = factor(&mut map, &sizes.keys, key_role.clone());
-        let d = factor(&mut map, &sizes.head, head_role);
+        let d = factor(&mut map, &sizes.head, Role::Summed);
         let e = factor(&mut map, &sizes.v_head, Role::Free);
         let past = sizes.past.as_ref().map(|past| product(factor(&mut map, past, key_role)));
         let gr = [g.clone(), r].concat();
@@ -81,5 +79,21 @@ impl Attention {
             *output = Some(axes);
         }
         map
+    }
+
+    /// With the numbers of heads that are kept. The default scale, which follows the features of a head, is written
+    /// down before some of them go.
+    pub(super) fn shrunk(&self, kept: &Kept) -> Result<Attention, OpError> {
+        let Sizes { batch, kv_heads, repeats, queries, keys, head, v_head, .. } = self.sizes(&kept.inputs)?;
+        let factors = [&batch, &kv_heads, &repeats, &queries, &keys, &head, &v_head];
+        let [_, g, r, _, _, d, _] = kept_factors(kept, factors);
+        let number = |old: Option<i64>, new: Dim| old.map(|old| new.known().unwrap_or(old));
+        let default_scale = head.known().filter(|_| d != head).map(|head| 1.0 / (head as f32).sqrt());
+        Ok(Attention {
+            q_num_heads: number(self.q_num_heads, g.clone() * r),
+            kv_num_heads: number(self.kv_num_heads, g),
+            scale: self.scale.or(default_scale),
+            ..self.clone()
+        })
     }
 }

@@ -209,6 +209,10 @@ impl Op for Attention {
         self.axis_map(inputs, outputs)
     }
 
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        Ok(Shrunk::op(self.shrunk(kept)?))
+    }
+
     fn macs(&self, inputs: &Inputs, _: &[Fact]) -> Dim {
         match self.sizes(inputs) {
             Ok(z) => z.batch.clone() * z.q_heads() * z.queries.clone() * z.total() * (z.head + z.v_head),

@@ -88,6 +88,12 @@ pub(in crate::ops) fn flat_index(at: &[usize], shape: &[usize]) -> Option<usize>
     })
 }
 
+/// A constant list of positions or sizes.
+pub(in crate::ops) fn int_list(ints: &[i64]) -> secateurs_onnx::Tensor {
+    secateurs_onnx::Tensor::from_slice(vec![ints.len()], ints)
+        .expect("a list has as many elements as its shape says")
+}
+
 /// A shape as numbers.
 pub(in crate::ops) fn sizes(shape: &[Dim]) -> Option<Vec<usize>> {
     shape.iter().map(|d| usize::try_from(d.known()?).ok()).collect()

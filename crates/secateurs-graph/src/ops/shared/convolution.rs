@@ -2,10 +2,11 @@
 
 use super::window::Window;
 use crate::attribute::Attributes;
-use crate::axes::{Axis, AxisMap, Role, product};
+use crate::axes::{Axis, AxisMap, Role, Segment, product};
 use crate::dim::{Dim, element_count};
 use crate::fact::Fact;
 use crate::op::{Inputs, OpError, expect_same};
+use crate::shrink::Kept;
 
 /// Reads a number of groups.
 pub(in crate::ops) fn parse_group(attributes: &mut Attributes, name: &str) -> Result<i64, OpError> {
@@ -95,6 +96,17 @@ pub(in crate::ops) fn axes(
         map.inputs[bias] = Some(vec![filters]);
     }
     map
+}
+
+/// The number of groups that are kept.
+pub(in crate::ops) fn kept_groups(kept: &Kept, group: i64) -> i64 {
+    let channels = kept.map.inputs[0].as_ref().and_then(|axes| axes.get(1)?.first());
+    match channels {
+        Some(Segment::Product(atoms)) if group > 1 => {
+            atoms.first().and_then(|groups| kept.size(*groups).known()).unwrap_or(group)
+        }
+        _ => group,
+    }
 }
 
 /// Multiply–accumulates: every one of `positions` meets all of the weight but its first axis.

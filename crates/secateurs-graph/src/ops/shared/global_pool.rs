@@ -46,6 +46,10 @@ macro_rules! global_pool {
                 global_pool::axes(inputs, $role)
             }
 
+            fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+                Ok(Shrunk::default().scaled(kept.averaged_share()))
+            }
+
             #[cfg(feature = "torch")]
             fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
                 let eval: fn(&Tensor, Vec<i64>) -> Result<Tensor, secateurs_torch::tch::TchError> = $eval;

@@ -3,6 +3,7 @@
 use crate::axes::{AtomId, AxisMap, Role};
 use crate::dim::Dim;
 use crate::op::OpError;
+use crate::shrink::Kept;
 #[cfg(feature = "torch")]
 use secateurs_torch::tch::{TchError, Tensor};
 
@@ -27,6 +28,15 @@ pub(in crate::ops) fn share(size: &Dim, parts: &Dim, what: &str) -> Result<Dim, 
 /// A fresh atom as the factors of a product; none where there is one index only.
 pub(in crate::ops) fn factor(map: &mut AxisMap, size: &Dim, role: Role) -> Vec<AtomId> {
     if size.is(1) { Vec::new() } else { vec![map.atom(size.clone(), role)] }
+}
+
+/// How many indices are kept of the factors that a map begins with, which were made in this order from these sizes.
+pub(in crate::ops) fn kept_factors<const N: usize>(kept: &Kept, sizes: [&Dim; N]) -> [Dim; N] {
+    let mut atoms = (0..kept.map.atoms.len()).map(AtomId);
+    sizes.map(|size| match size.is(1) {
+        true => 1.into(),
+        false => atoms.next().map_or_else(|| size.clone(), |atom| kept.size(atom)),
+    })
 }
 
 /// [b, s, (h d)] as [b, h, s, d]; what has four axes stays.

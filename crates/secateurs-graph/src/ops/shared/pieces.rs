@@ -2,6 +2,7 @@
 
 use crate::axes::{Axis, AxisMap, Role, Segment};
 use crate::dim::Dim;
+use crate::shrink::Kept;
 
 /// A part of an axis; nothing where it has no index.
 pub(in crate::ops) fn part(map: &mut AxisMap, size: &Dim, role: Role) -> Axis {
@@ -36,6 +37,24 @@ pub(in crate::ops) fn pad(map: &mut AxisMap, size: &Dim, before: &Dim, after: &D
     let mut made = |pad: &Dim, dropped: Dim| part(map, &(pad.clone() + dropped), Role::Made);
     let (start, end) = (made(before, first), made(after, last));
     (input, [start, kept, end].concat())
+}
+
+/// What an axis of [`pad`] is padded by when indices of it go.
+pub(in crate::ops) fn kept_pads(
+    kept: &Kept,
+    input: &Axis,
+    output: &Axis,
+    size: &Dim,
+    (before, after): &(Dim, Dim),
+) -> (Dim, Dim) {
+    let zero = Dim::from(0);
+    let dropped = |n: &Dim| if n.is_at_least(&zero) { zero.clone() } else { -n.clone() };
+    let (first, last) = (dropped(before), dropped(after));
+    let len = size.clone() - first.clone() - last.clone();
+    let made = |n: &Dim, dropped: &Dim| n.clone() + dropped.clone();
+    let [dropped_first, _, dropped_last] = kept.part_sizes(input, [&first, &len, &last]);
+    let [start, _, end] = kept.part_sizes(output, [&made(before, &first), &len, &made(after, &last)]);
+    (start - dropped_first, end - dropped_last)
 }
 
 /// An axis before and after only `indices` are kept, in this order and possibly repeated.

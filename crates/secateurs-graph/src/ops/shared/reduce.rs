@@ -86,6 +86,12 @@ impl Reduction {
         let Ok(reduced) = self.axes(inputs, shape.len()) else {
             return AxisMap::blocked(inputs.facts, outputs, "a reduction over axes only a run can tell");
         };
+        // The quotient of integers is rounded, so that no factor makes up for another divisor.
+        let floating = inputs.get(0).and_then(|f| f.element_type).is_some_and(|t| t.is_float());
+        let role = match role {
+            Role::Averaged if !floating => Role::Blocked("a mean of integers"),
+            role => role,
+        };
         let (mut input, mut output) = (Vec::new(), Vec::new());
         for (axis, dim) in shape.iter().enumerate() {
             let over = reduced.contains(&axis);
@@ -241,6 +247,10 @@ macro_rules! reduce_op {
 
             fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
                 self.reduction.axis_map(inputs, outputs, $role)
+            }
+
+            fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+                Ok(Shrunk::default().scaled(kept.averaged_share()))
             }
 
             fn role(&self, input: usize) -> InputRole {

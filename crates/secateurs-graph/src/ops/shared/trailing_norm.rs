@@ -44,7 +44,6 @@ impl TrailingNorm {
         normalize_axis(self.axis, rank)
     }
 
-    #[cfg(feature = "torch")]
     pub fn epsilon(&self) -> f64 {
         self.epsilon.into()
     }
@@ -69,13 +68,18 @@ impl TrailingNorm {
         Ok(Fact { content: None, ..x.clone() })
     }
 
-    /// `x: [n, c], scale: [c] → y: [n, c], statistics: [n, 1]`, where `c` is mixed.
-    pub fn axis_map(&self, inputs: &Inputs, outputs: &[Fact], reason: &'static str) -> AxisMap {
+    /// The same norm with another guard.
+    pub fn with_epsilon(&self, epsilon: f64) -> TrailingNorm {
+        TrailingNorm { epsilon: epsilon as f32, ..self.clone() }
+    }
+
+    /// `x: [n, c], scale: [c] → y: [n, c], statistics: [n, 1]`, where `c` has the role `role`.
+    pub fn axis_map(&self, inputs: &Inputs, outputs: &[Fact], role: Role) -> AxisMap {
         let mut map = AxisMap::new(inputs.len(), outputs.len());
         let Ok(shape) = inputs.shape(0) else { return map };
         let Ok(first) = self.first(shape.len()) else { return map };
         let axes: Vec<_> = (0..shape.len())
-            .map(|i| map.axis(&shape[i], if i < first { Role::Free } else { Role::Mixed(reason) }))
+            .map(|i| map.axis(&shape[i], if i < first { Role::Free } else { role.clone() }))
             .collect();
         for (i, fact) in inputs.facts.iter().enumerate().skip(1) {
             let Some(parameter) = fact.and_then(|f| f.shape.as_deref()) else { continue };
