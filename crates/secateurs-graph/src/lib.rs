@@ -15,6 +15,7 @@ pub mod fact;
 pub mod graph;
 #[cfg(any(test, feature = "harness"))]
 pub mod harness;
+pub mod hash;
 pub mod infer;
 pub mod load;
 pub mod op;
