@@ -1,5 +1,9 @@
 //! Arguments that several commands share.
 
+mod pruning;
+
+pub use pruning::{PruningArguments, ResultArguments, SplitArgument};
+
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};

@@ -1,10 +1,13 @@
 //! Errors by the exit code that they end with.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use secateurs::data::DataError;
-use secateurs::pipeline::EvaluateError;
+use secateurs::pipeline::{ApplyError, CheckError, EvaluateError, PlanningError, WriteError};
+use secateurs::plan::PlanError;
 use secateurs::runtime::RuntimeError;
+use secateurs::search::SelectError;
 use secateurs_graph::GraphError;
 
 /// Why a command ends without its result.
@@ -13,6 +16,8 @@ pub enum CliError {
     Input(String),
     /// We could not do it: exit code 1.
     Failed(String),
+    /// The budget cannot be met: exit code 3.
+    Budget(String),
     /// The reader of our output went away; not worth a word.
     ClosedPipe,
 }
@@ -24,10 +29,29 @@ impl CliError {
         let (text, code) = match self {
             CliError::Input(text) => (text, 2),
             CliError::Failed(text) => (text, 1),
+            CliError::Budget(text) => (text, 3),
             CliError::ClosedPipe => return ExitCode::SUCCESS,
         };
         eprintln!("error: {text}");
         ExitCode::from(code)
+    }
+
+    /// Why a model has no plan.
+    pub fn planning(error: PlanningError, model: &Path) -> CliError {
+        let text = format!("{}: {error}", model.display());
+        match error {
+            PlanningError::Select(SelectError::Unmeetable { .. }) => CliError::Budget(text),
+            _ => CliError::Input(text),
+        }
+    }
+
+    /// Why a plan cannot be applied to a model.
+    pub fn applying(error: ApplyError, model: &Path, plan: Option<&Path>) -> CliError {
+        match (error, plan) {
+            (ApplyError::Plan(error), Some(plan)) => error.in_file(plan).into(),
+            (ApplyError::Plan(error), None) => error.into(),
+            (ApplyError::Graph(error), _) => error.in_file(Some(model)).into(),
+        }
     }
 }
 
@@ -63,6 +87,27 @@ impl From<EvaluateError> for CliError {
             EvaluateError::Runtime(e) => e.into(),
             other => CliError::Input(other.to_string()),
         }
+    }
+}
+
+impl From<PlanError> for CliError {
+    fn from(error: PlanError) -> CliError {
+        CliError::Input(error.to_string())
+    }
+}
+
+impl From<WriteError> for CliError {
+    fn from(error: WriteError) -> CliError {
+        match error {
+            WriteError::Check(e) => e.into(),
+            WriteError::Graph(e) => e.into(),
+        }
+    }
+}
+
+impl From<CheckError> for CliError {
+    fn from(error: CheckError) -> CliError {
+        CliError::Failed(error.to_string())
     }
 }
 

@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 /// Makes trained neural networks smaller and faster without losing what they learned.
 ///
 /// Models are ONNX files. Results go to standard output, progress and messages to standard error.
-/// Exit codes: 0 done, 1 failed, 2 bad usage or input.
+/// Exit codes: 0 done, 1 failed, 2 bad usage or input, 3 the budget cannot be met.
 #[derive(Parser)]
 #[command(name = "secateurs", version, max_term_width = 110)]
 struct Cli {
@@ -26,6 +26,14 @@ struct Cli {
 enum Command {
     /// Show a model's layers with shapes, parameters and MACs
     Inspect(commands::inspect::Inspect),
+    /// Remove units of a model without data
+    Prune(commands::prune::Prune),
+    /// Choose which units to remove, and write the choice as a plan
+    Plan(commands::plan::PlanCommand),
+    /// Remove the units that a plan does not keep
+    Apply(commands::apply::Apply),
+    /// List the methods for --method, with their sources
+    Methods(commands::methods::Methods),
     /// Measure a model's accuracy and loss on data
     Eval(commands::eval::Eval),
     /// Run a model on arrays
@@ -43,6 +51,10 @@ fn main() -> ExitCode {
     secateurs_torch::keep_freed_memory();
     let result = match Cli::parse().command {
         Command::Inspect(command) => command.run(),
+        Command::Prune(command) => command.run(),
+        Command::Plan(command) => command.run(),
+        Command::Apply(command) => command.run(),
+        Command::Methods(command) => command.run(),
         Command::Eval(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Bench(command) => command.run(),

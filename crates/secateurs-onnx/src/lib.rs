@@ -46,4 +46,4 @@ pub use model::Model;
 pub use tensor::{Data, Element, Tensor};
 pub use tensor_proto::tensor_to_proto;
 pub use walk::{Site, for_each_graph, for_each_node, for_each_tensor, for_each_tensor_mut};
-pub use write::{ExternalData, WriteOptions, encode, write};
+pub use write::{ExternalData, Staged, WriteOptions, encode, stage, write};

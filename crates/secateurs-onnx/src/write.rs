@@ -70,6 +70,65 @@ pub enum ExternalData {
 /// Writes a model to `path`, and its external data, if any, to `path` with `.data` added. The message that is
 /// written equals the one that was read, except where external data lies.
 pub fn write(model: &Model, path: &Path, options: &WriteOptions) -> Result<(), Error> {
+    stage(model, path, options)?.commit()
+}
+
+/// A model that is written whole, but not yet under its name, so that it can be tried first. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Staged {
+    file: NamedTempFile,
+    data: Unused,
+    path: PathBuf,
+}
+
+/// A file of external data that has its name already, as the model must name it, and goes unless the model is put in place.
+#[derive(Debug)]
+struct Unused(Option<PathBuf>);
+
+impl Drop for Unused {
+    fn drop(&mut self) {
+        if let Some(data) = &self.0 {
+            let _ = fs::remove_file(data);
+        }
+    }
+}
+
+impl Staged {
+    /// The file under its temporary name, in the folder of its destination.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// The bytes of the model and its external data.
+    pub fn size_bytes(&self) -> u64 {
+        let size = |path: &Path| fs::metadata(path).map_or(0, |m| m.len());
+        size(self.path()) + self.data.0.as_deref().map_or(0, size)
+    }
+
+    /// Puts the model in place.
+    pub fn commit(self) -> Result<(), Error> {
+        let Staged { file, mut data, path } = self;
+        let folder = folder_of(&path);
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let stale = stale_data(&path, folder, name);
+        let io = |cause| Error::Io { action: "write", path: path.clone(), cause };
+        file.persist(&path).map_err(|error| io(error.error))?;
+        data.0 = None;
+        sync_folder(folder);
+        for stale in stale {
+            // Worth no error: the model is in place, and the file only takes room.
+            let _ = fs::remove_file(stale);
+        }
+        Ok(())
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Writes a model as [`write()`] does, up to the last step.
+pub fn stage(model: &Model, path: &Path, options: &WriteOptions) -> Result<Staged, Error> {
     let io = |action| move |cause| Error::Io { action, path: path.to_owned(), cause };
     let not_a_name =
         || io("write")(io::Error::new(io::ErrorKind::InvalidInput, "it does not end in a file name"));
@@ -77,7 +136,7 @@ pub fn write(model: &Model, path: &Path, options: &WriteOptions) -> Result<(), E
     if path.is_dir() {
         return Err(Error::NotAFile { path: path.to_owned(), kind: "a folder" });
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     if !folder.is_dir() {
         let cause = io::Error::new(io::ErrorKind::NotFound, "no such folder; make it first");
         return Err(Error::Io { action: "write into", path: folder.to_owned(), cause });
@@ -100,17 +159,9 @@ pub fn write(model: &Model, path: &Path, options: &WriteOptions) -> Result<(), E
     })?;
     let encoded = encode_message(moved.as_ref().unwrap_or(&model.proto), &path.display().to_string())?;
 
-    let stale = stale_data(path, folder, file_name);
     let mut file = temporary(folder)?;
     file.write_all(&encoded).and_then(|()| file.as_file().sync_all()).map_err(io("write"))?;
-    data.persist()?;
-    file.persist(path).map_err(|error| io("write")(error.error))?;
-    sync_folder(folder);
-    for stale in stale {
-        // Worth no error: the model is in place, and the file only takes room.
-        let _ = fs::remove_file(stale);
-    }
-    Ok(())
+    Ok(Staged { file, data: Unused(data.persist()?), path: path.to_owned() })
 }
 
 /// The model as one message with all data inside, for a runtime that reads from memory. Fails above 2 GB.
@@ -264,14 +315,15 @@ impl<'a> DataFile<'a> {
         ])
     }
 
-    /// Puts the file in place, if there is one.
-    fn persist(self) -> Result<(), Error> {
-        let Some(file) = self.file else { return Ok(()) };
+    /// Puts the file in place, if there is one, and says where.
+    fn persist(self) -> Result<Option<PathBuf>, Error> {
+        let Some(file) = self.file else { return Ok(None) };
         let error = |cause| data_error(self.folder, &self.name, cause);
         let file = file.into_inner().map_err(|cause| error(cause.into_error()))?;
         file.as_file().sync_all().map_err(error)?;
-        file.persist(self.folder.join(&self.name)).map_err(|cause| error(cause.error))?;
-        Ok(())
+        let path = self.folder.join(&self.name);
+        file.persist(&path).map_err(|cause| error(cause.error))?;
+        Ok(Some(path))
     }
 }
 

@@ -1,13 +1,18 @@
 //! Secateurs makes trained neural networks smaller and faster without losing what they learned.
 //!
 //! - [`data`] reads samples in the form that a model takes.
+//! - [`methods`] say what units are worth, and [`search`] chooses among them under a budget; a [`plan`] is the choice as a
+//!   file.
 //! - [`pipeline`] has the steps, one function each.
 //! - [`metrics`] says how good a model's outputs are.
 //! - [`runtime`] runs models in ONNX Runtime, compares outputs and measures latency.
 //! - [`rng`] draws random numbers that can be repeated.
 
 pub mod data;
+pub mod methods;
 pub mod metrics;
 pub mod pipeline;
+pub mod plan;
 pub mod rng;
 pub mod runtime;
+pub mod search;

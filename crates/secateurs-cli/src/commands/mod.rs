@@ -1,7 +1,12 @@
 //! One file a command.
 
+pub mod apply;
 pub mod bench;
 pub mod completions;
 pub mod eval;
 pub mod inspect;
+pub mod methods;
+pub mod plan;
+pub mod prune;
+mod result;
 pub mod run;

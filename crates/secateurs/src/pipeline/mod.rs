@@ -1,8 +1,17 @@
 //! The way of the data, one public function a step. Command line and Python package call only these.
 
+mod apply;
+mod check;
 mod evaluate;
+mod example;
+mod plan;
+mod write;
 
+pub use apply::{Applied, ApplyError, apply};
+pub use check::CheckError;
 pub use evaluate::{Engine, EvaluateError, EvaluateOptions, Evaluation, evaluate};
+pub use plan::{PlanOptions, PlanningError, dim_json, macs_sizes, plan};
+pub use write::{WriteAppliedOptions, WriteError, Written, write_applied};
 
 use std::path::Path;
 

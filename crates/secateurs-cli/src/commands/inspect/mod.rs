@@ -1,14 +1,17 @@
-//! `secateurs inspect`: a model's layers with shapes, parameters and MACs.
+//! `secateurs inspect`: a model's layers with shapes, parameters and MACs, or its groups.
+
+mod groups;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use clap::Args;
+use secateurs::pipeline::dim_json;
 use secateurs_graph::graph::NodeId;
-use secateurs_graph::{Dim, Graph, ops};
+use secateurs_graph::{Graph, ops};
 use serde::Serialize;
 
-use crate::arguments::ModelArguments;
+use crate::arguments::{ModelArguments, SplitArgument};
 use crate::error::Result;
 use crate::table::{Table, bytes, count};
 
@@ -20,9 +23,15 @@ use crate::table::{Table, bytes, count};
 pub struct Inspect {
     #[command(flatten)]
     model: ModelArguments,
-    /// Show every node, not only those with parameters or MACs
+    /// Show every node, not only those with parameters or MACs; with --groups, every member
     #[arg(long)]
     all: bool,
+    /// Show what can be pruned together: groups, their units and what one costs, and what blocks pruning
+    #[arg(long)]
+    groups: bool,
+    /// With --groups: where an axis is heads × dimensions or groups × channels, which of them are units
+    #[arg(long, value_enum, default_value_t, requires = "groups")]
+    split: SplitArgument,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -70,12 +79,26 @@ struct UnknownOp {
 
 impl Inspect {
     pub fn run(self) -> Result {
+        if self.groups {
+            return self.groups();
+        }
         let graph = self.model.read()?;
         let report = self.report(&graph);
         let mut out = io::stdout().lock();
         match self.json {
             true => writeln!(out, "{}", serde_json::to_string_pretty(&report).map_err(io::Error::from)?)?,
             false => print(&report, &mut out)?,
+        }
+        Ok(())
+    }
+
+    fn groups(&self) -> Result {
+        let (graph, sizes) = self.model.read_unbound()?;
+        let groups = groups::Groups::new(&graph, self.split.into(), &sizes);
+        let mut out = io::stdout().lock();
+        match self.json {
+            true => writeln!(out, "{}", serde_json::to_string_pretty(&groups).map_err(io::Error::from)?)?,
+            false => groups.print(self.all, &mut out)?,
         }
         Ok(())
     }
@@ -140,10 +163,6 @@ fn unknown_ops(graph: &Graph) -> Vec<UnknownOp> {
         }
     }
     found
-}
-
-fn dim_json(dim: &Dim) -> serde_json::Value {
-    dim.known().map_or_else(|| dim.to_string().into(), Into::into)
 }
 
 fn text(value: &serde_json::Value) -> String {

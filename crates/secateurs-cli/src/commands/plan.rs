@@ -1,0 +1,63 @@
+//! `secateurs plan`: which units would go.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+use secateurs::pipeline;
+use secateurs::plan::Plan;
+
+use crate::arguments::{ModelArguments, PruningArguments};
+use crate::error::{CliError, Result};
+use crate::table::count;
+
+/// Choose which units to remove, and write the choice as a readable plan
+///
+/// The plan is JSON: for each group that loses units, the axes of parameters that shrink and the numbers of the units that
+/// stay. It can be edited, and `secateurs apply` carries it out.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  secateurs plan model.onnx --method magnitude --keep macs=0.5 -o plan.json
+  secateurs plan model.onnx --method random --seed 3 --keep units=0.7 --scope layer -o plan.json")]
+pub struct PlanCommand {
+    #[command(flatten)]
+    model: ModelArguments,
+    #[command(flatten)]
+    pruning: PruningArguments,
+    /// Where to write the plan
+    #[arg(short, long, value_name = "PLAN")]
+    output: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl PlanCommand {
+    pub fn run(self) -> Result {
+        let (graph, sizes) = self.model.read_unbound()?;
+        let options = self.pruning.options(sizes)?;
+        let plan = pipeline::plan(&graph, &options).map_err(|e| CliError::planning(e, &self.model.model))?;
+        plan.write(&self.output)?;
+        let mut out = io::stdout().lock();
+        match self.json {
+            true => writeln!(out, "{}", serde_json::to_string_pretty(&plan).map_err(io::Error::from)?)?,
+            false => print(&plan, &mut out)?,
+        }
+        Ok(())
+    }
+}
+
+fn print(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
+    let units = |kept: bool| {
+        plan.groups.iter().map(|g| if kept { g.kept.len() } else { g.units }).sum::<usize>()
+    };
+    writeln!(out, "{} of {} units stay in {} groups", count(units(true)), count(units(false)), plan.groups.len())?;
+    for (resource, share) in &plan.reached {
+        let share_text = format!("{:.2} %", 100.0 * share.share);
+        writeln!(out, "{resource:<7} {} of {} ({share_text})", count(share.kept), count(share.of))?;
+    }
+    match super::result::sizes_text(&plan.model.sizes) {
+        Some(sizes) => writeln!(out, "MACs are counted at {sizes}"),
+        None => Ok(()),
+    }
+}

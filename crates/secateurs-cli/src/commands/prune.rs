@@ -1,0 +1,48 @@
+//! `secateurs prune`: plan and apply in one step.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use secateurs::pipeline;
+
+use super::result;
+use crate::arguments::{ModelArguments, PruningArguments, ResultArguments};
+use crate::error::{CliError, Result};
+
+/// Remove units of a model without data, and write the smaller model
+///
+/// A unit is the smallest part that can go: a channel with all that is coupled to it, a neuron, an attention head. Before the
+/// smaller model gets its name it is run in ONNX Runtime on random inputs, and compared with the original in which the removed
+/// units are zeroed where they are consumed.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  secateurs prune model.onnx --method magnitude --keep params=0.5 -o smaller.onnx
+  secateurs prune model.onnx --method magnitude --keep macs=0.5 --dim batch=1 --multiple 8 -o smaller.onnx
+  secateurs prune model.onnx --method random --seed 1 --keep units=0.5 --scope layer -o smaller.onnx \\
+      --masked twin.onnx --plan plan.json")]
+pub struct Prune {
+    #[command(flatten)]
+    model: ModelArguments,
+    #[command(flatten)]
+    pruning: PruningArguments,
+    #[command(flatten)]
+    result: ResultArguments,
+    /// Also write the plan
+    #[arg(long, value_name = "PLAN")]
+    plan: Option<PathBuf>,
+}
+
+impl Prune {
+    pub fn run(self) -> Result {
+        self.result.check(self.plan.as_deref())?;
+        let (graph, sizes) = self.model.read_unbound()?;
+        let options = self.pruning.options(sizes)?;
+        let model = &self.model.model;
+        let plan = pipeline::plan(&graph, &options).map_err(|e| CliError::planning(e, model))?;
+        let report = result::apply(model, &graph, &plan, None, &self.result)?;
+        if let Some(path) = &self.plan {
+            plan.write(path)?;
+        }
+        report.print(self.result.json)
+    }
+}

@@ -1,0 +1,105 @@
+//! Which units of a model stay under a budget.
+
+use std::path::Path;
+
+use secateurs_graph::coupling::{Costs, Coupling, CouplingOptions};
+use secateurs_graph::{Bindings, Dim, Graph};
+
+use crate::methods::{Method, MethodError};
+use crate::plan::{Asked, FORMAT_VERSION, Plan, PlannedGroup, PlannedModel, PlannedShare, PlannedSplit};
+use crate::search::{Budget, Reached, SelectError, SelectOptions, select};
+
+/// How to plan.
+#[derive(Debug, Clone)]
+pub struct PlanOptions {
+    /// What scores the units.
+    pub method: &'static Method,
+    /// The seed of its draws.
+    pub seed: u64,
+    /// What may be kept.
+    pub budget: Budget,
+    /// Guards.
+    pub select: SelectOptions,
+    /// Which units products of axes are split into.
+    pub split: PlannedSplit,
+    /// What symbolic sizes are bound to for counting MACs; [`macs_sizes`] completes them.
+    pub sizes: Bindings,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanningError {
+    /// The units cannot be scored.
+    #[error(transparent)]
+    Method(#[from] MethodError),
+    /// No choice meets the budget.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+}
+
+/// Scores the units of a graph and chooses among them. Symbolic sizes of the graph should not be bound: what is bound is
+/// fixed in the smaller model.
+pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, PlanningError> {
+    let coupling = coupling(graph, options.split);
+    plan_coupled(graph, &coupling, options)
+}
+
+/// The groups of a graph for plans with this split.
+pub(super) fn coupling(graph: &Graph, split: PlannedSplit) -> Coupling {
+    graph.coupling(&CouplingOptions { split: split.into(), ..CouplingOptions::default() })
+}
+
+pub(super) fn plan_coupled(graph: &Graph, coupling: &Coupling, options: &PlanOptions) -> Result<Plan, PlanningError> {
+    let sizes = macs_sizes(graph, &options.sizes);
+    let costs = Costs::new(graph, coupling, &sizes);
+    let scores = (options.method.score)(graph, coupling, options.seed)?;
+    let selected = select(graph, coupling, &costs, &scores, &options.budget, &options.select)?;
+    let cost = graph.cost();
+    let file = Path::new(graph.source.file()).file_name().unwrap_or_default();
+    let share = |r: &Reached| {
+        let share = PlannedShare { kept: r.kept, of: r.of, share: r.share() };
+        (r.limit.resource.name().to_owned(), share)
+    };
+    Ok(Plan {
+        format_version: FORMAT_VERSION,
+        secateurs: env!("CARGO_PKG_VERSION").into(),
+        model: PlannedModel {
+            file: file.to_string_lossy().into_owned(),
+            hash: graph.hash(),
+            parameters: cost.params,
+            macs: dim_json(&cost.macs.bind(&sizes)),
+            sizes,
+        },
+        asked: Asked {
+            method: options.method.name.into(),
+            seed: options.seed,
+            keep: options.budget.limits().iter().map(ToString::to_string).collect(),
+            scope: options.select.scope,
+            split: options.split,
+            max_removed: options.select.max_removed,
+            multiple_of: options.select.multiple_of,
+            allow_inexact: options.select.allow_inexact,
+        },
+        reached: selected.reached.iter().map(share).collect(),
+        groups: PlannedGroup::of_selection(graph, coupling, &selected.selection),
+    })
+}
+
+/// Sizes for counting MACs: what is given, and for other symbols of the inputs 1 where they count samples and 128 elsewhere.
+pub fn macs_sizes(graph: &Graph, given: &Bindings) -> Bindings {
+    let mut sizes = given.clone();
+    let shapes = || graph.inputs.iter().filter_map(|&v| graph.values[v].fact.shape.as_ref());
+    for (others, size) in [(false, 1), (true, 128)] {
+        for dim in shapes().flat_map(|shape| shape.iter().enumerate()).filter(|(k, _)| (*k > 0) == others) {
+            for symbol in dim.1.symbols() {
+                sizes.entry(symbol.to_string()).or_insert(size);
+            }
+        }
+    }
+    sizes
+}
+
+/// A number, or a formula over the symbolic sizes.
+pub fn dim_json(dim: &Dim) -> serde_json::Value {
+    dim.known().map_or_else(|| dim.to_string().into(), Into::into)
+}

@@ -1,0 +1,96 @@
+//! Models written only once they are found right.
+
+use std::path::Path;
+
+use secateurs_graph::cost::Cost;
+use secateurs_graph::{Bindings, Graph, GraphError};
+use secateurs_onnx::{Staged, WriteOptions, stage};
+
+use super::apply::Applied;
+use super::check::{Check, CheckError};
+
+/// Where and how to write what [`apply`](super::apply()) gives.
+#[derive(Debug, Clone, Copy)]
+pub struct WriteAppliedOptions<'a> {
+    /// The smaller model's file.
+    pub smaller: &'a Path,
+    /// The masked twin's file, if it is wanted.
+    pub masked: Option<&'a Path>,
+    /// Whether the models are run in ONNX Runtime and compared first.
+    pub check: bool,
+    /// The symbolic sizes, for the inputs that models are run on.
+    pub sizes: &'a Bindings,
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Written {
+    /// What the smaller file costs, counted anew in the file.
+    pub cost: Cost,
+    /// The bytes of the smaller file and its external data.
+    pub file_bytes: u64,
+    /// The largest difference from what was expected, relative to the output's largest value; `None` without a check.
+    pub difference: Option<f64>,
+}
+
+/// Why nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The models were not found right.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// The files cannot be written, or not be read again.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+}
+
+/// Writes the smaller model, and its twin where it is wanted. The smaller file must compute in ONNX Runtime what the masked
+/// graph does in the interpreter; where the plan is inexact, what the smaller graph does. Only then do files get their names.
+pub fn write_applied(
+    original: &Graph,
+    applied: &Applied,
+    options: &WriteAppliedOptions,
+) -> Result<Written, WriteError> {
+    let smaller = staged(&applied.graph, options.smaller)?;
+    let twin = options.masked.map(|path| staged(&applied.masked, path)).transpose()?;
+    let difference = match options.check {
+        true => Some(check(original, applied, &smaller, twin.as_ref(), options.sizes)?),
+        false => None,
+    };
+    let cost = Graph::read(smaller.path())?.cost();
+    let file_bytes = smaller.size_bytes();
+    smaller.commit().map_err(GraphError::from)?;
+    if let Some(twin) = twin {
+        twin.commit().map_err(GraphError::from)?;
+    }
+    Ok(Written { cost, file_bytes, difference })
+}
+
+fn staged(graph: &Graph, path: &Path) -> Result<Staged, GraphError> {
+    Ok(stage(&graph.to_model(), path, &WriteOptions::default())?)
+}
+
+fn check(
+    original: &Graph,
+    applied: &Applied,
+    smaller: &Staged,
+    twin: Option<&Staged>,
+    sizes: &Bindings,
+) -> Result<f64, CheckError> {
+    const SMALLER: &str = "the smaller model";
+    const TWIN: &str = "the masked twin";
+    let check = Check::new(original, sizes)?;
+    let masked = match applied.exact || twin.is_some() {
+        true => Some(check.expected(&applied.masked, TWIN)?),
+        false => None,
+    };
+    let expected = match masked.as_ref().filter(|_| applied.exact) {
+        Some(masked) => masked.clone(),
+        None => check.expected(&applied.graph, SMALLER)?,
+    };
+    let difference = check.file(smaller.path(), &expected, SMALLER)?;
+    match (twin, masked) {
+        (Some(twin), Some(masked)) => Ok(difference.max(check.file(twin.path(), &masked, TWIN)?)),
+        _ => Ok(difference),
+    }
+}

@@ -1,0 +1,163 @@
+//! A plan: which units of a model stay, as a JSON file that people can read and edit.
+
+mod error;
+mod json;
+mod resolve;
+
+pub use error::PlanError;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use secateurs_graph::Graph;
+use secateurs_graph::coupling::{Coupling, Group, Selection, Split};
+use serde::{Deserialize, Serialize};
+
+use crate::search::Scope;
+
+/// The version of the format that this program writes.
+pub const FORMAT_VERSION: u64 = 1;
+
+/// Which units of a model stay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`FORMAT_VERSION`].
+    pub format_version: u64,
+    /// The version of secateurs that wrote it.
+    pub secateurs: String,
+    /// The model that it is for.
+    pub model: PlannedModel,
+    /// What was asked for.
+    pub asked: Asked,
+    /// What the plan reaches.
+    pub reached: BTreeMap<String, PlannedShare>,
+    /// The groups that lose units.
+    pub groups: Vec<PlannedGroup>,
+}
+
+/// The model that a plan is for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedModel {
+    /// The name of its file, for people.
+    pub file: String,
+    /// Its [`Graph::hash`].
+    pub hash: String,
+    /// Its parameters.
+    pub parameters: usize,
+    /// Its multiply–accumulates at `sizes`; a formula where they are no number before the model runs.
+    pub macs: serde_json::Value,
+    /// What its symbolic sizes were bound to for counting MACs.
+    pub sizes: BTreeMap<String, i64>,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The method's name.
+    pub method: String,
+    /// The seed of its random draws.
+    pub seed: u64,
+    /// The limits, as in `params=0.5`.
+    pub keep: Vec<String>,
+    /// What scores were compared with.
+    pub scope: Scope,
+    /// Which units products of axes were split into.
+    pub split: PlannedSplit,
+    /// The largest share of a group that could go.
+    pub max_removed: f64,
+    /// What widths had to be multiples of.
+    pub multiple_of: Option<usize>,
+    /// Whether groups that change what the others compute could lose units.
+    pub allow_inexact: bool,
+}
+
+/// [`Split`] as plans write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlannedSplit {
+    /// Whole attention heads, groups of convolutions.
+    #[default]
+    Outer,
+    /// Dimensions of all heads, channels of all groups.
+    Inner,
+}
+
+impl From<PlannedSplit> for Split {
+    fn from(split: PlannedSplit) -> Split {
+        match split {
+            PlannedSplit::Outer => Split::Outer,
+            PlannedSplit::Inner => Split::Inner,
+        }
+    }
+}
+
+/// What is kept of a resource.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedShare {
+    /// What is kept.
+    pub kept: u64,
+    /// Of how much.
+    pub of: u64,
+    /// `kept / of`.
+    pub share: f64,
+}
+
+/// A group that loses units.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedGroup {
+    /// What a unit is, for people.
+    pub kind: String,
+    /// The axes of parameters that lose indices, as in `conv1.weight[0]`: what the group is found by.
+    pub parameters: Vec<String>,
+    /// Whether removal changes what the other units compute.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inexact: bool,
+    /// How many units it has.
+    pub units: usize,
+    /// The numbers of those that stay, ascending from 0.
+    pub kept: Vec<usize>,
+}
+
+/// The axes of a group's parameters, as plans name them: `conv1.weight[0]`.
+pub fn parameter_names(graph: &Graph, group: &Group) -> Vec<String> {
+    let mut names: Vec<String> =
+        group.parameters.iter().map(|p| format!("{}[{}]", graph.values[p.value].name, p.axis)).collect();
+    // A vector read by several layers has an axis for each.
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    names
+}
+
+impl PlannedGroup {
+    /// The groups that lose units in a selection.
+    pub fn of_selection(graph: &Graph, coupling: &Coupling, selection: &Selection) -> Vec<PlannedGroup> {
+        let groups = coupling.groups.iter().zip(&selection.kept);
+        groups
+            .filter(|(group, kept)| kept.len() < group.units.len())
+            .map(|(group, kept)| PlannedGroup {
+                kind: group.kind.name().into(),
+                parameters: parameter_names(graph, group),
+                inexact: group.inexact.is_some(),
+                units: group.units.len(),
+                kept: kept.clone(),
+            })
+            .collect()
+    }
+}
+
+impl Plan {
+    /// Reads a plan and checks all that can be checked without its model.
+    pub fn read(path: &Path) -> Result<Plan, PlanError> {
+        json::read(path)
+    }
+
+    /// Writes the plan, whole or not at all.
+    pub fn write(&self, path: &Path) -> Result<(), PlanError> {
+        json::write(self, path)
+    }
+
+    /// The plan's units in its model's groups. `coupling` must have been found with the plan's split.
+    pub fn resolve(&self, graph: &Graph, coupling: &Coupling) -> Result<Selection, PlanError> {
+        resolve::resolve(self, graph, coupling)
+    }
+}
