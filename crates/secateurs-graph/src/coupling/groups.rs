@@ -1,7 +1,6 @@
 //! Groups: units that share spaces, with the parameters that they are made of.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::cells::Cells;
 use super::kind::{Features, UnitKind};
@@ -10,6 +9,7 @@ use super::spaces::{Port, Spaces};
 use super::units::Search;
 use super::CouplingOptions;
 use crate::graph::{Graph, NodeId, ValueId};
+use crate::shrink::Subset;
 
 /// The groups of a graph, and what cannot be pruned.
 pub struct Coupling {
@@ -133,7 +133,7 @@ impl Coupling {
     }
 
     /// What goes when only `selection` stays: for each space the kept indices, `None` where all stay.
-    pub(crate) fn kept(&self, selection: &Selection) -> Vec<Option<Arc<[usize]>>> {
+    pub(crate) fn kept(&self, selection: &Selection) -> Vec<Option<Subset>> {
         let mut removed: HashMap<u32, Vec<bool>> = HashMap::new();
         for (group, kept) in self.groups.iter().zip(&selection.kept) {
             for (i, unit) in group.units.iter().enumerate() {
@@ -150,7 +150,7 @@ impl Coupling {
         let mut kept = vec![None; self.spaces.spaces.len()];
         for (space, gone) in removed {
             let indices: Vec<usize> = (0..gone.len()).filter(|&i| !gone[i]).collect();
-            kept[space as usize] = Some(indices.into());
+            kept[space as usize] = Some(Subset { indices: indices.into(), of: gone.len() });
         }
         kept
     }
@@ -158,7 +158,7 @@ impl Coupling {
 
 impl Coupling {
     /// For each atom of a node the kept indices, `None` where all stay.
-    pub(crate) fn atoms_kept(&self, kept: &[Option<Arc<[usize]>>], node: NodeId) -> Vec<Option<Arc<[usize]>>> {
+    pub(crate) fn atoms_kept(&self, kept: &[Option<Subset>], node: NodeId) -> Vec<Option<Subset>> {
         let atoms = 0..self.spaces.maps[node].atoms.len();
         atoms.map(|atom| kept[self.spaces.atom(node, atom) as usize].clone()).collect()
     }
