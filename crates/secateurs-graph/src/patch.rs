@@ -1,6 +1,7 @@
 //! Changes of a graph, applied whole or not at all.
 
 use secateurs_onnx::Tensor;
+use slotmap::SecondaryMap;
 
 use crate::error::GraphError;
 use crate::fact::Fact;
@@ -255,28 +256,23 @@ impl Graph {
     }
 
     fn remove_dead(&mut self) {
-        let mut live = slotmap::SecondaryMap::<ValueId, ()>::new();
-        for &value in self.outputs.iter().chain(&self.inputs) {
-            live.insert(value, ());
-        }
-        for &id in self.order.iter().rev() {
-            let node = &self.nodes[id];
-            if node.outputs.iter().flatten().any(|v| live.contains_key(*v)) {
-                for &value in
-                    node.inputs.iter().flatten().chain(&node.captures).chain(node.outputs.iter().flatten())
-                {
-                    live.insert(value, ());
-                }
+        let mut live = SecondaryMap::<ValueId, ()>::new();
+        let mut kept = SecondaryMap::<NodeId, ()>::new();
+        // Nodes that this patch added stand anywhere in the order: follow the producers.
+        let mut open: Vec<ValueId> = self.outputs.iter().chain(&self.inputs).copied().collect();
+        while let Some(value) = open.pop() {
+            if live.insert(value, ()).is_some() {
+                continue;
+            }
+            if let Source::Node(id, _) = self.values[value].source
+                && kept.insert(id, ()).is_none()
+            {
+                let node = &self.nodes[id];
+                open.extend(node.inputs.iter().chain(&node.outputs).flatten().chain(&node.captures));
             }
         }
-        let nodes = &mut self.nodes;
-        self.order.retain(|&id| {
-            let keep = nodes[id].outputs.iter().flatten().any(|v| live.contains_key(*v));
-            if !keep {
-                nodes.remove(id);
-            }
-            keep
-        });
+        self.order.retain(|&id| kept.contains_key(id));
+        self.nodes.retain(|id, _| kept.contains_key(id));
         self.values.retain(|id, _| live.contains_key(id));
     }
 }

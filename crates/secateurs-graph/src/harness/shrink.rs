@@ -16,10 +16,10 @@ use crate::axes::{AtomId, Axis, AxisMap, Role};
 use crate::fact::{Content, Fact};
 use crate::graph::{Graph, Source, Value, ValueId};
 use crate::op::ParseContext;
-use crate::shrink::{Kept, Shrunk, ShrunkInput};
+use crate::shrink::{Kept, Shrunk, ShrunkInput, Subset};
 
 /// For each atom the indices that are kept; `None` for all of them.
-pub type Choice = Vec<Option<Arc<[usize]>>>;
+pub type Choice = Vec<Option<Subset>>;
 
 /// Removes indices of every atom that can lose some, alone and together with another atom.
 pub fn check(graph: &Arc<Graph>, fed: &[Tensor], outputs: &[Tensor], what: &str) {
@@ -55,12 +55,12 @@ fn is_removable(map: &AxisMap, atom: usize) -> bool {
 }
 
 /// Some indices, but not all.
-fn subset(map: &AxisMap, atom: usize, noise: &mut Noise) -> Arc<[usize]> {
+fn subset(map: &AxisMap, atom: usize, noise: &mut Noise) -> Subset {
     let size = map.atoms[atom].size.known().unwrap() as usize;
     loop {
         let kept: Vec<usize> = (0..size).filter(|_| !noise.next().is_multiple_of(3)).collect();
         if !kept.is_empty() && kept.len() < size {
-            return kept.into();
+            return Subset { indices: kept.into(), of: size };
         }
     }
 }
@@ -98,7 +98,7 @@ pub fn trial(
     for (input, axes) in tensors.iter_mut().zip(&map.inputs) {
         let (Some((_, tensor)), Some(axes)) = (input, axes) else { continue };
         for &atom in &consumed {
-            *tensor = zeroed(&map, axes, tensor, AtomId(atom), choice[atom].as_deref().unwrap_or_default());
+            *tensor = zeroed(&map, axes, tensor, AtomId(atom), choice[atom].as_ref().map_or(&[], |s| &s.indices));
         }
     }
     let whole = match consumed.is_empty() {
@@ -306,7 +306,7 @@ mod tests {
         let filters = map.atoms.iter().position(|atom| atom.size.is(4)).unwrap();
         let keep = |indices: &[usize]| {
             let mut choice: Choice = vec![None; map.atoms.len()];
-            choice[filters] = Some(indices.into());
+            choice[filters] = Some(Subset { indices: indices.into(), of: 4 });
             choice
         };
         assert_eq!(trial(&graph, &fed, &outputs, &keep(&[0, 2]), &keep(&[0, 2])), Ok(()));
