@@ -1,6 +1,9 @@
 //! Changes of a graph, applied whole or not at all.
 
+use std::collections::HashSet;
+
 use secateurs_onnx::Tensor;
+use slotmap::SecondaryMap;
 
 use crate::error::GraphError;
 use crate::fact::Fact;
@@ -119,8 +122,10 @@ impl Patch {
     pub fn apply(self, graph: &mut Graph) -> Result<(), GraphError> {
         let mut next = graph.clone();
         next.changed |= !self.edits.is_empty();
+        let names = next.values.values().map(|v| v.name.clone()).collect();
+        let mut editor = Editor { graph: &mut next, names };
         for edit in self.edits {
-            next.edit(edit)?;
+            editor.edit(edit)?;
         }
         next.sort()?;
         next.verify()?;
@@ -130,32 +135,38 @@ impl Patch {
     }
 }
 
-impl Graph {
+/// A graph under change, and the names that are taken.
+struct Editor<'g> {
+    graph: &'g mut Graph,
+    names: HashSet<String>,
+}
+
+impl Editor<'_> {
     fn edit(&mut self, edit: Edit) -> Result<(), GraphError> {
         let gone =
             |what: &str| GraphError::Inconsistent(format!("the patch names a {what} that does not exist"));
         match edit {
             Edit::SetTensor(value, tensor) => {
-                let target = self.values.get_mut(value).ok_or_else(|| gone("value"))?;
+                let target = self.graph.values.get_mut(value).ok_or_else(|| gone("value"))?;
                 target.declared = None;
                 match target.source {
                     Source::Tensor(ref mut old) => {
                         target.fact = Fact::from_tensor(&tensor);
                         *old = tensor;
                     }
-                    Source::Node(node, _) if self.nodes[node].op.constant().is_some() => {
-                        self.nodes[node].op = Box::new(crate::ops::Constant::new(tensor));
-                        self.nodes[node].origin = Origin::Patched;
+                    Source::Node(node, _) if self.graph.nodes[node].op.constant().is_some() => {
+                        self.graph.nodes[node].op = Box::new(crate::ops::Constant::new(tensor));
+                        self.graph.nodes[node].origin = Origin::Patched;
                     }
                     _ => return Err(GraphError::Inconsistent(format!("'{}' is no constant", target.name))),
                 }
             }
             Edit::SetOp(node, op) => {
-                let target = self.nodes.get_mut(node).ok_or_else(|| gone("node"))?;
+                let target = self.graph.nodes.get_mut(node).ok_or_else(|| gone("node"))?;
                 (target.op, target.origin) = (op, Origin::Patched);
             }
             Edit::SetInput(node, input, value) => {
-                let target = self.nodes.get_mut(node).ok_or_else(|| gone("node"))?;
+                let target = self.graph.nodes.get_mut(node).ok_or_else(|| gone("node"))?;
                 *target.inputs.get_mut(input).ok_or_else(|| gone("node input"))? = value;
                 target.origin = Origin::Patched;
             }
@@ -169,29 +180,29 @@ impl Graph {
                     Feed::Constant(name, tensor) => Some(self.add_constant(&name, tensor)),
                 });
                 let inputs = inputs.collect();
-                let target = self.nodes.get_mut(node).ok_or_else(|| gone("node"))?;
+                let target = self.graph.nodes.get_mut(node).ok_or_else(|| gone("node"))?;
                 (target.inputs, target.origin) = (inputs, Origin::Patched);
             }
             Edit::InsertAfter { value, name, op, extra } => {
-                let target = self.values.get(value).ok_or_else(|| gone("value"))?;
+                let target = self.graph.values.get(value).ok_or_else(|| gone("value"))?;
                 let Source::Node(producer, output) = target.source else {
                     return Err(GraphError::Inconsistent(format!("no node makes '{}'", target.name)));
                 };
                 let raw = self.unused_name(&format!("{}_raw", target.name));
                 let source = Source::Node(producer, output);
-                let raw = self.values.insert(Value { name: raw, source, fact: Fact::unknown(), declared: None });
-                self.nodes[producer].outputs[output] = Some(raw);
-                self.nodes[producer].origin = Origin::Patched;
+                let raw = self.graph.values.insert(Value { name: raw, source, fact: Fact::unknown(), declared: None });
+                self.graph.nodes[producer].outputs[output] = Some(raw);
+                self.graph.nodes[producer].origin = Origin::Patched;
                 let mut inputs = vec![Some(raw)];
                 for (name, tensor) in extra {
                     inputs.push(Some(self.add_constant(&name, tensor)));
                 }
                 let node = self.add_node(name, op, inputs);
-                self.nodes[node].outputs.push(Some(value));
-                self.values[value].source = Source::Node(node, 0);
+                self.graph.nodes[node].outputs.push(Some(value));
+                self.graph.values[value].source = Source::Node(node, 0);
             }
             Edit::Insert { before, name, op, extra } => {
-                let target = self.nodes.get(before.node).ok_or_else(|| gone("node"))?;
+                let target = self.graph.nodes.get(before.node).ok_or_else(|| gone("node"))?;
                 let input = before.input.ok_or_else(|| gone("node input"))?;
                 let carried =
                     target.inputs.get(input).copied().flatten().ok_or_else(|| gone("node input"))?;
@@ -201,22 +212,22 @@ impl Graph {
                 }
                 let node = self.add_node(name, op, inputs);
                 let made = self.add_output(node, 0);
-                self.nodes[before.node].inputs[input] = Some(made);
-                self.nodes[before.node].origin = Origin::Patched;
+                self.graph.nodes[before.node].inputs[input] = Some(made);
+                self.graph.nodes[before.node].origin = Origin::Patched;
             }
             Edit::AddNode { name, op, inputs, replaces } => {
                 let node = self.add_node(name, op, inputs);
                 for (i, value) in replaces.into_iter().enumerate() {
-                    let target = self.values.get_mut(value).ok_or_else(|| gone("value"))?;
+                    let target = self.graph.values.get_mut(value).ok_or_else(|| gone("value"))?;
                     let old = std::mem::replace(&mut target.source, Source::Node(node, i));
                     if let Source::Node(old, output) = old {
-                        self.nodes[old].outputs[output] = None;
-                        self.nodes[old].origin = Origin::Patched;
+                        self.graph.nodes[old].outputs[output] = None;
+                        self.graph.nodes[old].origin = Origin::Patched;
                     }
-                    self.nodes[node].outputs.push(Some(value));
+                    self.graph.nodes[node].outputs.push(Some(value));
                 }
             }
-            Edit::Prune => self.remove_dead(),
+            Edit::Prune => self.graph.remove_dead(),
         }
         Ok(())
     }
@@ -225,58 +236,58 @@ impl Graph {
     fn add_constant(&mut self, name: &str, tensor: Tensor) -> ValueId {
         let name = self.unused_name(name);
         let fact = Fact::from_tensor(&tensor);
-        self.values.insert(Value { name, source: Source::Tensor(tensor), fact, declared: None })
+        self.graph.values.insert(Value { name, source: Source::Tensor(tensor), fact, declared: None })
     }
 
     fn add_node(&mut self, name: String, op: Box<dyn Op>, inputs: Vec<Option<ValueId>>) -> NodeId {
         let node =
             Node { name, op, inputs, outputs: Vec::new(), captures: Vec::new(), origin: Origin::Patched };
-        let id = self.nodes.insert(node);
-        self.order.push(id);
+        let id = self.graph.nodes.insert(node);
+        self.graph.order.push(id);
         id
     }
 
     fn add_output(&mut self, node: NodeId, index: usize) -> ValueId {
-        let name = self.unused_name(&format!("{}_output_{index}", self.nodes[node].name));
+        let name = self.unused_name(&format!("{}_output_{index}", self.graph.nodes[node].name));
         let value = Value { name, source: Source::Node(node, index), fact: Fact::unknown(), declared: None };
-        let id = self.values.insert(value);
-        self.nodes[node].outputs.push(Some(id));
+        let id = self.graph.values.insert(value);
+        self.graph.nodes[node].outputs.push(Some(id));
         id
     }
 
-    fn unused_name(&self, wanted: &str) -> String {
-        let mut name = wanted.to_owned();
-        let mut number = 1;
-        while self.value_named(&name).is_some() {
-            name = format!("{wanted}_{number}");
-            number += 1;
+    /// This name, or this name with a number if it is taken; taken from now on.
+    fn unused_name(&mut self, wanted: &str) -> String {
+        let numbered = (1..).map(|i| format!("{wanted}_{i}"));
+        let mut names = std::iter::once(wanted.to_owned()).chain(numbered);
+        loop {
+            if let Some(name) = names.next()
+                && self.names.insert(name.clone())
+            {
+                return name;
+            }
         }
-        name
     }
+}
 
+impl Graph {
     fn remove_dead(&mut self) {
-        let mut live = slotmap::SecondaryMap::<ValueId, ()>::new();
-        for &value in self.outputs.iter().chain(&self.inputs) {
-            live.insert(value, ());
-        }
-        for &id in self.order.iter().rev() {
-            let node = &self.nodes[id];
-            if node.outputs.iter().flatten().any(|v| live.contains_key(*v)) {
-                for &value in
-                    node.inputs.iter().flatten().chain(&node.captures).chain(node.outputs.iter().flatten())
-                {
-                    live.insert(value, ());
-                }
+        let mut live = SecondaryMap::<ValueId, ()>::new();
+        let mut kept = SecondaryMap::<NodeId, ()>::new();
+        // Nodes that this patch added stand anywhere in the order: follow the producers.
+        let mut open: Vec<ValueId> = self.outputs.iter().chain(&self.inputs).copied().collect();
+        while let Some(value) = open.pop() {
+            if live.insert(value, ()).is_some() {
+                continue;
+            }
+            if let Source::Node(id, _) = self.values[value].source
+                && kept.insert(id, ()).is_none()
+            {
+                let node = &self.nodes[id];
+                open.extend(node.inputs.iter().chain(&node.outputs).flatten().chain(&node.captures));
             }
         }
-        let nodes = &mut self.nodes;
-        self.order.retain(|&id| {
-            let keep = nodes[id].outputs.iter().flatten().any(|v| live.contains_key(*v));
-            if !keep {
-                nodes.remove(id);
-            }
-            keep
-        });
+        self.order.retain(|&id| kept.contains_key(id));
+        self.nodes.retain(|id, _| kept.contains_key(id));
         self.values.retain(|id, _| live.contains_key(id));
     }
 }

@@ -17,7 +17,16 @@ pub struct Kept<'a> {
     pub inputs: Inputs<'a>,
     /// The facts of the outputs before surgery.
     pub outputs: &'a [Fact],
-    atoms: &'a [Option<Arc<[usize]>>],
+    atoms: &'a [Option<Subset>],
+}
+
+/// Indices that are kept of an index range.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Subset {
+    /// The kept indices, ascending.
+    pub indices: Arc<[usize]>,
+    /// How many there were. Of a symbolic size such as `12·batch` this is the factor that is pruned.
+    pub of: usize,
 }
 
 /// How an op changes with its axes. The default is not at all.
@@ -44,32 +53,33 @@ pub enum ShrunkInput {
 }
 
 impl<'a> Kept<'a> {
-    /// `atoms` holds for each atom of `map` the kept indices, ascending; `None` where all are kept.
+    /// `atoms` holds for each atom of `map` the kept indices; `None` where all are kept.
     pub fn new(
         map: &'a AxisMap,
         inputs: Inputs<'a>,
         outputs: &'a [Fact],
-        atoms: &'a [Option<Arc<[usize]>>],
+        atoms: &'a [Option<Subset>],
     ) -> Kept<'a> {
         Kept { map, inputs, outputs, atoms }
     }
 
     /// The kept indices of an atom; `None` where all are kept.
     pub fn atom(&self, id: AtomId) -> Option<&'a [usize]> {
-        self.atoms[id.0].as_deref()
+        self.atoms[id.0].as_ref().map(|subset| &*subset.indices)
     }
 
     /// How many indices of an atom are kept.
     pub fn size(&self, id: AtomId) -> Dim {
-        self.atom(id).map_or_else(|| self.map.atoms[id.0].size.clone(), |kept| kept.len().into())
+        let size = &self.map.atoms[id.0].size;
+        match &self.atoms[id.0] {
+            Some(subset) => (size.clone() * subset.indices.len().into()).floor_div(&subset.of.into()),
+            None => size.clone(),
+        }
     }
 
     /// Kept over all indices of an atom.
     pub fn share(&self, id: AtomId) -> f64 {
-        match (self.atom(id), self.map.atoms[id.0].size.known()) {
-            (Some(kept), Some(size)) => kept.len() as f64 / size as f64,
-            _ => 1.0,
-        }
+        self.atoms[id.0].as_ref().map_or(1.0, |subset| subset.indices.len() as f64 / subset.of as f64)
     }
 
     /// How many indices of a segment are kept.

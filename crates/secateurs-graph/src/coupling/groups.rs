@@ -1,7 +1,6 @@
 //! Groups: units that share spaces, with the parameters that they are made of.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::cells::Cells;
 use super::kind::{Features, UnitKind};
@@ -10,6 +9,7 @@ use super::spaces::{Port, Spaces};
 use super::units::Search;
 use super::CouplingOptions;
 use crate::graph::{Graph, NodeId, ValueId};
+use crate::shrink::Subset;
 
 /// The groups of a graph, and what cannot be pruned.
 pub struct Coupling {
@@ -99,6 +99,7 @@ impl Graph {
 }
 
 /// A place where units are looked for: an axis of a parameter, or of an input where the model is open.
+#[derive(Clone, Copy)]
 struct Seed {
     value: ValueId,
     axis: usize,
@@ -110,30 +111,22 @@ impl Coupling {
         let spaces = Spaces::new(graph, options);
         let features = Features::new(graph, &spaces);
         let seeds = seeds(graph, &spaces, options);
-        let cells = Cells::new(&spaces);
+        let mut cells = Cells::new(&spaces);
+        let mut found = Vec::new();
+        // What can go exactly goes first; what is left may mix.
         let mut exact = cells.clone();
         exact.bar_inexact();
-        let mut found = Vec::new();
-        let mut search = Search::new(&mut exact, &spaces, options.split, vec![false; cells.root.len()]);
-        take(&mut search, &seeds, &cells, &mut found);
-        let owned = search.into_owned();
-        let mut cells = cells;
-        let boundary = found.len();
-        if cells.inexact.iter().any(Option::is_some) {
-            let numbering = cells.clone();
-            let mut search = Search::new(&mut cells, &spaces, options.split, owned.clone());
-            take(&mut search, &seeds, &numbering, &mut found);
-            let _ = search;
-        } else {
-            cells = exact;
-        }
-        let groups = group(&spaces, &cells, &features, &seeds, found, boundary);
+        let nothing = vec![false; cells.root.len()];
+        let owned = take(Search::new(&mut exact, &spaces, options.split, nothing), &seeds, &mut found);
+        let exact = found.len();
+        take(Search::new(&mut cells, &spaces, options.split, owned), &seeds, &mut found);
+        let groups = group(&spaces, &cells, &features, &seeds, found, exact);
         let barred = barred(graph, &spaces, &cells, &seeds, &groups);
         Coupling { groups, barred, spaces }
     }
 
     /// What goes when only `selection` stays: for each space the kept indices, `None` where all stay.
-    pub(crate) fn kept(&self, selection: &Selection) -> Vec<Option<Arc<[usize]>>> {
+    pub(crate) fn kept(&self, selection: &Selection) -> Vec<Option<Subset>> {
         let mut removed: HashMap<u32, Vec<bool>> = HashMap::new();
         for (group, kept) in self.groups.iter().zip(&selection.kept) {
             for (i, unit) in group.units.iter().enumerate() {
@@ -150,7 +143,7 @@ impl Coupling {
         let mut kept = vec![None; self.spaces.spaces.len()];
         for (space, gone) in removed {
             let indices: Vec<usize> = (0..gone.len()).filter(|&i| !gone[i]).collect();
-            kept[space as usize] = Some(indices.into());
+            kept[space as usize] = Some(Subset { indices: indices.into(), of: gone.len() });
         }
         kept
     }
@@ -158,7 +151,7 @@ impl Coupling {
 
 impl Coupling {
     /// For each atom of a node the kept indices, `None` where all stay.
-    pub(crate) fn atoms_kept(&self, kept: &[Option<Arc<[usize]>>], node: NodeId) -> Vec<Option<Arc<[usize]>>> {
+    pub(crate) fn atoms_kept(&self, kept: &[Option<Subset>], node: NodeId) -> Vec<Option<Subset>> {
         let atoms = 0..self.spaces.maps[node].atoms.len();
         atoms.map(|atom| kept[self.spaces.atom(node, atom) as usize].clone()).collect()
     }
@@ -174,8 +167,7 @@ fn seeds(graph: &Graph, spaces: &Spaces, options: &CouplingOptions) -> Vec<Seed>
     };
     let shape = |value: ValueId| graph.values[value].fact.known_shape().unwrap_or_default();
     for parameter in graph.parameters() {
-        for (axis, size) in shape(parameter.value).into_iter().enumerate().filter(|(_, n)| *n > 1) {
-            let _ = size;
+        for (axis, _) in shape(parameter.value).into_iter().enumerate().filter(|(_, n)| *n > 1) {
             for at in &uses[parameter.value] {
                 let Some(input) = at.input else { continue };
                 add(parameter.value, axis, spaces.axis(graph, at.node, Port::Input(input), axis));
@@ -194,17 +186,14 @@ fn seeds(graph: &Graph, spaces: &Spaces, options: &CouplingOptions) -> Vec<Seed>
     seeds
 }
 
-/// Finds the units of all seeds.
-fn take(search: &mut Search, seeds: &[Seed], cells: &Cells, found: &mut Vec<Vec<u32>>) {
+/// Finds the units of all seeds; returns the classes that belong to units.
+fn take(mut search: Search, seeds: &[Seed], found: &mut Vec<Vec<u32>>) -> Vec<bool> {
     for seed in seeds {
-        for index in 0.. {
-            let Some(cell) = cells.cell(seed.space, index) else { break };
-            if cells.space_of.get(cell as usize) != Some(&seed.space) {
-                break;
-            }
+        for cell in search.cells_of(seed.space) {
             found.extend(search.unit(cell));
         }
     }
+    search.into_owned()
 }
 
 /// Puts units that share a space into one group. Sums and products of spaces do not count: in a concatenation the parts are
@@ -233,47 +222,40 @@ fn group(
             parent[a.max(b)] = a.min(b);
         }
     }
-    let mut axes: HashMap<u32, Vec<&Seed>> = HashMap::new();
-    for seed in seeds {
-        axes.entry(seed.space).or_default().push(seed);
+    let mut seeds_in: HashMap<u32, Vec<usize>> = HashMap::new();
+    for (i, seed) in seeds.iter().enumerate() {
+        seeds_in.entry(seed.space).or_default().push(i);
     }
-    let mut order: Vec<usize> = Vec::new();
-    let mut sets: HashMap<usize, Vec<usize>> = HashMap::new();
+    // Units are found in the order of parameters, and so are groups.
+    let mut sets: Vec<Vec<usize>> = Vec::new();
+    let mut set_of: HashMap<usize, usize> = HashMap::new();
     for i in 0..units.len() {
-        let root = find(&mut parent, i);
-        sets.entry(root).or_insert_with(|| {
-            order.push(root);
-            Vec::new()
+        let set = *set_of.entry(find(&mut parent, i)).or_insert_with(|| {
+            sets.push(Vec::new());
+            sets.len() - 1
         });
-        sets.entry(root).or_default().push(i);
+        sets[set].push(i);
     }
     let mut units: Vec<Option<Unit>> = units.into_iter().map(Some).collect();
-    order
-        .into_iter()
-        .map(|root| {
-            let own: Vec<Unit> = sets[&root].iter().filter_map(|&i| units[i].take()).collect();
-            let inexact = sets[&root].iter().find_map(|&i| {
-                let mut roots = found[i].iter().map(|&cell| cells.root[cell as usize] as usize);
-                roots.find_map(|r| cells.inexact[r]).map(|r| cells.reasons[r as usize].clone())
-            });
-            let mut touched: Vec<u32> = own.iter().flat_map(|u| u.indices.iter().map(|(s, _)| *s)).collect();
-            touched.sort_unstable();
-            touched.dedup();
-            let mut parameters: Vec<(usize, ParameterAxis)> = Vec::new();
-            for space in &touched {
-                for seed in axes.get(space).into_iter().flatten() {
-                    let at = seeds.iter().position(|s| std::ptr::eq(s, *seed)).unwrap_or(0);
-                    let made = features.makes(seed.value, seed.axis);
-                    let axis = ParameterAxis { value: seed.value, axis: seed.axis, made, space: *space };
-                    parameters.push((at, axis));
-                }
-            }
-            parameters.sort_by_key(|(at, _)| *at);
-            let parameters: Vec<ParameterAxis> = parameters.into_iter().map(|(_, p)| p).collect();
-            let kind = features.kind(&touched);
-            Group { kind, units: own, parameters, inexact }
-        })
-        .collect()
+    let groups = sets.into_iter().map(|set| {
+        let inexact = set.iter().find_map(|&i| {
+            let reason = |cell: &u32| cells.inexact[cells.root[*cell as usize] as usize];
+            found[i].iter().find_map(reason).map(|r| cells.reasons[r as usize].clone())
+        });
+        let units: Vec<Unit> = set.iter().filter_map(|&i| units[i].take()).collect();
+        let mut touched: Vec<u32> = units.iter().flat_map(|u| u.indices.iter().map(|(s, _)| *s)).collect();
+        touched.sort_unstable();
+        touched.dedup();
+        let mut own: Vec<usize> = touched.iter().filter_map(|s| seeds_in.get(s)).flatten().copied().collect();
+        own.sort_unstable();
+        let parameter = |&i: &usize| {
+            let Seed { value, axis, space } = seeds[i];
+            ParameterAxis { value, axis, made: features.makes(value, axis), space }
+        };
+        let parameters = own.iter().map(parameter).collect();
+        Group { kind: features.kind(&touched), units, parameters, inexact }
+    });
+    groups.collect()
 }
 
 fn find(parent: &mut [usize], mut i: usize) -> usize {

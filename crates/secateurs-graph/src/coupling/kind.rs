@@ -23,10 +23,12 @@ pub enum UnitKind {
     HeadDim,
     /// A group of a grouped convolution.
     ConvGroup,
+    /// A row of a table that the model never reads.
+    UnusedRow,
 }
 
 impl UnitKind {
-    /// The name in the plural form of tables.
+    /// The name.
     pub fn name(self) -> &'static str {
         match self {
             UnitKind::Channel => "channel",
@@ -34,6 +36,7 @@ impl UnitKind {
             UnitKind::AttentionHead => "attention head",
             UnitKind::HeadDim => "head_dim",
             UnitKind::ConvGroup => "conv group",
+            UnitKind::UnusedRow => "unused row",
         }
     }
 }
@@ -62,6 +65,10 @@ struct Feature {
     consumers: usize,
     /// Whether a weight of three axes or more has it.
     spatial: bool,
+    /// Whether a node drops these indices.
+    dropped: bool,
+    /// Whether a node does anything else with them.
+    used: bool,
 }
 
 impl Features {
@@ -92,6 +99,10 @@ impl Features {
             for (a, atom) in map.atoms.iter().enumerate() {
                 let feature = &mut features[spaces.atom(id, a) as usize];
                 let weights = from(a, false) > 0;
+                match atom.role {
+                    Role::Dropped => feature.dropped = true,
+                    _ => feature.used = true,
+                }
                 match atom.role {
                     Role::Summed if weights && from(a, true) > 0 => feature.consumers += 1,
                     Role::Free if contracts && from(a, true) >= 2 => feature.head = true,
@@ -152,6 +163,8 @@ impl Features {
             UnitKind::HeadDim
         } else if any(|f| f.conv_group) {
             UnitKind::ConvGroup
+        } else if any(|f| f.dropped) && !any(|f| f.used) {
+            UnitKind::UnusedRow
         } else if !any(|f| f.spatial) && consumers == 1 {
             UnitKind::Neuron
         } else {

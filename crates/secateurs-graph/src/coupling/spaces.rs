@@ -184,6 +184,10 @@ impl<'g> Builder<'g> {
                 Role::Mixed(why) => self.inexact.push((var, Reason::Op(id, why))),
                 _ => {}
             }
+            // What is consumed is masked index by index, and what is made or dropped is counted.
+            if atom.role != Role::Free && atom.size.known().is_none() {
+                self.barred.push((var, Reason::Size(atom.size.clone())));
+            }
         }
         for &value in &node.captures {
             self.bar_value(value, &Reason::Captured(id));

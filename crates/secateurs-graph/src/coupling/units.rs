@@ -57,6 +57,15 @@ impl<'c> Search<'c> {
         }
     }
 
+    /// The cells of a space.
+    pub fn cells_of(&self, space: u32) -> std::ops::Range<u32> {
+        let first = self.cells.cell(space, 0).unwrap_or(0);
+        match self.spaces.spaces[space as usize].barred {
+            Some(_) => first..first,
+            None => first..first + self.spaces.spaces[space as usize].cells as u32,
+        }
+    }
+
     /// The classes, by root, that belong to units.
     pub fn into_owned(self) -> Vec<bool> {
         self.owned

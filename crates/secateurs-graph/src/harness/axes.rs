@@ -67,7 +67,7 @@ fn picked(map: &AxisMap, id: AtomId) -> bool {
 }
 
 /// For every index of an axis, the index of the atom there, if it takes part.
-fn atom_indices(map: &AxisMap, axis: &Axis, id: AtomId) -> Vec<Option<usize>> {
+pub fn atom_indices(map: &AxisMap, axis: &Axis, id: AtomId) -> Vec<Option<usize>> {
     let mut out = Vec::new();
     for segment in axis {
         match segment {
@@ -140,7 +140,7 @@ fn permute(map: &AxisMap, axes: &[Axis], tensor: &Tensor, id: AtomId, permutatio
 }
 
 /// Replaces fed inputs and constants and runs.
-fn run_with(
+pub fn run_with(
     graph: &Arc<Graph>,
     fed: &[Tensor],
     replaced: &HashMap<ValueId, Tensor>,
@@ -160,7 +160,7 @@ fn run_with(
 }
 
 /// The tensors that the node reads, by input.
-fn input_tensors(graph: &Graph, fed: &[Tensor]) -> Vec<Option<(ValueId, Tensor)>> {
+pub fn input_tensors(graph: &Graph, fed: &[Tensor]) -> Vec<Option<(ValueId, Tensor)>> {
     let node = &graph.nodes[graph.order[0]];
     let find = |id: ValueId| {
         let at = graph.inputs.iter().position(|v| *v == id);

@@ -32,6 +32,7 @@ pub fn check<T: Register>() {
         if case.axes {
             super::axes::check(&graph, &fed, &double, &what);
         }
+        super::shrink::check(&graph, &fed, &double, &what);
     }
 }
 
@@ -106,12 +107,20 @@ fn assert_agrees(fact: &Fact, tensor: &Tensor, what: &str) {
 }
 
 /// `max|a − b| ≤ tolerance · max|b|`; NaN only where both are.
-pub fn assert_close(a: &Tensor, b: &Tensor, tolerance: f64, what: &str) {
-    assert_eq!(a.shape(), b.shape(), "{what}");
+pub fn close(a: &Tensor, b: &Tensor, tolerance: f64) -> Result<(), String> {
+    if a.shape() != b.shape() {
+        return Err(format!("the shapes are {:?} and {:?}", a.shape(), b.shape()));
+    }
     let (x, y) = (a.to_f64_vec().unwrap(), b.to_f64_vec().unwrap());
     let scale = y.iter().filter(|v| v.is_finite()).fold(0f64, |m, v| m.max(v.abs())).max(1e-6);
-    for (i, (a, b)) in x.iter().zip(&y).enumerate() {
-        let same = a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= tolerance * scale;
-        assert!(same, "{what}: element {i} is {a} and {b}");
+    let same = |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= tolerance * scale;
+    match x.iter().zip(&y).position(|(a, b)| !same(*a, *b)) {
+        Some(i) => Err(format!("element {i} is {} and {}", x[i], y[i])),
+        None => Ok(()),
     }
+}
+
+/// Panics unless two tensors are close.
+pub fn assert_close(a: &Tensor, b: &Tensor, tolerance: f64, what: &str) {
+    close(a, b, tolerance).unwrap_or_else(|e| panic!("{what}: {e}"));
 }

@@ -1,7 +1,8 @@
 //! The tests that every op gets: from the cases in its file.
 //!
 //! For each case: attributes survive parse → emit → parse; inference agrees with evaluation, with fixed and with symbolic
-//! sizes; 32- and 64-bit evaluation agree; and the axis map tells the truth. ONNX Runtime has its say in the crate `secateurs`, for
+//! sizes; 32- and 64-bit evaluation agree; the axis map tells the truth; and the op survives the loss of any indices that the
+//! map says can go. ONNX Runtime has its say in the crate `secateurs`, for
 //! which the feature `harness` makes the cases public.
 
 #[cfg(all(test, feature = "torch"))]
@@ -9,6 +10,8 @@ mod axes;
 mod case;
 #[cfg(all(test, feature = "torch"))]
 mod check;
+#[cfg(all(test, feature = "torch"))]
+mod shrink;
 
 pub use case::{Case, Input};
 #[cfg(all(test, feature = "torch"))]

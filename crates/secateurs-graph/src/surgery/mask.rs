@@ -11,6 +11,7 @@ use crate::axes::{Axis, Role, Segment};
 use crate::coupling::{Coupling, Selection};
 use crate::error::GraphError;
 use crate::graph::{Graph, NodeId, Use};
+use crate::op::OpError;
 use crate::ops;
 use crate::patch::Patch;
 use crate::shrink::Kept;
@@ -44,10 +45,14 @@ impl Coupling {
                 }
                 let kept = Kept::new(map, node.op_inputs(&facts), &outputs, atoms);
                 let touched = |axis: &Axis| atoms_of(axis).any(|a| atoms[a].is_some());
-                let axes: KeptAxes = axes
-                    .iter()
-                    .map(|axis| touched(axis).then(|| kept.axis_indices(axis)).flatten().map(Into::into))
-                    .collect();
+                let axes = axes.iter().map(|axis| match touched(axis) {
+                    true => kept.axis_indices(axis).map(|own| Some(own.into())).ok_or_else(|| {
+                        let text = "an axis of symbolic size cannot be masked".to_owned();
+                        graph.node_error(id, OpError::Unsupported(text))
+                    }),
+                    false => Ok(None),
+                });
+                let axes: KeptAxes = axes.collect::<Result<_, _>>()?;
                 let name = &graph.values[value].name;
                 match graph.tensor(value) {
                     Some(tensor) => {

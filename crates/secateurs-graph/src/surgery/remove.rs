@@ -20,7 +20,7 @@ use crate::infer::Facts;
 use crate::op::{InputRole, Inputs};
 use crate::ops;
 use crate::patch::{Feed, Patch};
-use crate::shrink::{Kept, Shrunk, ShrunkInput};
+use crate::shrink::{Kept, Shrunk, ShrunkInput, Subset};
 
 impl Coupling {
     /// The change that leaves only `selection`. `graph` must be the one that the coupling was found in.
@@ -54,7 +54,7 @@ struct Surgeon<'g> {
     graph: &'g Graph,
     coupling: &'g Coupling,
     /// The kept indices of each space.
-    spaces: &'g [Option<Arc<[usize]>>],
+    spaces: &'g [Option<Subset>],
     uses: SecondaryMap<ValueId, Vec<Use>>,
     /// What is known of values after surgery.
     facts: Facts,
@@ -105,7 +105,7 @@ impl<'g> Surgeon<'g> {
 
     fn kept(&self, node: NodeId, port: Port, axis: usize) -> Option<Arc<[usize]>> {
         let space = self.coupling.spaces.axis(self.graph, node, port, axis)?;
-        self.spaces[space as usize].clone()
+        self.spaces[space as usize].as_ref().map(|subset| subset.indices.clone())
     }
 
     /// An input of the model, whose axes shrink only where the coupling was found with open ports.
@@ -114,7 +114,7 @@ impl<'g> Surgeon<'g> {
         for (axis, dim) in fact.shape.iter_mut().flatten().enumerate() {
             let space = self.coupling.spaces.value_axis(value, axis);
             if let Some(kept) = space.and_then(|s| self.spaces[s as usize].as_ref()) {
-                *dim = kept.len().into();
+                *dim = kept.indices.len().into();
             }
         }
         fact
