@@ -83,8 +83,7 @@ impl PruningArguments {
             // The parser takes no other.
             method: method(&self.method).unwrap_or(&METHODS[0]),
             seed: self.seed,
-            budget: Budget::new(self.keep.clone())
-                .map_err(|e| CliError::Input(format!("--keep: {e}")))?,
+            budget: Budget::new(self.keep.clone()).map_err(|e| CliError::Input(format!("--keep: {e}")))?,
             select: SelectOptions {
                 scope: match self.scope {
                     ScopeArgument::Global => Scope::Global,
@@ -121,14 +120,18 @@ pub struct ResultArguments {
 impl ResultArguments {
     /// Refuses what would fail only after the work.
     pub fn check(&self, plan: Option<&Path>) -> Result {
-        let all: Vec<&Path> = [Some(self.output.as_path()), self.masked.as_deref(), plan].into_iter().flatten().collect();
+        let all: Vec<&Path> =
+            [Some(self.output.as_path()), self.masked.as_deref(), plan].into_iter().flatten().collect();
         for (i, path) in all.iter().enumerate() {
             if all[..i].contains(path) {
                 return Err(CliError::Input(format!("{}: two results cannot have one name", path.display())));
             }
             let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
             if !folder.is_dir() {
-                return Err(CliError::Input(format!("{}: there is no such folder; make it first", folder.display())));
+                return Err(CliError::Input(format!(
+                    "{}: there is no such folder; make it first",
+                    folder.display()
+                )));
             }
             if path.is_dir() {
                 return Err(CliError::Input(format!("{}: is a folder; give a file name", path.display())));

@@ -28,8 +28,12 @@ impl Methods {
     pub fn run(self) -> Result {
         let mut out = io::stdout().lock();
         if self.json {
-            let row =
-                |m: &secateurs::methods::Method| Row { name: m.name, summary: m.summary, formula: m.formula, source: m.source };
+            let row = |m: &secateurs::methods::Method| Row {
+                name: m.name,
+                summary: m.summary,
+                formula: m.formula,
+                source: m.source,
+            };
             let rows: Vec<Row> = METHODS.iter().map(row).collect();
             writeln!(out, "{}", serde_json::to_string_pretty(&rows).map_err(io::Error::from)?)?;
             return Ok(());

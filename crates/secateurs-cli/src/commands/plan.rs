@@ -48,10 +48,15 @@ impl PlanCommand {
 }
 
 fn print(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
-    let units = |kept: bool| {
-        plan.groups.iter().map(|g| if kept { g.kept.len() } else { g.units }).sum::<usize>()
-    };
-    writeln!(out, "{} of {} units stay in {} groups", count(units(true)), count(units(false)), plan.groups.len())?;
+    let units =
+        |kept: bool| plan.groups.iter().map(|g| if kept { g.kept.len() } else { g.units }).sum::<usize>();
+    writeln!(
+        out,
+        "{} of {} units stay in {} groups",
+        count(units(true)),
+        count(units(false)),
+        plan.groups.len()
+    )?;
     for (resource, share) in &plan.reached {
         let share_text = format!("{:.2} %", 100.0 * share.share);
         writeln!(out, "{resource:<7} {} of {} ({share_text})", count(share.kept), count(share.of))?;

@@ -46,7 +46,9 @@ pub fn apply(
     let applied = pipeline::apply(graph, plan).map_err(|e| CliError::applying(e, model, plan_path))?;
     if let Some((groups, reason)) = &applied.left_alone {
         let which = if *groups == 1 { "1 group is".to_owned() } else { format!("{groups} groups are") };
-        eprintln!("note: {which} left alone, as pruning is not exact there ({reason}); --allow-inexact prunes them");
+        eprintln!(
+            "note: {which} left alone, as pruning is not exact there ({reason}); --allow-inexact prunes them"
+        );
     }
     // The result may take the model's place.
     let file_bytes = file_bytes(model, graph);
@@ -64,7 +66,14 @@ pub fn apply(
 }
 
 impl Report {
-    fn new(model: &Path, file_bytes: u64, plan: &Plan, applied: &Applied, written: Written, result: &ResultArguments) -> Report {
+    fn new(
+        model: &Path,
+        file_bytes: u64,
+        plan: &Plan,
+        applied: &Applied,
+        written: Written,
+        result: &ResultArguments,
+    ) -> Report {
         let sizes = &plan.model.sizes;
         let macs = [&applied.before.macs, &written.cost.macs].map(|macs| dim_json(&macs.bind(sizes)));
         Report {

@@ -83,10 +83,8 @@ fn squares_along(tensor: &Tensor, axis: usize, name: &str) -> Result<Vec<f64>, M
         return Ok(squares);
     }
     let values = tensor.to_f64_vec();
-    let values = values.map_err(|e| MethodError::Unreadable {
-        parameter: name.to_owned(),
-        reason: e.to_string(),
-    })?;
+    let values =
+        values.map_err(|e| MethodError::Unreadable { parameter: name.to_owned(), reason: e.to_string() })?;
     for (row, values) in values.chunks_exact(inner.max(1)).enumerate() {
         for &value in values {
             squares[row % size] += finite(value)?;

@@ -19,7 +19,8 @@ pub(super) const METHOD: Method = Method {
 };
 
 fn score(_graph: &Graph, coupling: &Coupling, seed: u64) -> Result<Scores, MethodError> {
-    let draw = |group: usize, unit: usize| Rng::new(seed, "random scores", group as u64, unit as u64).uniform();
+    let draw =
+        |group: usize, unit: usize| Rng::new(seed, "random scores", group as u64, unit as u64).uniform();
     let groups = coupling.groups.iter().enumerate();
     Ok(groups.map(|(g, group)| (0..group.units.len()).map(|u| draw(g, u)).collect()).collect())
 }

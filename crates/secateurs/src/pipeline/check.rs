@@ -67,7 +67,9 @@ impl Check {
     /// other symbolic axes.
     pub fn new(graph: &Graph, sizes: &Bindings) -> Result<Check, CheckError> {
         let mut original = load(Path::new(graph.source.file())).map_err(|e| match e {
-            e @ (RuntimeError::NotFound { .. } | RuntimeError::Load { .. }) => CheckError::Engine(e.to_string()),
+            e @ (RuntimeError::NotFound { .. } | RuntimeError::Load { .. }) => {
+                CheckError::Engine(e.to_string())
+            }
             e => CheckError::CannotRun(e.to_string()),
         })?;
         let session = session(graph).map_err(|e| match e {

@@ -22,7 +22,11 @@ const UNLIMITED: usize = 2;
 const MOST_ROWS: usize = 1 << 16;
 
 /// A tensor for every input, at these sizes.
-pub(super) fn example_inputs(graph: &Graph, sizes: &Bindings, filling: Filling) -> Result<Vec<Tensor>, String> {
+pub(super) fn example_inputs(
+    graph: &Graph,
+    sizes: &Bindings,
+    filling: Filling,
+) -> Result<Vec<Tensor>, String> {
     let inputs = graph.inputs.iter().enumerate();
     inputs.map(|(number, &input)| example(graph, input, number as u64, sizes, filling)).collect()
 }
@@ -36,7 +40,8 @@ fn example(
 ) -> Result<Tensor, String> {
     let value = &graph.values[input];
     let shape = value.fact.bind(sizes).known_shape();
-    let shape = shape.ok_or_else(|| format!("the input '{}' has no known shape ({})", value.name, value.fact))?;
+    let shape =
+        shape.ok_or_else(|| format!("the input '{}' has no known shape ({})", value.name, value.fact))?;
     let shape: Vec<usize> = shape.into_iter().map(|n| n as usize).collect();
     let element_type = value.fact.element_type.unwrap_or(ElementType::Float32);
     let mask = value.name.to_ascii_lowercase().contains("mask");

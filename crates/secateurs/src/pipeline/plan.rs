@@ -49,7 +49,11 @@ pub(super) fn coupling(graph: &Graph, split: PlannedSplit) -> Coupling {
     graph.coupling(&CouplingOptions { split: split.into(), ..CouplingOptions::default() })
 }
 
-pub(super) fn plan_coupled(graph: &Graph, coupling: &Coupling, options: &PlanOptions) -> Result<Plan, PlanningError> {
+pub(super) fn plan_coupled(
+    graph: &Graph,
+    coupling: &Coupling,
+    options: &PlanOptions,
+) -> Result<Plan, PlanningError> {
     let sizes = macs_sizes(graph, &options.sizes);
     let costs = Costs::new(graph, coupling, &sizes);
     let scores = (options.method.score)(graph, coupling, options.seed)?;

@@ -3,6 +3,8 @@
 mod error;
 mod json;
 mod resolve;
+#[cfg(test)]
+mod tests;
 
 pub use error::PlanError;
 

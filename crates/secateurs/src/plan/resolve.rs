@@ -17,7 +17,9 @@ impl PlannedGroup {
     /// Checks what can be checked without the model.
     pub(super) fn check(&self) -> Result<(), PlanError> {
         if self.parameters.is_empty() {
-            return Err(self.error("names no parameter, so it cannot be found; name all parameters of the group"));
+            return Err(
+                self.error("names no parameter, so it cannot be found; name all parameters of the group")
+            );
         }
         if self.kept.is_empty() {
             return Err(self.error("keeps no unit; keep at least one, or leave the group out"));
@@ -51,7 +53,9 @@ pub(super) fn resolve(plan: &Plan, graph: &Graph, coupling: &Coupling) -> Result
         planned.check()?;
         // The same axes can hold exact and inexact groups, and several of one kind where units lie apart.
         let same = |&g: &usize| {
-            !taken[g] && names[g] == planned.parameters && coupling.groups[g].inexact.is_some() == planned.inexact
+            !taken[g]
+                && names[g] == planned.parameters
+                && coupling.groups[g].inexact.is_some() == planned.inexact
         };
         let candidates: Vec<usize> = (0..names.len()).filter(same).collect();
         let size = |g: &usize| coupling.groups[*g].units.len();

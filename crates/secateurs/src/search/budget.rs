@@ -124,7 +124,9 @@ mod tests {
 
     #[test]
     fn what_is_no_budget_is_refused_with_what_was_written() {
-        for text in ["params=0", "params=1", "macs=NaN", "units=1.5", "params=-0.5", "params=inf", "params=half"] {
+        for text in
+            ["params=0", "params=1", "macs=NaN", "units=1.5", "params=-0.5", "params=inf", "params=half"]
+        {
             assert_eq!(text.parse::<Limit>(), Err(BudgetError::Share(text.into())));
         }
         for text in ["0.5", "bytes=0.5", "=0.5", ""] {

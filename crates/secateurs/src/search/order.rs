@@ -28,7 +28,8 @@ pub(super) struct Order {
 
 impl Order {
     pub fn new(coupling: &Coupling, scores: &[Vec<f64>], options: &SelectOptions) -> Order {
-        let all: Vec<Vec<Step>> = coupling.groups.iter().zip(scores).map(|(g, s)| steps(g, s, options)).collect();
+        let all: Vec<Vec<Step>> =
+            coupling.groups.iter().zip(scores).map(|(g, s)| steps(g, s, options)).collect();
         let mut order: Vec<(usize, usize)> =
             all.iter().enumerate().flat_map(|(g, steps)| (0..steps.len()).map(move |i| (g, i))).collect();
         order.sort_by(|&(g, i), &(h, j)| {

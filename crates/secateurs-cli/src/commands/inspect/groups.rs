@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use secateurs::pipeline::macs_sizes;
 use secateurs::plan::{PlannedSplit, parameter_names};
-use secateurs_graph::coupling::{Costs, Coupling, CouplingOptions, Group, Remaining};
+use secateurs_graph::coupling::{Costs, Coupling, CouplingOptions, Group, Reason, Remaining};
 use secateurs_graph::{Bindings, Dim, Graph};
 use serde::Serialize;
 
@@ -50,8 +50,12 @@ struct Member {
 struct Blocked {
     parameter: String,
     axis: usize,
+    /// In words, with the node.
     reason: String,
     node: Option<String>,
+    /// In words that other nodes may share.
+    #[serde(skip)]
+    shared: String,
 }
 
 /// Members and axes shown in a line of text; JSON has them all.
@@ -81,6 +85,10 @@ impl Groups {
             axis: b.axis,
             reason: b.reason.describe(graph),
             node: b.reason.node().map(|n| graph.node_label(n).trim_matches('\'').to_owned()),
+            shared: match &b.reason {
+                Reason::Op(node, why) => format!("{}: {why}", graph.nodes[*node].op.name()),
+                other => other.describe(graph),
+            },
         });
         Groups { groups: rows.collect(), blocked: blocked.collect(), sizes }
     }
@@ -101,25 +109,36 @@ impl Groups {
         }
         table.print(out)?;
         let units = self.groups.iter().map(|g| g.units).sum::<usize>();
-        writeln!(out, "\n{} groups, {} units; what a unit costs while all others stay", self.groups.len(), count(units))?;
+        writeln!(
+            out,
+            "\n{} groups, {} units; what a unit costs while all others stay",
+            self.groups.len(),
+            count(units)
+        )?;
         if let Some(sizes) = sizes_text(&self.sizes) {
             writeln!(out, "MACs at {sizes}")?;
         }
         let reasons = |(number, row): (usize, &Row)| Some((row.inexact.clone()?, number.to_string()));
         let inexact = by_reason(self.groups.iter().enumerate().filter_map(reasons));
         if !inexact.is_empty() {
-            writeln!(out, "\ninexact: what is left computes something else; pruned only with --allow-inexact")?;
+            writeln!(
+                out,
+                "\ninexact: what is left computes something else; pruned only with --allow-inexact"
+            )?;
             for (reason, groups) in inexact {
                 let word = if groups.len() == 1 { "group" } else { "groups" };
                 writeln!(out, "  {word} {}: {reason}", shortened(&groups, all))?;
             }
         }
-        let axis = |b: &Blocked| (b.reason.clone(), format!("{}[{}]", b.parameter, b.axis));
+        let axis = |b: &Blocked| match &b.node {
+            Some(node) => (b.shared.clone(), format!("{}[{}] at '{node}'", b.parameter, b.axis)),
+            None => (b.shared.clone(), format!("{}[{}]", b.parameter, b.axis)),
+        };
         let blocked = by_reason(self.blocked.iter().map(axis));
         if !blocked.is_empty() {
             writeln!(out, "\ncannot be pruned")?;
             for (reason, axes) in blocked {
-                writeln!(out, "  {}: {reason}", shortened(&axes, all))?;
+                writeln!(out, "  {reason}: {}", shortened(&axes, all))?;
             }
         }
         Ok(())

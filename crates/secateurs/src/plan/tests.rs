@@ -1,0 +1,89 @@
+//! Plans are readable, come back as they were, and are refused where they do not fit.
+
+use secateurs_graph::Graph;
+use secateurs_graph::coupling::CouplingOptions;
+use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
+
+use super::{Plan, json};
+use crate::methods::method;
+use crate::pipeline::{PlanOptions, apply, plan};
+use crate::search::{Budget, SelectOptions};
+
+/// `y = relu(x W) V`, 4 inputs, 6 neurons.
+fn graph(last: f32) -> Graph {
+    let weights: Vec<f32> = (0..23).map(|v| v as f32).chain([last]).collect();
+    let model = ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "4"])
+        .constant("w", &Tensor::from_slice(vec![4, 6], &weights).unwrap())
+        .constant("v", &Tensor::from_slice(vec![6, 4], &weights).unwrap())
+        .node("MatMul", &["x", "w"], &["h"])
+        .node("Relu", &["h"], &["i"])
+        .node("MatMul", &["i", "v"], &["y"]);
+    Graph::from_model(model.output("y").build().unwrap()).unwrap()
+}
+
+fn half(graph: &Graph) -> Plan {
+    let options = PlanOptions {
+        method: method("magnitude").unwrap(),
+        seed: 0,
+        budget: Budget::new(vec!["params=0.5".parse().unwrap()]).unwrap(),
+        select: SelectOptions::default(),
+        split: super::PlannedSplit::Outer,
+        sizes: secateurs_graph::Bindings::new(),
+    };
+    plan(graph, &options).unwrap()
+}
+
+#[test]
+fn a_plan_is_readable_and_comes_back() {
+    let plan = half(&graph(23.0));
+    let text = json::to_text(&plan).unwrap();
+    assert!(
+        text.contains(
+            "      \"parameters\": [\"w[1]\", \"v[0]\"],\n      \"units\": 6,\n      \"kept\": [3, 4, 5]\n"
+        ),
+        "{text}"
+    );
+    assert!(text.contains("\"sizes\": {\n      \"batch\": 1\n    }"), "{text}");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plan.json");
+    plan.write(&path).unwrap();
+    assert_eq!(Plan::read(&path).unwrap(), plan);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    let nothing = Plan { groups: Vec::new(), ..plan };
+    assert!(json::to_text(&nothing).unwrap().contains("\"groups\": []"));
+}
+
+#[test]
+fn applying_gives_what_was_planned() {
+    let graph = graph(23.0);
+    let plan = half(&graph);
+    let applied = apply(&graph, &plan).unwrap();
+    assert_eq!((applied.before.params, applied.after.params), (48, 24));
+    assert_eq!((applied.units, applied.groups), ([6, 3], [1, 1]));
+    assert!(applied.exact && applied.left_alone.is_none());
+    assert_eq!(applied.masked.cost().params, 48);
+}
+
+#[test]
+fn plans_that_do_not_fit_are_refused_by_group_and_remedy() {
+    let model = graph(23.0);
+    let coupling = model.coupling(&CouplingOptions::default());
+    let plan = half(&model);
+    let refused = |change: fn(&mut Plan), words: &[&str]| {
+        let mut plan = plan.clone();
+        change(&mut plan);
+        let error = plan.resolve(&model, &coupling).unwrap_err().to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    };
+    refused(|p| p.groups[0].kept = vec![0, 6], &["'w[1]'", "unit 6", "0 to 5"]);
+    refused(|p| p.groups[0].kept = vec![2, 2], &["'w[1]'", "unit 2 twice"]);
+    refused(|p| p.groups[0].kept.clear(), &["'w[1]'", "no unit"]);
+    refused(|p| p.groups[0].units = 7, &["7 units", "6 in the model", "again"]);
+    refused(|p| p.groups[0].parameters[1] = "u[0]".into(), &["'w[1]'", "not among", "inspect --groups"]);
+    refused(|p| p.groups[0].parameters.clear(), &["names no parameter"]);
+    refused(|p| p.groups.push(p.groups[0].clone()), &["not among"]);
+    let other = graph(24.0);
+    let error = plan.resolve(&other, &coupling).unwrap_err().to_string();
+    assert!(error.contains("another model"), "{error}");
+}

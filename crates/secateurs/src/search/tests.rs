@@ -1,0 +1,223 @@
+//! Budgets are met, guards hold, and on tiny models no choice comes closer.
+
+use proptest::prelude::*;
+use secateurs_graph::coupling::{Costs, Coupling, CouplingOptions, Remaining, Selection};
+use secateurs_graph::{Bindings, Graph};
+use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
+
+use super::{Budget, Limit, MAX_REMOVED, Resource, Scope, SelectError, SelectOptions, Selected, select};
+use crate::methods::method;
+
+/// Dense layers of these widths, 5 inputs, 3 outputs.
+fn dense(widths: &[usize]) -> Graph {
+    let mut model = ModelBuilder::new(17).input("v0", ElementType::Float32, &["batch", "5"]);
+    let mut inputs = 5;
+    for (i, &width) in widths.iter().chain(&[3]).enumerate() {
+        let weight = Tensor::from_slice(vec![inputs, width], &vec![0.5f32; inputs * width]).unwrap();
+        let bias = Tensor::from_slice(vec![width], &vec![0.5f32; width]).unwrap();
+        let name = |what: &str| format!("{what}{i}");
+        model = model
+            .constant(&name("w"), &weight)
+            .constant(&name("b"), &bias)
+            .node("Gemm", &[&name("v"), &name("w"), &name("b")], &[&name("h")])
+            .node("Relu", &[&name("h")], &[&format!("v{}", i + 1)]);
+        inputs = width;
+    }
+    Graph::from_model(model.output(&format!("v{}", widths.len() + 1)).build().unwrap()).unwrap()
+}
+
+struct Setting {
+    graph: Graph,
+    coupling: Coupling,
+    sizes: Bindings,
+}
+
+impl Setting {
+    fn new(widths: &[usize]) -> Setting {
+        let graph = dense(widths);
+        let coupling = graph.coupling(&CouplingOptions::default());
+        assert_eq!(coupling.groups.len(), widths.len());
+        Setting { graph, coupling, sizes: Bindings::from([("batch".into(), 1)]) }
+    }
+
+    fn select(&self, seed: u64, limits: &[Limit], options: &SelectOptions) -> Result<Selected, SelectError> {
+        let scores = (method("random").unwrap().score)(&self.graph, &self.coupling, seed).unwrap();
+        let costs = Costs::new(&self.graph, &self.coupling, &self.sizes);
+        let budget = Budget::new(limits.to_vec()).unwrap();
+        select(&self.graph, &self.coupling, &costs, &scores, &budget, options)
+    }
+
+    fn value(&self, resource: Resource, selection: &Selection) -> f64 {
+        let costs = Costs::new(&self.graph, &self.coupling, &self.sizes);
+        let remaining = Remaining::of_selection(&self.coupling, selection);
+        match resource {
+            Resource::Params => costs.params(&remaining) as f64,
+            Resource::Macs => costs.macs(&remaining).known().unwrap() as f64,
+            Resource::Units => selection.kept.iter().map(Vec::len).sum::<usize>() as f64,
+        }
+    }
+
+    fn share(&self, resource: Resource, selection: &Selection) -> f64 {
+        self.value(resource, selection) / self.value(resource, &Selection::all(&self.coupling))
+    }
+}
+
+fn limit(resource: Resource, share: f64) -> Limit {
+    Limit { resource, share }
+}
+
+fn resource() -> impl Strategy<Value = Resource> {
+    prop_oneof![Just(Resource::Params), Just(Resource::Macs), Just(Resource::Units)]
+}
+
+fn scope() -> impl Strategy<Value = Scope> {
+    prop_oneof![Just(Scope::Global), Just(Scope::Layer)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn budgets_are_met_closely_and_nothing_is_emptied(
+        widths in prop::collection::vec(40usize..120, 1..4),
+        seed in 0u64..1000,
+        resource in resource(),
+        share in 0.15f64..0.95,
+        scope in scope(),
+    ) {
+        let setting = Setting::new(&widths);
+        let options = SelectOptions { scope, ..SelectOptions::default() };
+        let selected = setting.select(seed, &[limit(resource, share)], &options).unwrap();
+        let kept = setting.share(resource, &selected.selection);
+        prop_assert!((selected.reached[0].share() - kept).abs() < 1e-12);
+        if scope == Scope::Layer && resource == Resource::Units {
+            for (kept, &n) in selected.selection.kept.iter().zip(&widths) {
+                prop_assert_eq!(kept.len(), ((share * n as f64).round() as usize).max(1));
+            }
+        } else {
+            prop_assert!(kept <= share + 1e-12, "{} {}", kept, share);
+            for group in 0..widths.len() {
+                let mut more = selected.selection.clone();
+                let back = (0..widths[group]).find(|u| !more.kept[group].contains(u));
+                more.kept[group].extend(back);
+                more.kept[group].sort_unstable();
+                let fits = setting.share(resource, &more) <= share && back.is_some();
+                prop_assert!(kept >= 0.99 * share || scope == Scope::Layer || !fits, "{} {}", kept, share);
+            }
+            let shares: Vec<f64> = selected.selection.kept.iter().zip(&widths).map(|(k, n)| k.len() as f64 / *n as f64).collect();
+            let spread = shares.iter().copied().fold(0.0, f64::max) - shares.iter().copied().fold(1.0, f64::min);
+            prop_assert!(scope == Scope::Global || spread < 3.5 / 40.0, "{:?}", shares);
+            prop_assert!(kept >= 0.99 * share || scope == Scope::Global || kept > share - 0.05, "{} {}", kept, share);
+        }
+        for (kept, &n) in selected.selection.kept.iter().zip(&widths) {
+            prop_assert!(!kept.is_empty() && kept.len() as f64 >= (1.0 - MAX_REMOVED) * n as f64 - 0.5);
+            prop_assert!(kept.is_sorted_by(|a, b| a < b) && *kept.last().unwrap() < n);
+        }
+        let again = setting.select(seed, &[limit(resource, share)], &options).unwrap();
+        prop_assert_eq!(again, selected);
+    }
+
+    #[test]
+    fn several_limits_all_hold_and_widths_are_multiples(
+        widths in prop::collection::vec(5usize..70, 1..4),
+        seed in 0u64..1000,
+        params in 0.3f64..0.95,
+        units in 0.3f64..0.95,
+        multiple in 1usize..9,
+        scope in scope(),
+    ) {
+        let setting = Setting::new(&widths);
+        let options = SelectOptions { scope, multiple_of: Some(multiple), ..SelectOptions::default() };
+        let limits = [limit(Resource::Params, params), limit(Resource::Units, units)];
+        match setting.select(seed, &limits, &options) {
+            Ok(selected) => {
+                prop_assert!(setting.share(Resource::Params, &selected.selection) <= params + 1e-12);
+                if scope == Scope::Global {
+                    prop_assert!(setting.share(Resource::Units, &selected.selection) <= units + 1e-12);
+                }
+                for (kept, &n) in selected.selection.kept.iter().zip(&widths) {
+                    let untouched = kept.len() == n;
+                    prop_assert!(untouched || n < multiple || kept.len() % multiple == 0, "{} of {}", kept.len(), n);
+                }
+            }
+            // Multiples of small widths leave little choice.
+            Err(error) => prop_assert!(matches!(error, SelectError::Unmeetable { .. }), "{}", error),
+        }
+    }
+
+    #[test]
+    fn on_a_tiny_model_no_choice_is_closer(
+        widths in prop::collection::vec(2usize..9, 1..4),
+        seed in 0u64..1000,
+        resource in resource(),
+        share in 0.2f64..0.95,
+    ) {
+        let setting = Setting::new(&widths);
+        let options = SelectOptions { max_removed: 1.0, ..SelectOptions::default() };
+        let closest = brute_force(&setting, &widths, resource, share);
+        match setting.select(seed, &[limit(resource, share)], &options) {
+            Ok(selected) => {
+                let kept = setting.share(resource, &selected.selection);
+                let closest = closest.unwrap();
+                // Within 1 % of the budget where units permit, and else the closest that there is.
+                prop_assert!(kept >= (0.99 * share).min(closest) - 1e-9, "{} {} {}", kept, closest, share);
+            }
+            Err(_) => prop_assert!(closest.is_none()),
+        }
+    }
+}
+
+/// The largest share not above the budget of any choice of widths.
+fn brute_force(setting: &Setting, widths: &[usize], resource: Resource, share: f64) -> Option<f64> {
+    let mut closest = None;
+    let mut kept = vec![1; widths.len()];
+    loop {
+        let selection = Selection { kept: kept.iter().map(|&n| (0..n).collect()).collect() };
+        let own = setting.share(resource, &selection);
+        if own <= share && closest.is_none_or(|c| own > c) {
+            closest = Some(own);
+        }
+        let Some(at) = (0..widths.len()).find(|&i| kept[i] < widths[i]) else { return closest };
+        kept[at] += 1;
+        kept[..at].fill(1);
+    }
+}
+
+#[test]
+fn the_lowest_scores_go() {
+    let setting = Setting::new(&[8, 8]);
+    let scores: Vec<Vec<f64>> =
+        vec![(0..8).map(f64::from).collect(), (0..8).map(|v| 7.5 - f64::from(v)).collect()];
+    let costs = Costs::new(&setting.graph, &setting.coupling, &setting.sizes);
+    let budget = Budget::new(vec![limit(Resource::Units, 0.5)]).unwrap();
+    let chosen = |scope| {
+        let options = SelectOptions { scope, ..SelectOptions::default() };
+        select(&setting.graph, &setting.coupling, &costs, &scores, &budget, &options).unwrap().selection.kept
+    };
+    assert_eq!(chosen(Scope::Layer), [[4, 5, 6, 7], [0, 1, 2, 3]]);
+    assert_eq!(chosen(Scope::Global), [[4, 5, 6, 7], [0, 1, 2, 3]]);
+}
+
+#[test]
+fn a_budget_below_what_guards_leave_cannot_be_met() {
+    let setting = Setting::new(&[40, 40]);
+    let options = SelectOptions { max_removed: 0.5, scope: Scope::Layer, ..SelectOptions::default() };
+    let error = setting.select(0, &[limit(Resource::Units, 0.3)], &options).unwrap_err();
+    let SelectError::Unmeetable { nearest, .. } = &error else { panic!("{error}") };
+    assert_eq!(nearest[0].share(), 0.5);
+    assert!(error.to_string().contains("units=0.5"), "{error}");
+    assert!(setting.select(0, &[limit(Resource::Units, 0.5)], &options).is_ok());
+    let options = SelectOptions { scope: Scope::Global, ..options };
+    let error = setting.select(0, &[limit(Resource::Params, 0.1)], &options).unwrap_err().to_string();
+    assert!(error.contains("params=0.1 cannot be met; the nearest is params=0."), "{error}");
+}
+
+#[test]
+fn a_model_without_groups_has_nothing_to_prune() {
+    let graph = dense(&[]);
+    let coupling = graph.coupling(&CouplingOptions::default());
+    let costs = Costs::new(&graph, &coupling, &Bindings::new());
+    let budget = Budget::new(vec![limit(Resource::Params, 0.5)]).unwrap();
+    let error = select(&graph, &coupling, &costs, &[], &budget, &SelectOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("'w0'"), "{error}");
+}
