@@ -37,7 +37,7 @@ pub struct PruningArguments {
     /// The largest share of a group's units that may go; one unit stays always
     #[arg(long, value_name = "SHARE", default_value_t = MAX_REMOVED, value_parser = parse_share)]
     max_removed: f64,
-    /// Make the widths of pruned layers multiples of N, where they are at least as wide
+    /// Make the widths of all groups multiples of N, where they are at least as wide
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     multiple: Option<u32>,
     /// Prune groups too whose removal changes what the others compute (as behind a softmax or layer norm)

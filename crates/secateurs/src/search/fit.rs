@@ -94,7 +94,7 @@ impl<'s> Search<'s> {
     pub fn bounds(&self, given: &State, state: &State, layer: bool) -> Vec<RangeInclusive<usize>> {
         let bounds = |g: usize| match layer {
             true => given.gone[g].max(state.gone[g].saturating_sub(1))..=state.gone[g] + 1,
-            false => 0..=self.order.steps[g].len(),
+            false => given.gone[g]..=self.order.steps[g].len(),
         };
         (0..state.gone.len()).map(bounds).collect()
     }

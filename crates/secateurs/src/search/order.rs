@@ -9,7 +9,7 @@ use super::select::{Scope, SelectOptions};
 pub(super) struct Step {
     pub units: Vec<usize>,
     /// Steps of lower keys go first. With [`Scope::Global`] the mean score; with [`Scope::Layer`] minus the share below which
-    /// the group's kept units round to what is left after the step.
+    /// the group's kept units round to what is left after the step. Minus infinity where the step makes the width a multiple.
     pub key: f64,
     /// The mean score, where keys are equal.
     score: f64,
@@ -92,6 +92,7 @@ fn steps(group: &Group, scores: &[f64], options: &SelectOptions) -> Vec<Step> {
         let score = units.iter().map(|&u| scores[u]).sum::<f64>() / size as f64;
         let halfway = (kept as f64 + (kept - size) as f64) / 2.0;
         let key = match options.scope {
+            _ if size < multiple => f64::NEG_INFINITY,
             Scope::Global => score,
             Scope::Layer => -halfway / n as f64,
         };

@@ -26,7 +26,7 @@ pub struct SelectOptions {
     pub scope: Scope,
     /// The largest share of a group's units that may go. One unit stays always.
     pub max_removed: f64,
-    /// Axes of groups that lose units become multiples of this many indices, where they are as long.
+    /// Axes of groups become multiples of this many indices, where they are as long and may lose so many.
     pub multiple_of: Option<usize>,
     /// Whether groups may lose units whose removal changes what the others compute.
     pub allow_inexact: bool,
@@ -132,15 +132,16 @@ pub fn select(
     }
     let layer = options.scope == Scope::Layer;
     let units = budget.share(Resource::Units).filter(|_| layer);
-    // With a share of units for every group, what each keeps is given, whatever the sum is.
-    let given = units.map_or(0, |share| {
+    // With a share of units for every group, what each keeps is given, whatever the sum is; and widths become multiples.
+    let given = {
+        let share = units.unwrap_or(f64::MAX);
         let mut next = vec![0; order.steps.len()];
         let goes = |&&g: &&usize| {
             next[g] += 1;
             -order.steps[g][next[g] - 1].key > share
         };
         order.merged.iter().take_while(goes).count()
-    });
+    };
     if layer {
         search.limits.retain(|(limit, _)| limit.resource != Resource::Units);
     }
