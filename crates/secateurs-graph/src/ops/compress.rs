@@ -90,6 +90,19 @@ impl Op for Compress {
         map
     }
 
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        let (shape, condition) = (kept.inputs.shape(0)?, kept.inputs.fact(1)?);
+        let (Some(axis), Some(list), Some(axes)) =
+            (self.axis(shape.len())?, condition.ints(), &kept.map.inputs[0])
+        else {
+            return Ok(Shrunk::default());
+        };
+        let left = kept.axis_indices(&axes[axis]).ok_or(OpError::Undetermined)?;
+        // Beyond its end the condition does not hold.
+        let flags = left.into_iter().map(|i| list.get(i).cloned().unwrap_or_else(|| 0.into())).collect();
+        Ok(Shrunk::default().control(1, Some(condition), flags))
+    }
+
     fn role(&self, input: usize) -> InputRole {
         if input == 0 { InputRole::Data } else { InputRole::Control }
     }
