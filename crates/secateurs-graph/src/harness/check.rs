@@ -32,11 +32,13 @@ pub fn check<T: Register>() {
         if case.axes {
             super::axes::check(&graph, &fed, &double, case.ordered, &what);
         }
-        super::shrink::check(&graph, &fed, &double, &what);
-        let what = format!("{what}: with a symbolic first axis");
-        let graph = Graph::from_model(case.model_where::<T>(|axis| axis == 0));
-        let graph = Arc::new(graph.unwrap_or_else(|e| panic!("{what}: {e}")));
-        super::shrink::check(&graph, &fed, &double, &what);
+        super::shrink::check(&graph, &fed, &double, &[0, 0, 1, 2], &what);
+        for symbols in [1, 2] {
+            let what = format!("{what}: with symbols for the first {symbols} axes");
+            let graph = Graph::from_model(case.model_where::<T>(|axis| axis < symbols));
+            let graph = Arc::new(graph.unwrap_or_else(|e| panic!("{what}: {e}")));
+            super::shrink::check(&graph, &fed, &double, &[1], &what);
+        }
     }
 }
 

@@ -22,13 +22,14 @@ use crate::shrink::{Kept, Shrunk, ShrunkInput};
 /// For each atom the indices that are kept; `None` for all of them.
 pub type Choice = Vec<Option<Arc<[usize]>>>;
 
-/// Removes indices of every atom that can lose some, alone and together with another atom.
-pub fn check(graph: &Arc<Graph>, fed: &[Tensor], outputs: &[Tensor], what: &str) {
+/// Removes indices of every atom that can lose some, together with the atom that comes so many places after it in each of
+/// `partners`; 0 for alone.
+pub fn check(graph: &Arc<Graph>, fed: &[Tensor], outputs: &[Tensor], partners: &[usize], what: &str) {
     let map = axis_map(graph);
     let removable: Vec<usize> = (0..map.atoms.len()).filter(|i| is_removable(&map, *i)).collect();
     let mut noise = Noise(0x5eed);
     for (at, &first) in removable.iter().enumerate() {
-        for other in [0, 0, 1, 2] {
+        for other in partners {
             let second = removable[(at + other) % removable.len()];
             let mut choice: Choice = vec![None; map.atoms.len()];
             for atom in [first, second] {

@@ -125,9 +125,11 @@ impl Op for Gather {
         let (Some(list), Some(at)) = (constant_list(index, &from[axis]), &index.shape) else {
             return Ok(Shrunk::default());
         };
-        let Some(left) = kept.map.inputs[0].as_ref().and_then(|axes| kept.axis_indices(&axes[axis])) else {
-            return Ok(Shrunk::default());
-        };
+        let Some(own) = kept.map.inputs[0].as_ref().map(|axes| &axes[axis]) else { return Ok(Shrunk::default()) };
+        if kept.is_whole(own) {
+            return Ok(Shrunk { controls: vec![(1, index.clone())], ..Shrunk::default() });
+        }
+        let left = kept.axis_indices(own).ok_or(OpError::Undetermined)?;
         let list: Vec<Dim> = list.iter().filter_map(|i| left.binary_search(i).ok()).map(Dim::from).collect();
         let shape = at.iter().map(|d| if d.is(1) { 1.into() } else { list.len().into() }).collect();
         let fact = Fact::of(index.element_type, shape).with_content(Some(list.into()));
