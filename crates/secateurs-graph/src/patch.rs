@@ -122,7 +122,8 @@ impl Patch {
     pub fn apply(self, graph: &mut Graph) -> Result<(), GraphError> {
         let mut next = graph.clone();
         next.changed |= !self.edits.is_empty();
-        let names = next.values.values().map(|v| v.name.clone()).collect();
+        let values = next.values.values().map(|v| v.name.clone());
+        let names = values.chain(next.nodes.values().map(|n| n.name.clone())).collect();
         let mut editor = Editor { graph: &mut next, names };
         for edit in self.edits {
             editor.edit(edit)?;
@@ -135,7 +136,7 @@ impl Patch {
     }
 }
 
-/// A graph under change, and the names that are taken.
+/// A graph under change, and the names of values and nodes that are taken.
 struct Editor<'g> {
     graph: &'g mut Graph,
     names: HashSet<String>,
@@ -240,6 +241,7 @@ impl Editor<'_> {
     }
 
     fn add_node(&mut self, name: String, op: Box<dyn Op>, inputs: Vec<Option<ValueId>>) -> NodeId {
+        let name = self.unused_name(&name);
         let node =
             Node { name, op, inputs, outputs: Vec::new(), captures: Vec::new(), origin: Origin::Patched };
         let id = self.graph.nodes.insert(node);

@@ -132,7 +132,7 @@ pub fn trial(
         Ok::<_, String>((shrunk, (0..outputs.len()).map(|i| kept.output_shape(i)).collect::<Vec<_>>()))
     })?;
     let tolerance = if writes_floats(graph, &shrunk) { 1e-6 } else { 1e-9 };
-    let scale = shrunk.output_scale.unwrap_or(1.0);
+    let scale = shrunk.output_scale.map_or(1.0, |scale| scale.factor());
     let (small, small_fed) = apply(graph, &map, choice, &tensors, shrunk)?;
     for (&id, shape) in small.outputs.iter().zip(&shapes) {
         let fact = &small.values[id].fact;

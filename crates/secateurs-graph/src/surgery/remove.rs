@@ -7,20 +7,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use secateurs_onnx::Tensor;
+use secateurs_onnx::{ElementType, Tensor};
 use slotmap::SecondaryMap;
 
 use super::constants::{KeptAxes, floats, slice};
 use super::controls;
-use crate::coupling::{Coupling, Port, Selection};
+use crate::coupling::{Coupling, Selection};
 use crate::error::GraphError;
 use crate::fact::{Content, DisplayShape, Fact};
-use crate::graph::{Graph, Node, NodeId, Use, ValueId};
+use crate::graph::{Graph, Node, NodeId, Use, Value, ValueId};
 use crate::infer::Facts;
-use crate::op::{InputRole, Inputs};
+use crate::op::{InputRole, Inputs, Op};
 use crate::ops;
 use crate::patch::{Feed, Patch};
-use crate::shrink::{Kept, Shrunk, ShrunkInput, Subset};
+use crate::shrink::{Kept, Scale, Shrunk, ShrunkInput, Subset};
 
 impl Coupling {
     /// The change that leaves only `selection`. `graph` must be the one that the coupling was found in.
@@ -74,7 +74,7 @@ impl<'g> Surgeon<'g> {
             let mut kept: Vec<KeptAxes> = uses
                 .iter()
                 .map(|at| match at.input {
-                    Some(input) => (0..rank).map(|k| self.kept(at.node, Port::Input(input), k)).collect(),
+                    Some(input) => (0..rank).map(|k| self.kept(at.node, input, k)).collect(),
                     None => vec![None; rank],
                 })
                 .collect();
@@ -103,8 +103,8 @@ impl<'g> Surgeon<'g> {
         Ok(())
     }
 
-    fn kept(&self, node: NodeId, port: Port, axis: usize) -> Option<Arc<[usize]>> {
-        let space = self.coupling.spaces.axis(self.graph, node, port, axis)?;
+    fn kept(&self, node: NodeId, input: usize, axis: usize) -> Option<Arc<[usize]>> {
+        let space = self.coupling.spaces.axis(self.graph, node, input, axis)?;
         self.spaces[space as usize].as_ref().map(|subset| subset.indices.clone())
     }
 
@@ -144,7 +144,8 @@ impl<'g> Surgeon<'g> {
             true => node.op.shrink(&kept).map_err(|e| self.graph.node_error(id, e))?,
             false => Shrunk::default(),
         };
-        let computes_sizes = old_outputs.iter().any(|f| f.content.is_some());
+        // What becomes a floating-point number is frozen as the integer that it was.
+        let computes_sizes = old_outputs.iter().any(|f| f.ints().is_some());
         for i in 0..inputs.len() {
             let wanted = match shrunk.controls.iter().find(|(at, _)| *at == i) {
                 Some((_, fact)) => fact.clone(),
@@ -163,16 +164,47 @@ impl<'g> Surgeon<'g> {
         if !computes_sizes {
             self.check(id, &kept, &outputs)?;
         }
-        if let (Some(factor), Some(Some(value))) = (shrunk.output_scale, node.outputs.first()) {
-            let element_type = old_outputs[0].element_type.unwrap_or(secateurs_onnx::ElementType::Float32);
-            let name = format!("{}_rescale", self.graph.values[*value].name);
-            let factor = floats(element_type, Vec::new(), &[factor])?;
-            self.patch.insert_after(*value, name.clone(), Box::new(ops::Mul), vec![(format!("{name}_factor"), factor)]);
+        if let Some(scale) = shrunk.output_scale {
+            self.rescale(id, &scale)?;
         }
         if let Some(op) = shrunk.op {
             self.patch.set_op(id, op);
         }
         self.insert(node, outputs)
+    }
+
+    /// Multiplies what a node makes, or a constant that it multiplies by.
+    fn rescale(&mut self, id: NodeId, scale: &Scale) -> Result<(), GraphError> {
+        let node = &self.graph.nodes[id];
+        if let Some((i, value)) = scale.into.and_then(|i| Some((i, node.inputs[i]?)))
+            && let Some(tensor) = self.graph.tensor(value)
+        {
+            let kept: KeptAxes = (0..tensor.shape().len()).map(|k| self.kept(id, i, k)).collect();
+            let small = slice(tensor, &kept)?;
+            let values = small.to_f64_vec().map_err(|e| GraphError::Inconsistent(e.to_string()))?;
+            let values: Vec<f64> = values.into_iter().map(|x| x * scale.factor()).collect();
+            let tensor = floats(small.element_type(), small.shape().to_vec(), &values)?;
+            match self.is_only_use(value) {
+                true => self.patch.set_tensor(value, tensor),
+                false => self.patch.set_input_constant(id, i, self.graph.values[value].name.clone(), tensor),
+            };
+            return Ok(());
+        }
+        let Some(Some(value)) = node.outputs.first().copied() else { return Ok(()) };
+        let Value { name, fact, .. } = &self.graph.values[value];
+        let element_type = fact.element_type.unwrap_or(ElementType::Float32);
+        let steps: [(&str, Box<dyn Op>, f64); 2] =
+            [("of", Box::new(ops::Div), scale.over), ("kept", Box::new(ops::Mul), scale.times)];
+        for (suffix, op, number) in steps.into_iter().filter(|(_, _, number)| *number != 1.0) {
+            let name = format!("{name}_{suffix}");
+            let constant = floats(element_type, Vec::new(), &[number])?;
+            self.patch.insert_after(value, name.clone(), op, vec![(format!("{name}_value"), constant)]);
+        }
+        Ok(())
+    }
+
+    fn is_only_use(&self, value: ValueId) -> bool {
+        self.uses[value].len() == 1 && !self.graph.outputs.contains(&value)
     }
 
     fn insert(&mut self, node: &Node, outputs: Vec<Fact>) -> Result<(), GraphError> {
@@ -206,9 +238,8 @@ impl<'g> Surgeon<'g> {
         match controls::constant(&wanted) {
             Some(tensor) => {
                 let tensor = tensor?;
-                let only = self.uses[value].len() == 1 && !self.graph.outputs.contains(&value);
                 match self.graph.tensor(value) {
-                    Some(_) if only => self.patch.set_tensor(value, tensor),
+                    Some(_) if self.is_only_use(value) => self.patch.set_tensor(value, tensor),
                     _ => self.patch.set_input_constant(id, i, self.graph.values[value].name.clone(), tensor),
                 };
             }

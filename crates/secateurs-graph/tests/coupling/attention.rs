@@ -1,6 +1,6 @@
 //! Attention in the forms that exporters write.
 
-use crate::net::{Model, Net, int, ints};
+use crate::net::{Model, Net, int};
 
 const HEADS: [&str; 1] =
     ["4 attention head: q.weight[1]×2 q.bias[0]×2 k.weight[1]×2 k.bias[0]×2 v.weight[1]×2 v.bias[0]×2 o.weight[0]×2"];
@@ -131,8 +131,8 @@ fn batch_and_heads_merged_into_one_axis() {
     let mut net = projections(tokens());
     for name in ["q", "k", "v"] {
         net = net
-            .transpose(&format!("{name}1"), &[1, 0, 2], &format!("{name}t"))
-            .reshape(&format!("{name}t"), &[5, -1, 2], &format!("{name}b"))
+            .transpose(&format!("{name}1"), &[1, 0, 2], &format!("{name}s"))
+            .reshape(&format!("{name}s"), &[5, -1, 2], &format!("{name}b"))
             .transpose(&format!("{name}b"), &[1, 0, 2], &format!("{name}h"));
     }
     let model = net
@@ -288,10 +288,7 @@ fn window_partition_and_rotary_halves() {
     assert_eq!(model.exact().groups(), ["2 attention head: qkv.weight[1]×12 qkv.bias[0]×12 o.weight[0]×4"]);
     assert_eq!(
         model.inner().exact().groups(),
-        [
-            "2 head_dim: qkv.weight[1]×8 qkv.bias[0]×8 cos[1]×2 sin[1]×2",
-            "4 head_dim: qkv.weight[1]×2 qkv.bias[0]×2 o.weight[0]×2"
-        ]
+        ["2 head_dim: qkv.weight[1]×12 qkv.bias[0]×12 cos[1]×2 sin[1]×2 o.weight[0]×4"],
+        "one axis holds head_dim of queries, keys and values"
     );
-    let _ = ints;
 }

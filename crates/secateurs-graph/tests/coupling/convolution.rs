@@ -28,7 +28,6 @@ fn a_residual_add_couples_both_sides_through_batch_norm_and_activation() {
              c.bias[0] head.weight[1]",
             "5 channel: b.weight[0] b.bias[0] c.weight[1]",
         ]
-        .map(|line| line.replace(" bn.mean[0] bn.var[0]", ""))
     );
     assert!(model.reason("a.weight", 1).contains("model's input 'x'"));
     assert!(model.reason("head.weight", 0).contains("model's output 'y'"));
@@ -208,8 +207,7 @@ fn transposed_convolutions_have_input_channels_first() {
         .with("ConvTranspose", &["a", "up.weight", "up.bias"], &["u"], vec![int("group", 2), ints("strides", &[2, 2])]);
     assert_eq!(
         head(net, "u", 6).exact().groups(),
-        ["2 conv group: a.weight[0]×4 a.bias[0]×4 up.weight[0]×4 up.weight[1] up.bias[0]×3 head.weight[1]×3"]
-            .map(|line| line.replace(" up.weight[1]", ""))
+        ["2 conv group: a.weight[0]×4 a.bias[0]×4 up.weight[0]×4 up.bias[0]×3 head.weight[1]×3"]
     );
 }
 
