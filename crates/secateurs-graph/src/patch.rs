@@ -32,7 +32,7 @@ enum Edit {
     SetOp(NodeId, Box<dyn Op>),
     SetInput(NodeId, usize, Option<ValueId>),
     SetInputs(NodeId, Vec<Feed>),
-    SetInputConstant(NodeId, usize, String, Tensor),
+    SetInputConstant(Vec<(NodeId, usize)>, String, Tensor),
     InsertAfter { value: ValueId, name: String, op: Box<dyn Op>, extra: Vec<(String, Tensor)> },
     Insert { before: Use, name: String, op: Box<dyn Op>, extra: Vec<(String, Tensor)> },
     AddNode { name: String, op: Box<dyn Op>, inputs: Vec<Option<ValueId>>, replaces: Vec<ValueId> },
@@ -63,9 +63,14 @@ impl Patch {
         self
     }
 
-    /// Makes a node read a new constant.
-    pub fn set_input_constant(&mut self, node: NodeId, input: usize, name: impl Into<String>, tensor: Tensor) -> &mut Patch {
-        self.edits.push(Edit::SetInputConstant(node, input, name.into(), tensor));
+    /// Makes nodes read one new constant, under this name or this name with a number.
+    pub fn set_input_constant(
+        &mut self,
+        uses: Vec<(NodeId, usize)>,
+        name: impl Into<String>,
+        tensor: Tensor,
+    ) -> &mut Patch {
+        self.edits.push(Edit::SetInputConstant(uses, name.into(), tensor));
         self
     }
 
@@ -171,9 +176,11 @@ impl Editor<'_> {
                 *target.inputs.get_mut(input).ok_or_else(|| gone("node input"))? = value;
                 target.origin = Origin::Patched;
             }
-            Edit::SetInputConstant(node, input, name, tensor) => {
+            Edit::SetInputConstant(uses, name, tensor) => {
                 let value = self.add_constant(&name, tensor);
-                self.edit(Edit::SetInput(node, input, Some(value)))?;
+                for (node, input) in uses {
+                    self.edit(Edit::SetInput(node, input, Some(value)))?;
+                }
             }
             Edit::SetInputs(node, feeds) => {
                 let inputs = feeds.into_iter().map(|feed| match feed {
@@ -191,7 +198,12 @@ impl Editor<'_> {
                 };
                 let raw = self.unused_name(&format!("{}_raw", target.name));
                 let source = Source::Node(producer, output);
-                let raw = self.graph.values.insert(Value { name: raw, source, fact: Fact::unknown(), declared: None });
+                let raw = self.graph.values.insert(Value {
+                    name: raw,
+                    source,
+                    fact: Fact::unknown(),
+                    declared: None,
+                });
                 self.graph.nodes[producer].outputs[output] = Some(raw);
                 self.graph.nodes[producer].origin = Origin::Patched;
                 let mut inputs = vec![Some(raw)];

@@ -37,6 +37,8 @@ pub struct Shrunk {
     /// What control inputs (sizes, positions, index lists) must be from now on, by input. They need not be constants: what
     /// computes them is only replaced where it does not give this by itself.
     pub controls: Vec<(usize, Fact)>,
+    /// A control input of which only the shape that it gives to output 0 matters.
+    pub target: Option<Target>,
     /// The inputs of the op that takes this one's place, where they are not the same.
     pub inputs: Option<Vec<ShrunkInput>>,
     /// What output 0 must be multiplied by: a divisor has changed.
@@ -59,6 +61,15 @@ impl Scale {
     pub fn factor(&self) -> f64 {
         self.times / self.over
     }
+}
+
+/// An input that holds the shape of output 0, or its last axes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// The input.
+    pub input: usize,
+    /// Whether one entry may be −1 for what is left.
+    pub infers: bool,
 }
 
 /// An input of an op that takes another one's place.
@@ -227,6 +238,12 @@ impl Shrunk {
         let fact = Fact::of(old.and_then(|f| f.element_type), vec![ints.len().into()])
             .with_content(Some(ints.into()));
         self.controls.push((input, fact));
+        self
+    }
+
+    /// Any other content of this input that gives output 0 the right shape will do as well.
+    pub fn target(mut self, input: usize, infers: bool) -> Shrunk {
+        self.target = Some(Target { input, infers });
         self
     }
 

@@ -23,6 +23,8 @@ pub struct Costs<'g> {
 struct Parameter {
     sizes: Vec<usize>,
     uses: Vec<Vec<Option<u32>>>,
+    /// Whether it still counts with a single element: a lone number among data does not.
+    counts_alone: bool,
 }
 
 impl<'g> Costs<'g> {
@@ -35,13 +37,11 @@ impl<'g> Costs<'g> {
             let mut uses: Vec<Vec<Option<u32>>> = uses[p.value]
                 .iter()
                 .filter_map(|at| Some((at.node, at.input?)))
-                .map(|(node, i)| {
-                    (0..sizes.len()).map(|k| coupling.spaces.axis(graph, node, i, k)).collect()
-                })
+                .map(|(node, i)| (0..sizes.len()).map(|k| coupling.spaces.axis(graph, node, i, k)).collect())
                 .collect();
             uses.sort_unstable();
             uses.dedup();
-            Parameter { sizes, uses }
+            Parameter { sizes, uses, counts_alone: p.counts_alone }
         });
         let nodes = graph.order.iter().copied().filter(|&id| !graph.macs(id).is(0)).collect();
         Costs { graph, coupling, parameters: parameters.collect(), nodes, bindings: bindings.clone() }
@@ -54,9 +54,10 @@ impl<'g> Costs<'g> {
             let sizes = parameter.uses.iter().filter_map(|spaces| {
                 let pruned = |space: &Option<u32>| space.filter(|s| self.all(*s) != remaining.of(*s));
                 let pruned: Vec<Option<u32>> = spaces.iter().map(pruned).collect();
-                let sizes = parameter.sizes.iter().zip(&pruned).map(|(n, s)| s.map_or(*n, |s| remaining.of(s)));
-                let elements = sizes.product::<usize>();
-                copies.insert(pruned).then_some(elements)
+                let sizes =
+                    parameter.sizes.iter().zip(&pruned).map(|(n, s)| s.map_or(*n, |s| remaining.of(s)));
+                let elements = Some(sizes.product::<usize>()).filter(|n| *n > 1 || parameter.counts_alone);
+                copies.insert(pruned).then_some(elements.unwrap_or(0))
             });
             sizes.sum::<usize>()
         };
@@ -88,8 +89,11 @@ impl<'g> Costs<'g> {
         let kept = Kept::new(map, node.op_inputs(&facts), &outputs, &atoms);
         let shrunk = node.op.shrink(&kept).unwrap_or_default();
         let small = |fact: &Fact, shape| Fact { shape, content: None, ..fact.clone() };
-        let inputs: Vec<Option<Fact>> =
-            facts.iter().enumerate().map(|(i, fact)| fact.map(|fact| small(fact, kept.input_shape(i)))).collect();
+        let inputs: Vec<Option<Fact>> = facts
+            .iter()
+            .enumerate()
+            .map(|(i, fact)| fact.map(|fact| small(fact, kept.input_shape(i))))
+            .collect();
         let inputs: Vec<Option<&Fact>> = inputs.iter().map(Option::as_ref).collect();
         let outputs: Vec<Fact> =
             outputs.iter().enumerate().map(|(i, fact)| small(fact, kept.output_shape(i))).collect();

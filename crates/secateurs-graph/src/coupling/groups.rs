@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
+use super::CouplingOptions;
 use super::cells::Cells;
 use super::kind::{Features, UnitKind};
 use super::reason::Reason;
 use super::spaces::Spaces;
 use super::units::Search;
-use super::CouplingOptions;
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::shrink::Subset;
 
@@ -118,7 +118,8 @@ impl Coupling {
         let mut exact = cells.clone();
         exact.bar_inexact();
         let nothing = vec![false; cells.root.len()];
-        let owned = take(Search::new(&mut exact, &spaces, &preferred, options.split, nothing), &seeds, &mut found);
+        let owned =
+            take(Search::new(&mut exact, &spaces, &preferred, options.split, nothing), &seeds, &mut found);
         let exact = found.len();
         take(Search::new(&mut cells, &spaces, &preferred, options.split, owned), &seeds, &mut found);
         let groups = group(&spaces, &cells, &features, &seeds, found, exact);
@@ -215,7 +216,8 @@ fn group(
     let mut parent: Vec<usize> = (0..units.len()).collect();
     let mut first: HashMap<(u32, bool), usize> = HashMap::new();
     for (i, unit) in units.iter().enumerate() {
-        let simple: Vec<u32> = unit.indices.iter().map(|(s, _)| *s).filter(|s| !composite[*s as usize]).collect();
+        let simple: Vec<u32> =
+            unit.indices.iter().map(|(s, _)| *s).filter(|s| !composite[*s as usize]).collect();
         let all = || unit.indices.iter().map(|(s, _)| *s).collect();
         for space in if simple.is_empty() { all() } else { simple } {
             let other = *first.entry((space, i < exact)).or_insert(i);
@@ -342,7 +344,9 @@ impl<'c> Remaining<'c> {
             let mut kept = kept.iter().copied().peekable();
             for (i, unit) in group.units.iter().enumerate() {
                 if kept.next_if_eq(&i).is_none() {
-                    unit.indices.iter().for_each(|(space, gone)| remaining.kept[*space as usize] -= gone.len());
+                    unit.indices
+                        .iter()
+                        .for_each(|(space, gone)| remaining.kept[*space as usize] -= gone.len());
                 }
             }
         }

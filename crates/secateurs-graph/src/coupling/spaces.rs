@@ -203,7 +203,10 @@ impl<'g> Builder<'g> {
                     InputRole::Control if facts[i].is_some_and(|f| f.content.is_some()) => {}
                     InputRole::Control => self.bar_value(value, &Reason::Op(id, "an input read as it is")),
                     InputRole::Data | InputRole::Parameter | InputRole::Statistic => {
-                        self.bar_value(value, &Reason::Op(id, "how its axes depend on each other is not known"));
+                        self.bar_value(
+                            value,
+                            &Reason::Op(id, "how its axes depend on each other is not known"),
+                        );
                         unclear = true;
                     }
                 },
@@ -235,7 +238,9 @@ impl<'g> Builder<'g> {
         for (k, axis) in axes.iter().enumerate() {
             let var = first_axis + k as u32;
             match &axis[..] {
-                [Segment::Product(atoms)] if atoms.len() == 1 => self.union(var, first_atom + atoms[0].0 as u32),
+                [Segment::Product(atoms)] if atoms.len() == 1 => {
+                    self.union(var, first_atom + atoms[0].0 as u32)
+                }
                 _ if self.sizes[var as usize].is(1) => {}
                 _ => self.composites.push((id, var, axis.clone(), first_atom)),
             }
@@ -372,7 +377,8 @@ fn spread(spaces: &mut [Space], composites: &[Composite]) {
     for (i, composite) in composites.iter().enumerate() {
         by_total.entry(composite.total).or_default().push(i);
     }
-    let mut open: Vec<u32> = (0..spaces.len() as u32).filter(|&s| spaces[s as usize].barred.is_some()).collect();
+    let mut open: Vec<u32> =
+        (0..spaces.len() as u32).filter(|&s| spaces[s as usize].barred.is_some()).collect();
     while let Some(total) = open.pop() {
         let reason = spaces[total as usize].barred.clone();
         for &i in by_total.get(&total).into_iter().flatten() {

@@ -112,11 +112,7 @@ impl<'c> Search<'c> {
         }
     }
 
-    fn new_reason(
-        &mut self,
-        space: u32,
-        make: fn(crate::graph::ValueId, usize) -> Reason,
-    ) -> u32 {
+    fn new_reason(&mut self, space: u32, make: fn(crate::graph::ValueId, usize) -> Reason) -> u32 {
         let reason = match self.spaces.spaces[space as usize].example {
             Some((value, axis)) => make(value, axis),
             None => Reason::Size(1.into()),
@@ -151,7 +147,9 @@ impl<'c> Search<'c> {
                 break;
             }
         }
-        Err(failure.unwrap_or(Failure::Owned(self.cells.space_of[self.cells.products[product as usize].total as usize])))
+        Err(failure.unwrap_or(Failure::Owned(
+            self.cells.space_of[self.cells.products[product as usize].total as usize],
+        )))
     }
 
     /// Marks a class as removed, and counts.
@@ -187,9 +185,12 @@ impl<'c> Search<'c> {
             for place in &self.cells.places[space] {
                 let Place::Total(p) = *place else { continue };
                 let product = &self.cells.products[p as usize];
-                let Some(flat) = cell.checked_sub(product.total).filter(|f| *f < product.len) else { continue };
+                let Some(flat) = cell.checked_sub(product.total).filter(|f| *f < product.len) else {
+                    continue;
+                };
                 for factor in &product.factors {
-                    let counter = &mut self.in_row[(factor.counter + product.factor_index(factor, flat)) as usize];
+                    let counter =
+                        &mut self.in_row[(factor.counter + product.factor_index(factor, flat)) as usize];
                     *counter = counter.wrapping_add_signed(by);
                 }
             }

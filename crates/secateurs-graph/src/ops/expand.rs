@@ -83,7 +83,7 @@ impl Op for Expand {
             let same = size.known().is_none() && from.iter().nth_back(i) == Some(size);
             if entry.is(1) || same { 1.into() } else { size.clone() }
         });
-        Ok(Shrunk::default().control(1, kept.inputs.get(1), target.collect()))
+        Ok(Shrunk::default().control(1, kept.inputs.get(1), target.collect()).target(1, false))
     }
 
     fn role(&self, input: usize) -> InputRole {

@@ -148,7 +148,7 @@ impl Op for Reshape {
         };
         let old = kept.inputs.get(1);
         let target = self.retarget(&from, &to, old.and_then(Fact::ints).unwrap_or_default());
-        Ok(Shrunk::default().control(1, old, target))
+        Ok(Shrunk::default().control(1, old, target).target(1, true))
     }
 
     fn role(&self, input: usize) -> InputRole {

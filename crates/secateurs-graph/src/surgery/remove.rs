@@ -14,13 +14,13 @@ use super::constants::{KeptAxes, floats, slice};
 use super::controls;
 use crate::coupling::{Coupling, Selection};
 use crate::error::GraphError;
-use crate::fact::{Content, DisplayShape, Fact};
+use crate::fact::{Content, DisplayShape, Fact, Shape};
 use crate::graph::{Graph, Node, NodeId, Use, Value, ValueId};
 use crate::infer::Facts;
 use crate::op::{InputRole, Inputs, Op};
 use crate::ops;
 use crate::patch::{Feed, Patch};
-use crate::shrink::{Kept, Scale, Shrunk, ShrunkInput, Subset};
+use crate::shrink::{Kept, Scale, Shrunk, ShrunkInput, Subset, Target};
 
 impl Coupling {
     /// The change that leaves only `selection`. `graph` must be the one that the coupling was found in.
@@ -93,11 +93,18 @@ impl<'g> Surgeon<'g> {
                 _ => self.facts.insert(id, fact.clone()),
             };
             // Uses that part get copies of their own.
-            for (at, kept) in uses.iter().zip(&kept) {
+            let mut copies: Vec<(KeptAxes, Vec<(NodeId, usize)>)> = Vec::new();
+            for (at, kept) in uses.iter().zip(kept) {
                 let Some(input) = at.input.filter(|_| kept.iter().any(Option::is_some)) else { continue };
-                let small = slice(tensor, kept)?;
-                self.own.insert((at.node, input), Fact::from_tensor(&small));
-                self.patch.set_input_constant(at.node, input, self.graph.values[id].name.clone(), small);
+                match copies.iter_mut().find(|(own, _)| *own == kept) {
+                    Some((_, uses)) => uses.push((at.node, input)),
+                    None => copies.push((kept, vec![(at.node, input)])),
+                }
+            }
+            for (kept, uses) in copies {
+                let small = slice(tensor, &kept)?;
+                self.own.extend(uses.iter().map(|at| (*at, Fact::from_tensor(&small))));
+                self.patch.set_input_constant(uses, self.graph.values[id].name.clone(), small);
             }
         }
         Ok(())
@@ -146,7 +153,14 @@ impl<'g> Surgeon<'g> {
         };
         // What becomes a floating-point number is frozen as the integer that it was.
         let computes_sizes = old_outputs.iter().any(|f| f.ints().is_some());
-        for i in 0..inputs.len() {
+        // Where the graph computes the right shape by itself, it is left to.
+        let served = || {
+            let facts: Vec<Option<&Fact>> = inputs.iter().map(Option::as_ref).collect();
+            let outputs = node.op.infer(&Inputs { facts: &facts, outputs: node.outputs.len() });
+            outputs.is_ok_and(|outputs| outputs[0].shape == kept.output_shape(0))
+        };
+        let served = shrunk.target.filter(|_| served()).map(|target| target.input);
+        for i in (0..inputs.len()).filter(|i| Some(*i) != served) {
             let wanted = match shrunk.controls.iter().find(|(at, _)| *at == i) {
                 Some((_, fact)) => fact.clone(),
                 None if computes_sizes || node.op.role(i) == InputRole::Sizes => continue,
@@ -155,12 +169,15 @@ impl<'g> Surgeon<'g> {
                     None => continue,
                 },
             };
-            self.provide(id, i, &mut inputs[i], wanted)?;
+            let target = shrunk.target.filter(|target| target.input == i);
+            let shape = target.and_then(|_| kept.output_shape(0));
+            self.provide(id, i, &mut inputs[i], wanted, target.zip(shape))?;
         }
         let facts = self.replace(id, &shrunk, inputs)?;
         let facts: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
         let op = shrunk.op.as_ref().unwrap_or(&node.op);
-        let outputs = self.graph.infer_op(id, op.as_ref(), &Inputs { facts: &facts, outputs: node.outputs.len() })?;
+        let outputs =
+            self.graph.infer_op(id, op.as_ref(), &Inputs { facts: &facts, outputs: node.outputs.len() })?;
         if !computes_sizes {
             self.check(id, &kept, &outputs)?;
         }
@@ -186,7 +203,11 @@ impl<'g> Surgeon<'g> {
             let tensor = floats(small.element_type(), small.shape().to_vec(), &values)?;
             match self.is_only_use(value) {
                 true => self.patch.set_tensor(value, tensor),
-                false => self.patch.set_input_constant(id, i, self.graph.values[value].name.clone(), tensor),
+                false => self.patch.set_input_constant(
+                    vec![(id, i)],
+                    self.graph.values[value].name.clone(),
+                    tensor,
+                ),
             };
             return Ok(());
         }
@@ -231,8 +252,15 @@ impl<'g> Surgeon<'g> {
         Some(fact.with_content(Some(Content::pick(content, picked.into_iter()))))
     }
 
-    /// Makes an input hold what it must.
-    fn provide(&mut self, id: NodeId, i: usize, got: &mut Option<Fact>, wanted: Fact) -> Result<(), GraphError> {
+    /// Makes an input hold what it must; of a target, something that gives the shape.
+    fn provide(
+        &mut self,
+        id: NodeId,
+        i: usize,
+        got: &mut Option<Fact>,
+        wanted: Fact,
+        target: Option<(Target, Shape)>,
+    ) -> Result<(), GraphError> {
         let Some(value) = self.graph.nodes[id].inputs[i] else { return Ok(()) };
         let Some(found) = got.as_ref().filter(|got| !controls::serves(got, &wanted)) else { return Ok(()) };
         match controls::constant(&wanted) {
@@ -240,12 +268,20 @@ impl<'g> Surgeon<'g> {
                 let tensor = tensor?;
                 match self.graph.tensor(value) {
                     Some(_) if self.is_only_use(value) => self.patch.set_tensor(value, tensor),
-                    _ => self.patch.set_input_constant(id, i, self.graph.values[value].name.clone(), tensor),
+                    _ => self.patch.set_input_constant(
+                        vec![(id, i)],
+                        self.graph.values[value].name.clone(),
+                        tensor,
+                    ),
                 };
             }
             None => {
                 let at = Use { node: id, input: Some(i) };
-                controls::correct(self.graph, &mut self.patch, at, found, &wanted)?;
+                let (target, sizes) = match target {
+                    Some((target, shape)) => (Some(target), shape),
+                    None => (None, wanted.ints().unwrap_or_default().to_vec()),
+                };
+                controls::correct(self.graph, &mut self.patch, at, found, &sizes, target)?;
             }
         }
         *got = Some(wanted);
@@ -276,7 +312,8 @@ impl<'g> Surgeon<'g> {
     /// Holds what is inferred against what the kept indices say.
     fn check(&self, id: NodeId, kept: &Kept, outputs: &[Fact]) -> Result<(), GraphError> {
         for (i, (fact, value)) in outputs.iter().zip(&self.graph.nodes[id].outputs).enumerate() {
-            let (Some(expected), Some(found), Some(value)) = (kept.output_shape(i), &fact.shape, value) else {
+            let (Some(expected), Some(found), Some(value)) = (kept.output_shape(i), &fact.shape, value)
+            else {
                 continue;
             };
             if expected != *found {

@@ -2,8 +2,9 @@
 
 use crate::net::{Model, Net, int};
 
-const HEADS: [&str; 1] =
-    ["4 attention head: q.weight[1]×2 q.bias[0]×2 k.weight[1]×2 k.bias[0]×2 v.weight[1]×2 v.bias[0]×2 o.weight[0]×2"];
+const HEADS: [&str; 1] = [
+    "4 attention head: q.weight[1]×2 q.bias[0]×2 k.weight[1]×2 k.bias[0]×2 v.weight[1]×2 v.bias[0]×2 o.weight[0]×2",
+];
 
 fn tokens() -> Net {
     Net::new(18).input("x", &[0, 5, 6])
@@ -21,9 +22,12 @@ fn attend(net: Net, heads: usize, width: usize) -> Model {
 }
 
 fn scores(net: Net) -> Net {
-    net.transpose("k4", &[0, 1, 3, 2], "kt")
-        .node("MatMul", &["q4", "kt"], "qk")
-        .with("Softmax", &["qk"], &["p"], vec![int("axis", -1)])
+    net.transpose("k4", &[0, 1, 3, 2], "kt").node("MatMul", &["q4", "kt"], "qk").with(
+        "Softmax",
+        &["qk"],
+        &["p"],
+        vec![int("axis", -1)],
+    )
 }
 
 /// Separate projections of four heads of two.
@@ -38,9 +42,11 @@ fn projections(mut net: Net) -> Net {
 fn separate_projections_reshaped_by_constants() {
     let mut net = projections(tokens());
     for name in ["q", "k", "v"] {
-        net = net
-            .reshape(&format!("{name}1"), &[0, -1, 4, 2], &format!("{name}2"))
-            .transpose(&format!("{name}2"), &[0, 2, 1, 3], &format!("{name}4"));
+        net = net.reshape(&format!("{name}1"), &[0, -1, 4, 2], &format!("{name}2")).transpose(
+            &format!("{name}2"),
+            &[0, 2, 1, 3],
+            &format!("{name}4"),
+        );
     }
     let model = attend(net, 4, 2);
     assert_eq!(model.exact().groups(), HEADS);
@@ -94,33 +100,40 @@ fn reshaped_by_shape_arithmetic_with_the_scale_from_the_shape() {
 #[test]
 fn fused_projections_in_either_order() {
     // (3 heads head_dim): split off by Gather.
-    let mut net = tokens()
-        .dense("x", "qkv", [6, 24], "f")
-        .reshape("f", &[0, -1, 3, 4, 2], "f5")
-        .transpose("f5", &[2, 0, 3, 1, 4], "ft");
+    let mut net = tokens().dense("x", "qkv", [6, 24], "f").reshape("f", &[0, -1, 3, 4, 2], "f5").transpose(
+        "f5",
+        &[2, 0, 3, 1, 4],
+        "ft",
+    );
     for (i, name) in ["q4", "k4", "v4"].iter().enumerate() {
         net = net.int(&format!("i{i}"), i as i64).node("Gather", &["ft", &format!("i{i}")], name);
     }
     let groups = ["4 attention head: qkv.weight[1]×6 qkv.bias[0]×6 o.weight[0]×2"];
     assert_eq!(attend(net, 4, 2).exact().groups(), groups);
     // (heads (head_dim head_dim head_dim)): split on the last axis, as GPT-NeoX and LeViT have it.
-    let mut net = tokens()
-        .dense("x", "qkv", [6, 24], "f")
-        .reshape("f", &[0, -1, 4, 6], "f4")
-        .with("Split", &["f4"], &["qs", "ks", "vs"], vec![int("axis", -1)]);
+    let mut net = tokens().dense("x", "qkv", [6, 24], "f").reshape("f", &[0, -1, 4, 6], "f4").with(
+        "Split",
+        &["f4"],
+        &["qs", "ks", "vs"],
+        vec![int("axis", -1)],
+    );
     for name in ["q", "k", "v"] {
         net = net.transpose(&format!("{name}s"), &[0, 2, 1, 3], &format!("{name}4"));
     }
     assert_eq!(attend(net, 4, 2).exact().groups(), groups);
     // Split first, as GPT-2 has it.
-    let mut net = tokens()
-        .dense("x", "qkv", [6, 24], "f")
-        .ints("sizes", &[8, 8, 8])
-        .with("Split", &["f", "sizes"], &["q1", "k1", "v1"], vec![int("axis", 2)]);
+    let mut net = tokens().dense("x", "qkv", [6, 24], "f").ints("sizes", &[8, 8, 8]).with(
+        "Split",
+        &["f", "sizes"],
+        &["q1", "k1", "v1"],
+        vec![int("axis", 2)],
+    );
     for name in ["q", "k", "v"] {
-        net = net
-            .reshape(&format!("{name}1"), &[0, -1, 4, 2], &format!("{name}2"))
-            .transpose(&format!("{name}2"), &[0, 2, 1, 3], &format!("{name}4"));
+        net = net.reshape(&format!("{name}1"), &[0, -1, 4, 2], &format!("{name}2")).transpose(
+            &format!("{name}2"),
+            &[0, 2, 1, 3],
+            &format!("{name}4"),
+        );
     }
     assert_eq!(attend(net, 4, 2).exact().groups(), groups);
 }
@@ -150,7 +163,9 @@ fn batch_and_heads_merged_into_one_axis() {
 
 #[test]
 fn einsum_over_heads() {
-    let einsum = |equation: &'static str| vec![secateurs_onnx::proto::AttributeProto::from_string("equation", equation)];
+    let einsum = |equation: &'static str| {
+        vec![secateurs_onnx::proto::AttributeProto::from_string("equation", equation)]
+    };
     let mut net = projections(tokens());
     for name in ["q", "k", "v"] {
         net = net.reshape(&format!("{name}1"), &[0, -1, 4, 2], &format!("{name}4"));
@@ -164,7 +179,9 @@ fn einsum_over_heads() {
         .done(&["y"]);
     assert_eq!(
         model.exact().groups(),
-        ["4 attention head: q.weight[1]×2 q.bias[0]×2 k.weight[1]×2 k.bias[0]×2 v.weight[1]×2 v.bias[0]×2 o.weight[0]"]
+        [
+            "4 attention head: q.weight[1]×2 q.bias[0]×2 k.weight[1]×2 k.bias[0]×2 v.weight[1]×2 v.bias[0]×2 o.weight[0]"
+        ]
     );
 }
 
@@ -189,14 +206,21 @@ fn the_attention_op_with_heads_in_the_last_axis() {
     assert_eq!(build(4, 4).exact().groups(), HEADS);
     assert_eq!(
         build(4, 2).exact().groups(),
-        ["2 attention head: q.weight[1]×4 q.bias[0]×4 k.weight[1]×2 k.bias[0]×2 v.weight[1]×2 v.bias[0]×2 o.weight[0]×4"]
+        [
+            "2 attention head: q.weight[1]×4 q.bias[0]×4 k.weight[1]×2 k.bias[0]×2 v.weight[1]×2 v.bias[0]×2 o.weight[0]×4"
+        ]
     );
 }
 
 #[test]
 fn grouped_queries_expanded_or_repeated() {
     for repeat in ["Expand", "Tile", "Concat"] {
-        let mut net = tokens().dense("x", "q", [6, 8], "q1").dense("x", "k", [6, 4], "k1").dense("x", "v", [6, 4], "v1");
+        let mut net = tokens().dense("x", "q", [6, 8], "q1").dense("x", "k", [6, 4], "k1").dense(
+            "x",
+            "v",
+            [6, 4],
+            "v1",
+        );
         net = net.reshape("q1", &[0, -1, 4, 2], "q2").transpose("q2", &[0, 2, 1, 3], "q4");
         for name in ["k", "v"] {
             let n = |part: &str| format!("{name}{part}");
@@ -206,7 +230,9 @@ fn grouped_queries_expanded_or_repeated() {
                 .ints(&n("two"), &[2])
                 .node("Unsqueeze", &[&n("3"), &n("two")], &n("5"));
             net = match repeat {
-                "Expand" => net.ints(&n("to"), &[1, 2, 2, 1, 2]).node("Expand", &[&n("5"), &n("to")], &n("6")),
+                "Expand" => {
+                    net.ints(&n("to"), &[1, 2, 2, 1, 2]).node("Expand", &[&n("5"), &n("to")], &n("6"))
+                }
                 "Tile" => net.ints(&n("by"), &[1, 1, 2, 1, 1]).node("Tile", &[&n("5"), &n("by")], &n("6")),
                 _ => net.with("Concat", &[&n("5"), &n("5")], &[&n("6")], vec![int("axis", 2)]),
             };
@@ -214,8 +240,10 @@ fn grouped_queries_expanded_or_repeated() {
         }
         assert_eq!(
             attend(net, 4, 2).exact().groups(),
-            ["2 attention head: q.weight[1]×4 q.bias[0]×4 k.weight[1]×2 k.bias[0]×2 v.weight[1]×2 v.bias[0]×2 \
-              o.weight[0]×4"],
+            [
+                "2 attention head: q.weight[1]×4 q.bias[0]×4 k.weight[1]×2 k.bias[0]×2 v.weight[1]×2 v.bias[0]×2 \
+              o.weight[0]×4"
+            ],
             "{repeat}"
         );
     }
@@ -226,9 +254,11 @@ fn a_relative_position_bias_per_head_follows_the_heads() {
     // A table of positions × heads, looked up by constant indices, as Swin has it.
     let mut net = projections(tokens());
     for name in ["q", "k", "v"] {
-        net = net
-            .reshape(&format!("{name}1"), &[0, -1, 4, 2], &format!("{name}2"))
-            .transpose(&format!("{name}2"), &[0, 2, 1, 3], &format!("{name}4"));
+        net = net.reshape(&format!("{name}1"), &[0, -1, 4, 2], &format!("{name}2")).transpose(
+            &format!("{name}2"),
+            &[0, 2, 1, 3],
+            &format!("{name}4"),
+        );
     }
     let index: Vec<i64> = (0..25).map(|i| (i / 5) - (i % 5) + 4).collect();
     let net = net

@@ -116,17 +116,21 @@ fn flatten_gives_every_channel_its_block_of_a_dense_layer() {
     let model = net.done(&["y"]);
     assert_eq!(
         model.exact().groups(),
-        ["5 channel: a.weight[0] a.bias[0] fc.weight[0]×36", "7 neuron: fc.weight[1] fc.bias[0] out.weight[0]"]
+        [
+            "5 channel: a.weight[0] a.bias[0] fc.weight[0]×36",
+            "7 neuron: fc.weight[1] fc.bias[0] out.weight[0]"
+        ]
     );
 }
 
 #[test]
 fn a_grouped_convolution_loses_groups_or_channels_within() {
     let build = || {
-        let net = stem()
-            .conv("x", "a", [12, 3], 1, 1, "a")
-            .conv("a", "g", [6, 4], 3, 3, "g")
-            .node("Relu", &["g"], "r");
+        let net = stem().conv("x", "a", [12, 3], 1, 1, "a").conv("a", "g", [6, 4], 3, 3, "g").node(
+            "Relu",
+            &["g"],
+            "r",
+        );
         head(net, "r", 6)
     };
     assert_eq!(
@@ -145,10 +149,11 @@ fn a_grouped_convolution_loses_groups_or_channels_within() {
 
 #[test]
 fn a_depthwise_convolution_follows_its_input() {
-    let net = stem()
-        .conv("x", "a", [6, 3], 1, 1, "a")
-        .conv("a", "dw", [12, 1], 3, 6, "d")
-        .node("Relu", &["d"], "r");
+    let net = stem().conv("x", "a", [6, 3], 1, 1, "a").conv("a", "dw", [12, 1], 3, 6, "d").node(
+        "Relu",
+        &["d"],
+        "r",
+    );
     let model = head(net, "r", 12);
     assert_eq!(
         model.exact().groups(),
@@ -204,7 +209,12 @@ fn transposed_convolutions_have_input_channels_first() {
         .conv("x", "a", [8, 3], 1, 1, "a")
         .param("up.weight", &[8, 3, 2, 2])
         .param("up.bias", &[6])
-        .with("ConvTranspose", &["a", "up.weight", "up.bias"], &["u"], vec![int("group", 2), ints("strides", &[2, 2])]);
+        .with(
+            "ConvTranspose",
+            &["a", "up.weight", "up.bias"],
+            &["u"],
+            vec![int("group", 2), ints("strides", &[2, 2])],
+        );
     assert_eq!(
         head(net, "u", 6).exact().groups(),
         ["2 conv group: a.weight[0]×4 a.bias[0]×4 up.weight[0]×4 up.bias[0]×3 head.weight[1]×3"]

@@ -107,7 +107,15 @@ impl Net {
     }
 
     /// `output = conv(x, name.weight, name.bias)` of a kernel that keeps the size.
-    pub fn conv(self, x: &str, name: &str, [out, inp]: [usize; 2], kernel: usize, group: i64, output: &str) -> Net {
+    pub fn conv(
+        self,
+        x: &str,
+        name: &str,
+        [out, inp]: [usize; 2],
+        kernel: usize,
+        group: i64,
+        output: &str,
+    ) -> Net {
         let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
         let pad = (kernel / 2) as i64;
         self.param(&weight, &[out, inp, kernel, kernel]).param(&bias, &[out]).with(
@@ -122,10 +130,11 @@ impl Net {
     pub fn dense(self, x: &str, name: &str, [inp, out]: [usize; 2], output: &str) -> Net {
         let (weight, bias, product) =
             (format!("{name}.weight"), format!("{name}.bias"), format!("{name}.product"));
-        self.param(&weight, &[inp, out])
-            .param(&bias, &[out])
-            .node("MatMul", &[x, &weight], &product)
-            .node("Add", &[&product, &bias], output)
+        self.param(&weight, &[inp, out]).param(&bias, &[out]).node("MatMul", &[x, &weight], &product).node(
+            "Add",
+            &[&product, &bias],
+            output,
+        )
     }
 
     pub fn batch_norm(self, x: &str, name: &str, channels: usize, output: &str) -> Net {
@@ -238,7 +247,10 @@ impl Model {
             }
         }
         for (&a, &b) in smaller.outputs.iter().zip(&self.graph.outputs) {
-            assert_eq!(smaller.values[a].fact.shape, self.graph.values[b].fact.shape, "outputs keep their shape");
+            assert_eq!(
+                smaller.values[a].fact.shape, self.graph.values[b].fact.shape,
+                "outputs keep their shape"
+            );
             assert_eq!(smaller.values[a].name, self.graph.values[b].name, "outputs keep their name");
         }
         let (a, b) = (self.run(&smaller, batch), self.run(&masked, batch));
@@ -264,7 +276,8 @@ impl Model {
                 None => noise.tensor(&shape),
                 Some(below) => {
                     let count = shape.iter().product();
-                    let values: Vec<i64> = (0..count).map(|_| (noise.bits() % *below as u64) as i64).collect();
+                    let values: Vec<i64> =
+                        (0..count).map(|_| (noise.bits() % *below as u64) as i64).collect();
                     Tensor::from_slice(shape, &values).unwrap()
                 }
             });

@@ -20,10 +20,7 @@ fn vectors_shared_by_accident_are_cloned_when_their_uses_part() {
         .node("Relu", &["bb"], "br")
         .node("MatMul", &["br", "w3"], "y")
         .done(&["y"]);
-    assert_eq!(
-        model.exact().groups(),
-        ["6 neuron: w1[1] bias[0] w2[0]", "6 neuron: bias[0] w2[1] w3[0]"]
-    );
+    assert_eq!(model.exact().groups(), ["6 neuron: w1[1] bias[0] w2[0]", "6 neuron: bias[0] w2[1] w3[0]"]);
 }
 
 #[test]
@@ -85,7 +82,10 @@ fn an_embedding_that_is_also_the_output_layer_keeps_its_rows() {
             "6 neuron: ff.weight[1] ff.bias[0] back.weight[0]"
         ]
     );
-    assert!(model.reason("table", 0).contains("model's output 'y'") || model.reason("table", 0).contains("Gather"));
+    assert!(
+        model.reason("table", 0).contains("model's output 'y'")
+            || model.reason("table", 0).contains("Gather")
+    );
 }
 
 #[test]
@@ -111,8 +111,5 @@ fn gated_feed_forward_layers_lose_neurons_in_both_halves() {
         .node("Mul", &["gs", "u"], "h")
         .dense("h", "down", [6, 4], "y")
         .done(&["y"]);
-    assert_eq!(
-        fused.exact().groups(),
-        ["6 neuron: gate_up.weight[1]×2 gate_up.bias[0]×2 down.weight[0]"]
-    );
+    assert_eq!(fused.exact().groups(), ["6 neuron: gate_up.weight[1]×2 gate_up.bias[0]×2 down.weight[0]"]);
 }
