@@ -31,7 +31,8 @@ pub struct Atom {
 pub enum Role {
     /// Indices do not mix: removing one from the inputs removes it from the outputs and changes nothing else.
     Free,
-    /// Summed over, as the inner axis of a matrix product: an index whose contribution is zero can go.
+    /// Summed over, as the inner axis of a matrix product: an index whose contribution is zero can go. May also be an axis
+    /// of the output, as that of a vector divided by its norm.
     Summed,
     /// Averaged over: as summed, but the divisor changes when an index goes.
     Averaged,

@@ -182,10 +182,12 @@ impl Graph {
         let mut found = Vec::new();
         for value in self.order.iter().flat_map(|&id| self.nodes[id].inputs.iter().flatten().copied()) {
             let (Some(purpose), Some(tensor)) = (purposes.get(value), self.tensor(value)) else { continue };
-            let counts = tensor.len() > 1 || purpose.role != InputRole::Data;
+            let counts_alone = purpose.role != InputRole::Data;
+            let counts = tensor.len() > 1 || counts_alone;
             if counts && tensor.element_type().is_float() && seen.insert(value, ()).is_none() {
                 let statistic = purpose.role == InputRole::Statistic;
-                found.push(Parameter { value, elements: tensor.len(), statistic, node: purpose.node });
+                let elements = tensor.len();
+                found.push(Parameter { value, elements, statistic, node: purpose.node, counts_alone });
             }
         }
         found
@@ -220,6 +222,8 @@ pub struct Parameter {
     pub statistic: bool,
     /// The first node that computes with it.
     pub node: NodeId,
+    /// Whether it would be a parameter also if it were a single number.
+    pub counts_alone: bool,
 }
 
 /// What a value is used for, and by which node first.

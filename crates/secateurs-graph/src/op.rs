@@ -1,7 +1,8 @@
 //! The trait that every op implements, and what it is given.
 //!
 //! An op is one file in [`crate::ops`]: a struct with its attributes; what comes out ([`Op::infer`]); how its axes depend
-//! on each other ([`Op::axes`]); what it costs ([`Op::macs`]); how it runs (`Op::eval`); and its test cases.
+//! on each other ([`Op::axes`]) and what becomes of it when indices go ([`Op::shrink`]); what it costs ([`Op::macs`]); how
+//! it runs (`Op::eval`); and its test cases.
 
 use std::any::Any;
 use std::fmt;

@@ -32,7 +32,7 @@ enum Edit {
     SetOp(NodeId, Box<dyn Op>),
     SetInput(NodeId, usize, Option<ValueId>),
     SetInputs(NodeId, Vec<Feed>),
-    SetInputConstant(NodeId, usize, String, Tensor),
+    SetInputConstant(Vec<(NodeId, usize)>, String, Tensor),
     InsertAfter { value: ValueId, name: String, op: Box<dyn Op>, extra: Vec<(String, Tensor)> },
     Insert { before: Use, name: String, op: Box<dyn Op>, extra: Vec<(String, Tensor)> },
     AddNode { name: String, op: Box<dyn Op>, inputs: Vec<Option<ValueId>>, replaces: Vec<ValueId> },
@@ -63,9 +63,14 @@ impl Patch {
         self
     }
 
-    /// Makes a node read a new constant.
-    pub fn set_input_constant(&mut self, node: NodeId, input: usize, name: impl Into<String>, tensor: Tensor) -> &mut Patch {
-        self.edits.push(Edit::SetInputConstant(node, input, name.into(), tensor));
+    /// Makes nodes read one new constant, under this name or this name with a number.
+    pub fn set_input_constant(
+        &mut self,
+        uses: Vec<(NodeId, usize)>,
+        name: impl Into<String>,
+        tensor: Tensor,
+    ) -> &mut Patch {
+        self.edits.push(Edit::SetInputConstant(uses, name.into(), tensor));
         self
     }
 
@@ -122,7 +127,8 @@ impl Patch {
     pub fn apply(self, graph: &mut Graph) -> Result<(), GraphError> {
         let mut next = graph.clone();
         next.changed |= !self.edits.is_empty();
-        let names = next.values.values().map(|v| v.name.clone()).collect();
+        let values = next.values.values().map(|v| v.name.clone());
+        let names = values.chain(next.nodes.values().map(|n| n.name.clone())).collect();
         let mut editor = Editor { graph: &mut next, names };
         for edit in self.edits {
             editor.edit(edit)?;
@@ -135,7 +141,7 @@ impl Patch {
     }
 }
 
-/// A graph under change, and the names that are taken.
+/// A graph under change, and the names of values and nodes that are taken.
 struct Editor<'g> {
     graph: &'g mut Graph,
     names: HashSet<String>,
@@ -170,9 +176,11 @@ impl Editor<'_> {
                 *target.inputs.get_mut(input).ok_or_else(|| gone("node input"))? = value;
                 target.origin = Origin::Patched;
             }
-            Edit::SetInputConstant(node, input, name, tensor) => {
+            Edit::SetInputConstant(uses, name, tensor) => {
                 let value = self.add_constant(&name, tensor);
-                self.edit(Edit::SetInput(node, input, Some(value)))?;
+                for (node, input) in uses {
+                    self.edit(Edit::SetInput(node, input, Some(value)))?;
+                }
             }
             Edit::SetInputs(node, feeds) => {
                 let inputs = feeds.into_iter().map(|feed| match feed {
@@ -190,7 +198,12 @@ impl Editor<'_> {
                 };
                 let raw = self.unused_name(&format!("{}_raw", target.name));
                 let source = Source::Node(producer, output);
-                let raw = self.graph.values.insert(Value { name: raw, source, fact: Fact::unknown(), declared: None });
+                let raw = self.graph.values.insert(Value {
+                    name: raw,
+                    source,
+                    fact: Fact::unknown(),
+                    declared: None,
+                });
                 self.graph.nodes[producer].outputs[output] = Some(raw);
                 self.graph.nodes[producer].origin = Origin::Patched;
                 let mut inputs = vec![Some(raw)];
@@ -240,6 +253,7 @@ impl Editor<'_> {
     }
 
     fn add_node(&mut self, name: String, op: Box<dyn Op>, inputs: Vec<Option<ValueId>>) -> NodeId {
+        let name = self.unused_name(&name);
         let node =
             Node { name, op, inputs, outputs: Vec::new(), captures: Vec::new(), origin: Origin::Patched };
         let id = self.graph.nodes.insert(node);

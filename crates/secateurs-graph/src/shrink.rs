@@ -37,10 +37,39 @@ pub struct Shrunk {
     /// What control inputs (sizes, positions, index lists) must be from now on, by input. They need not be constants: what
     /// computes them is only replaced where it does not give this by itself.
     pub controls: Vec<(usize, Fact)>,
+    /// A control input of which only the shape that it gives to output 0 matters.
+    pub target: Option<Target>,
     /// The inputs of the op that takes this one's place, where they are not the same.
     pub inputs: Option<Vec<ShrunkInput>>,
-    /// Output 0 must be multiplied by this: a divisor has changed.
-    pub output_scale: Option<f64>,
+    /// What output 0 must be multiplied by: a divisor has changed.
+    pub output_scale: Option<Scale>,
+}
+
+/// A factor `times / over`. A share of indices is kept as two integers, which are exact in any floating-point type.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Scale {
+    /// The numerator.
+    pub times: f64,
+    /// The denominator.
+    pub over: f64,
+    /// An input that can be multiplied in place of the output, if it is a constant.
+    pub into: Option<usize>,
+}
+
+impl Scale {
+    /// The factor.
+    pub fn factor(&self) -> f64 {
+        self.times / self.over
+    }
+}
+
+/// An input that holds the shape of output 0, or its last axes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// The input.
+    pub input: usize,
+    /// Whether one entry may be −1 for what is left.
+    pub infers: bool,
 }
 
 /// An input of an op that takes another one's place.
@@ -174,9 +203,14 @@ impl<'a> Kept<'a> {
     }
 
     /// Kept over all combinations of indices that are averaged over.
-    pub fn averaged_share(&self) -> f64 {
-        let averaged = self.map.atoms.iter().enumerate().filter(|(_, atom)| atom.role == Role::Averaged);
-        averaged.map(|(i, _)| self.share(AtomId(i))).product()
+    pub fn averaged_share(&self) -> Scale {
+        let subsets = self.map.atoms.iter().zip(self.atoms).filter(|(atom, _)| atom.role == Role::Averaged);
+        let whole = Scale { times: 1.0, over: 1.0, into: None };
+        subsets.filter_map(|(_, subset)| subset.as_ref()).fold(whole, |share, subset| Scale {
+            times: share.times * subset.indices.len() as f64,
+            over: share.over * subset.of as f64,
+            into: None,
+        })
     }
 
     /// What a pick's indices become: the kept ones, renumbered among the kept indices of the atom.
@@ -207,9 +241,15 @@ impl Shrunk {
         self
     }
 
-    /// Output 0 must be multiplied by `factor`.
-    pub fn scaled(mut self, factor: f64) -> Shrunk {
-        self.output_scale = (factor != 1.0).then_some(factor);
+    /// Any other content of this input that gives output 0 the right shape will do as well.
+    pub fn target(mut self, input: usize, infers: bool) -> Shrunk {
+        self.target = Some(Target { input, infers });
+        self
+    }
+
+    /// Output 0 must be multiplied by `scale`.
+    pub fn scaled(mut self, scale: Scale) -> Shrunk {
+        self.output_scale = (scale.times != scale.over).then_some(scale);
         self
     }
 }

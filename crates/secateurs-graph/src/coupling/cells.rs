@@ -255,7 +255,7 @@ impl Builder<'_> {
         for &(space, size) in factors {
             let size = size.unwrap_or(1) as u32;
             stride /= size.max(1);
-            if self.base[space as usize] != NONE && size > 1 {
+            if self.base[space as usize] != NONE && (size > 1 || factors.len() == 1) {
                 live.push(Factor { cells: self.base[space as usize], size, stride, counter: 0 });
             }
         }

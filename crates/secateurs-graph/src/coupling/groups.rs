@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
+use super::CouplingOptions;
 use super::cells::Cells;
 use super::kind::{Features, UnitKind};
 use super::reason::Reason;
-use super::spaces::{Port, Spaces};
+use super::spaces::Spaces;
 use super::units::Search;
-use super::CouplingOptions;
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::shrink::Subset;
 
@@ -111,15 +111,17 @@ impl Coupling {
         let spaces = Spaces::new(graph, options);
         let features = Features::new(graph, &spaces);
         let seeds = seeds(graph, &spaces, options);
+        let preferred = features.unit_like();
         let mut cells = Cells::new(&spaces);
         let mut found = Vec::new();
         // What can go exactly goes first; what is left may mix.
         let mut exact = cells.clone();
         exact.bar_inexact();
         let nothing = vec![false; cells.root.len()];
-        let owned = take(Search::new(&mut exact, &spaces, options.split, nothing), &seeds, &mut found);
+        let owned =
+            take(Search::new(&mut exact, &spaces, &preferred, options.split, nothing), &seeds, &mut found);
         let exact = found.len();
-        take(Search::new(&mut cells, &spaces, options.split, owned), &seeds, &mut found);
+        take(Search::new(&mut cells, &spaces, &preferred, options.split, owned), &seeds, &mut found);
         let groups = group(&spaces, &cells, &features, &seeds, found, exact);
         let barred = barred(graph, &spaces, &cells, &seeds, &groups);
         Coupling { groups, barred, spaces }
@@ -170,7 +172,7 @@ fn seeds(graph: &Graph, spaces: &Spaces, options: &CouplingOptions) -> Vec<Seed>
         for (axis, _) in shape(parameter.value).into_iter().enumerate().filter(|(_, n)| *n > 1) {
             for at in &uses[parameter.value] {
                 let Some(input) = at.input else { continue };
-                add(parameter.value, axis, spaces.axis(graph, at.node, Port::Input(input), axis));
+                add(parameter.value, axis, spaces.axis(graph, at.node, input, axis));
             }
         }
     }
@@ -214,7 +216,8 @@ fn group(
     let mut parent: Vec<usize> = (0..units.len()).collect();
     let mut first: HashMap<(u32, bool), usize> = HashMap::new();
     for (i, unit) in units.iter().enumerate() {
-        let simple: Vec<u32> = unit.indices.iter().map(|(s, _)| *s).filter(|s| !composite[*s as usize]).collect();
+        let simple: Vec<u32> =
+            unit.indices.iter().map(|(s, _)| *s).filter(|s| !composite[*s as usize]).collect();
         let all = || unit.indices.iter().map(|(s, _)| *s).collect();
         for space in if simple.is_empty() { all() } else { simple } {
             let other = *first.entry((space, i < exact)).or_insert(i);
@@ -317,7 +320,11 @@ impl<'c> Remaining<'c> {
     /// Removes a unit; false, and nothing happens, where an axis would lose its last index.
     pub fn remove(&mut self, group: usize, unit: usize) -> bool {
         let indices = &self.coupling.groups[group].units[unit].indices;
-        if indices.iter().any(|(space, gone)| self.kept[*space as usize] <= gone.len()) {
+        let spaces = &self.coupling.spaces.spaces;
+        let emptied = |space: u32, gone: usize| {
+            spaces[space as usize].example.is_some() && self.kept[space as usize] <= gone
+        };
+        if indices.iter().any(|(space, gone)| emptied(*space, gone.len())) {
             return false;
         }
         indices.iter().for_each(|(space, gone)| self.kept[*space as usize] -= gone.len());
@@ -337,7 +344,9 @@ impl<'c> Remaining<'c> {
             let mut kept = kept.iter().copied().peekable();
             for (i, unit) in group.units.iter().enumerate() {
                 if kept.next_if_eq(&i).is_none() {
-                    unit.indices.iter().for_each(|(space, gone)| remaining.kept[*space as usize] -= gone.len());
+                    unit.indices
+                        .iter()
+                        .for_each(|(space, gone)| remaining.kept[*space as usize] -= gone.len());
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use slotmap::SecondaryMap;
 
-use super::spaces::{Part, Port, Spaces};
+use super::spaces::{Part, Spaces};
 use crate::axes::{Role, Segment};
 use crate::graph::{Graph, ValueId};
 use crate::op::InputRole;
@@ -113,7 +113,7 @@ impl Features {
                 let (Some(axes), Some(value)) = (axes, node.inputs[i]) else { continue };
                 let weight = node.op.role(i) == InputRole::Parameter;
                 for (k, axis) in axes.iter().enumerate() {
-                    if let Some(space) = spaces.axis(graph, id, Port::Input(i), k) {
+                    if let Some(space) = spaces.axis(graph, id, i, k) {
                         features[space as usize].spatial |= axes.len() > 2 && weight;
                     }
                     let made = axis.iter().any(|segment| match segment {
@@ -146,6 +146,11 @@ impl Features {
             }
         }
         Features { spaces: features, makers }
+    }
+
+    /// For each space whether its indices are units of their own where it is a factor: heads, groups of convolutions.
+    pub fn unit_like(&self) -> Vec<bool> {
+        self.spaces.iter().map(|f| f.head || f.conv_group).collect()
     }
 
     /// Whether the layer of a parameter makes indices of this axis rather than consumes them.

@@ -22,7 +22,6 @@ pub use cost::Costs;
 pub use groups::{Barred, Coupling, Group, ParameterAxis, Remaining, Selection, Unit};
 pub use kind::UnitKind;
 pub use reason::Reason;
-pub(crate) use spaces::Port;
 
 /// Which units are looked for where an axis is a product, as heads × head_dim and groups × channels are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -12,13 +12,6 @@ use crate::dim::Dim;
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::op::InputRole;
 
-/// An input or output of a node.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Port {
-    Input(usize),
-    Output(usize),
-}
-
 /// All index spaces of a graph, and where they occur.
 pub(crate) struct Spaces {
     pub spaces: Vec<Space>,
@@ -72,14 +65,11 @@ impl Spaces {
         builder.finish()
     }
 
-    /// The space of an axis at a port; `None` for an axis of one index, or one of a value of unknown rank.
-    pub fn axis(&self, graph: &Graph, node: NodeId, port: Port, axis: usize) -> Option<u32> {
-        let first = match port {
-            Port::Input(i) => match self.uses.get(&(node, i)) {
-                Some(&first) => first,
-                None => *self.values.get(graph.nodes[node].inputs[i]?)?,
-            },
-            Port::Output(i) => *self.values.get(graph.nodes[node].outputs[i]?)?,
+    /// The space of an axis of a node's input; `None` for a value of unknown rank.
+    pub fn axis(&self, graph: &Graph, node: NodeId, input: usize, axis: usize) -> Option<u32> {
+        let first = match self.uses.get(&(node, input)) {
+            Some(&first) => first,
+            None => *self.values.get(graph.nodes[node].inputs[input]?)?,
         };
         Some(self.space_of[first as usize + axis])
     }
@@ -213,7 +203,10 @@ impl<'g> Builder<'g> {
                     InputRole::Control if facts[i].is_some_and(|f| f.content.is_some()) => {}
                     InputRole::Control => self.bar_value(value, &Reason::Op(id, "an input read as it is")),
                     InputRole::Data | InputRole::Parameter | InputRole::Statistic => {
-                        self.bar_value(value, &Reason::Op(id, "how its axes depend on each other is not known"));
+                        self.bar_value(
+                            value,
+                            &Reason::Op(id, "how its axes depend on each other is not known"),
+                        );
                         unclear = true;
                     }
                 },
@@ -245,8 +238,10 @@ impl<'g> Builder<'g> {
         for (k, axis) in axes.iter().enumerate() {
             let var = first_axis + k as u32;
             match &axis[..] {
+                [Segment::Product(atoms)] if atoms.len() == 1 => {
+                    self.union(var, first_atom + atoms[0].0 as u32)
+                }
                 _ if self.sizes[var as usize].is(1) => {}
-                [Segment::Product(atoms)] if atoms.len() == 1 => self.union(var, first_atom + atoms[0].0 as u32),
                 _ => self.composites.push((id, var, axis.clone(), first_atom)),
             }
         }
@@ -330,7 +325,8 @@ impl<'g> Builder<'g> {
         }
         for (i, space) in spaces.iter_mut().enumerate() {
             match (sizes[i].known(), &frames[i]) {
-                (Some(n), None) if n > 1 => space.cells = n as usize,
+                // The only index of an axis stays; one that is merely dropped or made can go.
+                (Some(n), None) if n > 1 || (n == 1 && space.example.is_none()) => space.cells = n as usize,
                 (None, Some(frame)) => space.cells = frame.known(),
                 _ => {
                     space.barred.get_or_insert_with(|| Reason::Size(sizes[i].clone()));
@@ -381,7 +377,8 @@ fn spread(spaces: &mut [Space], composites: &[Composite]) {
     for (i, composite) in composites.iter().enumerate() {
         by_total.entry(composite.total).or_default().push(i);
     }
-    let mut open: Vec<u32> = (0..spaces.len() as u32).filter(|&s| spaces[s as usize].barred.is_some()).collect();
+    let mut open: Vec<u32> =
+        (0..spaces.len() as u32).filter(|&s| spaces[s as usize].barred.is_some()).collect();
     while let Some(total) = open.pop() {
         let reason = spaces[total as usize].barred.clone();
         for &i in by_total.get(&total).into_iter().flatten() {

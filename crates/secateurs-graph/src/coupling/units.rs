@@ -5,7 +5,7 @@
 //! tried first decides what kind of unit comes out; the other is tried where the first cannot go.
 
 use super::Split;
-use super::cells::{Cells, Place};
+use super::cells::{Cells, Factor, Place};
 use super::reason::Reason;
 use super::spaces::Spaces;
 
@@ -28,6 +28,8 @@ pub(crate) struct Search<'c> {
     cells: &'c mut Cells,
     spaces: &'c Spaces,
     split: Split,
+    /// Spaces that units are made of where they are factors: heads, and groups of convolutions.
+    preferred: &'c [bool],
     /// Classes of units found so far.
     owned: Vec<bool>,
     removed: Vec<bool>,
@@ -42,10 +44,17 @@ pub(crate) struct Search<'c> {
 
 impl<'c> Search<'c> {
     /// `owned` marks classes, by root, that belong to units already.
-    pub fn new(cells: &'c mut Cells, spaces: &'c Spaces, split: Split, owned: Vec<bool>) -> Search<'c> {
+    pub fn new(
+        cells: &'c mut Cells,
+        spaces: &'c Spaces,
+        preferred: &'c [bool],
+        split: Split,
+        owned: Vec<bool>,
+    ) -> Search<'c> {
         Search {
             spaces,
             split,
+            preferred,
             owned,
             removed: vec![false; cells.root.len()],
             trail: Vec::new(),
@@ -103,11 +112,7 @@ impl<'c> Search<'c> {
         }
     }
 
-    fn new_reason(
-        &mut self,
-        space: u32,
-        make: fn(crate::graph::ValueId, usize) -> Reason,
-    ) -> u32 {
+    fn new_reason(&mut self, space: u32, make: fn(crate::graph::ValueId, usize) -> Reason) -> u32 {
         let reason = match self.spaces.spaces[space as usize].example {
             Some((value, axis)) => make(value, axis),
             None => Reason::Size(1.into()),
@@ -142,7 +147,9 @@ impl<'c> Search<'c> {
                 break;
             }
         }
-        Err(failure.unwrap_or(Failure::Owned(self.cells.space_of[self.cells.products[product as usize].total as usize])))
+        Err(failure.unwrap_or(Failure::Owned(
+            self.cells.space_of[self.cells.products[product as usize].total as usize],
+        )))
     }
 
     /// Marks a class as removed, and counts.
@@ -163,7 +170,8 @@ impl<'c> Search<'c> {
         self.count(root, 1);
         for &cell in self.cells.members(root) {
             let space = self.cells.space_of[cell as usize] as usize;
-            if self.in_space[space] as usize == self.spaces.spaces[space].cells {
+            let is_axis = self.spaces.spaces[space].example.is_some();
+            if is_axis && self.in_space[space] as usize == self.spaces.spaces[space].cells {
                 return Err(Failure::Emptied(space as u32));
             }
         }
@@ -177,9 +185,12 @@ impl<'c> Search<'c> {
             for place in &self.cells.places[space] {
                 let Place::Total(p) = *place else { continue };
                 let product = &self.cells.products[p as usize];
-                let Some(flat) = cell.checked_sub(product.total).filter(|f| *f < product.len) else { continue };
+                let Some(flat) = cell.checked_sub(product.total).filter(|f| *f < product.len) else {
+                    continue;
+                };
                 for factor in &product.factors {
-                    let counter = &mut self.in_row[(factor.counter + product.factor_index(factor, flat)) as usize];
+                    let counter =
+                        &mut self.in_row[(factor.counter + product.factor_index(factor, flat)) as usize];
                     *counter = counter.wrapping_add_signed(by);
                 }
             }
@@ -244,15 +255,23 @@ impl<'c> Search<'c> {
         self.pending.iter().copied().find(|cell| !explained(cell))
     }
 
-    /// The classes of the factors that could explain why a cell goes, the preferred ones first.
+    /// The classes of the factors that could explain why a cell goes, the preferred ones first: heads and groups of
+    /// convolutions, the outer factor of an axis that is one; otherwise the larger factor, whose units are smaller.
     fn candidates(&self, product: u32, flat: u32) -> Vec<u32> {
         let product = &self.cells.products[product as usize];
-        let factor = |f: &super::cells::Factor| self.cells.root[(f.cells + product.factor_index(f, flat)) as usize];
-        let mut found: Vec<u32> = product.factors.iter().map(factor).collect();
-        found.retain(|&root| self.cells.barred[root as usize].is_none());
+        let space = |cell: u32| self.cells.space_of[cell as usize] as usize;
+        let of_heads = self.preferred[space(product.total)];
+        let mut factors: Vec<&Factor> = product.factors.iter().collect();
+        factors.sort_by_key(|f| match self.preferred[space(f.cells)] {
+            true => (0, 0),
+            false if of_heads => (1, 0),
+            false => (1, u32::MAX - f.size),
+        });
         if self.split == Split::Inner {
-            found.reverse();
+            factors.reverse();
         }
-        found
+        let root = |f: &Factor| self.cells.root[(f.cells + product.factor_index(f, flat)) as usize];
+        let open = |root: &u32| self.cells.barred[*root as usize].is_none();
+        factors.into_iter().map(root).filter(open).collect()
     }
 }

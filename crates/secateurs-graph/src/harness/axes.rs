@@ -13,7 +13,7 @@ use crate::fact::Fact;
 use crate::graph::{Graph, Source, ValueId};
 
 /// Holds the op's axis map against evaluation, in 64 bits.
-pub fn check(graph: &Arc<Graph>, fed: &[Tensor], outputs: &[Tensor], what: &str) {
+pub fn check(graph: &Arc<Graph>, fed: &[Tensor], outputs: &[Tensor], ordered: bool, what: &str) {
     let node_id = graph.order[0];
     let node = &graph.nodes[node_id];
     let facts = graph.input_facts(node);
@@ -21,7 +21,11 @@ pub fn check(graph: &Arc<Graph>, fed: &[Tensor], outputs: &[Tensor], what: &str)
     sizes_agree(graph, &map, what);
     for (i, atom) in map.atoms.iter().enumerate() {
         let (id, Some(size)) = (AtomId(i), atom.size.known()) else { continue };
-        let permutable = matches!(atom.role, Role::Free | Role::Summed | Role::Averaged | Role::Mixed(_));
+        let permutable = match atom.role {
+            Role::Free | Role::Summed | Role::Averaged => true,
+            Role::Mixed(_) => !ordered,
+            Role::Dropped | Role::Made | Role::Blocked(_) => false,
+        };
         if size < 2 || outputs.is_empty() {
             continue;
         }

@@ -22,6 +22,8 @@ pub struct Case {
     pub runtime: bool,
     /// Whether the axis map is compared with evaluation.
     pub axes: bool,
+    /// Whether it matters which indices of mixed atoms are neighbours.
+    pub ordered: bool,
     /// The largest difference allowed, as a share of the output's largest value.
     pub tolerance: f64,
 }
@@ -47,6 +49,7 @@ impl Case {
             outputs: 1,
             runtime: true,
             axes: true,
+            ordered: false,
             tolerance: 1e-4,
         }
     }
@@ -152,6 +155,12 @@ impl Case {
         self
     }
 
+    /// Permuting mixed atoms is not compared with evaluation: the op looks at neighbours.
+    pub fn ordered(mut self) -> Case {
+        self.ordered = true;
+        self
+    }
+
     /// Allows a larger difference.
     pub fn tolerance(mut self, tolerance: f64) -> Case {
         self.tolerance = tolerance;
@@ -169,6 +178,11 @@ impl Case {
 
     /// The model of this one node. `symbolic` gives every size of the fed inputs its own symbol, equal sizes the same.
     pub fn model<T: Register>(&self, symbolic: bool) -> Model {
+        self.model_where::<T>(|_| symbolic)
+    }
+
+    /// As [`Case::model`], with symbols for the axes for which `symbolic` holds.
+    pub fn model_where<T: Register>(&self, symbolic: impl Fn(usize) -> bool) -> Model {
         let mut builder = ModelBuilder::new(self.opset);
         let mut name = T::NAME.to_owned();
         if !T::DOMAIN.is_empty() {
@@ -183,8 +197,11 @@ impl Case {
                 Input::Absent => builder,
                 Input::Constant(tensor) => builder.constant(name, tensor),
                 Input::Fed(tensor) => {
-                    let size = |&n: &usize| if symbolic && n > 1 { format!("d{n}") } else { n.to_string() };
-                    let sizes: Vec<String> = tensor.shape().iter().map(size).collect();
+                    let size = |(axis, &n): (usize, &usize)| match symbolic(axis) && n > 1 {
+                        true => format!("d{n}"),
+                        false => n.to_string(),
+                    };
+                    let sizes: Vec<String> = tensor.shape().iter().enumerate().map(size).collect();
                     let sizes: Vec<&str> = sizes.iter().map(String::as_str).collect();
                     builder.input(name, tensor.element_type(), &sizes)
                 }

@@ -30,9 +30,15 @@ pub fn check<T: Register>() {
         inference_agrees(&graph, &outputs, &what);
         symbolic_inference_agrees::<T>(case, &outputs, &what);
         if case.axes {
-            super::axes::check(&graph, &fed, &double, &what);
+            super::axes::check(&graph, &fed, &double, case.ordered, &what);
         }
-        super::shrink::check(&graph, &fed, &double, &what);
+        super::shrink::check(&graph, &fed, &double, &[0, 0, 1, 2], &what);
+        for symbols in [1, 2] {
+            let what = format!("{what}: with symbols for the first {symbols} axes");
+            let graph = Graph::from_model(case.model_where::<T>(|axis| axis < symbols));
+            let graph = Arc::new(graph.unwrap_or_else(|e| panic!("{what}: {e}")));
+            super::shrink::check(&graph, &fed, &double, &[1], &what);
+        }
     }
 }
 
@@ -61,10 +67,15 @@ fn inference_agrees(graph: &Graph, outputs: &[Tensor], what: &str) {
     }
 }
 
+/// The sizes that the symbols of a case's model stand for.
+pub fn bindings() -> Bindings {
+    (2..1000).map(|n| (format!("d{n}"), n)).collect()
+}
+
 fn symbolic_inference_agrees<T: Register>(case: &Case, outputs: &[Tensor], what: &str) {
     let what = format!("{what}: with symbolic sizes");
     let mut graph = Graph::from_model(case.model::<T>(true)).unwrap_or_else(|e| panic!("{what}: {e}"));
-    let bindings: Bindings = (2..1000).map(|n| (format!("d{n}"), n)).collect();
+    let bindings = bindings();
     // First what the symbols say, bound afterwards; then inference after binding.
     let symbolic: Vec<Fact> = graph.outputs.iter().map(|&v| graph.values[v].fact.bind(&bindings)).collect();
     graph.bind(&bindings).unwrap_or_else(|e| panic!("{what}: {e}"));

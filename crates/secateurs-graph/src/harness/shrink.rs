@@ -10,10 +10,11 @@ use secateurs_onnx::{ElementType, Tensor};
 
 use super::axes::{atom_indices, input_tensors, run_with};
 use super::case::Noise;
-use super::check::{close, run};
+use super::check::{bindings, close, run};
 use crate::attribute::{Attribute, Attributes};
 use crate::axes::{AtomId, Axis, AxisMap, Role};
-use crate::fact::{Content, Fact};
+use crate::dim::Dim;
+use crate::fact::{Content, Fact, Shape};
 use crate::graph::{Graph, Source, Value, ValueId};
 use crate::op::ParseContext;
 use crate::shrink::{Kept, Shrunk, ShrunkInput, Subset};
@@ -21,14 +22,15 @@ use crate::shrink::{Kept, Shrunk, ShrunkInput, Subset};
 /// For each atom the indices that are kept; `None` for all of them.
 pub type Choice = Vec<Option<Subset>>;
 
-/// Removes indices of every atom that can lose some, alone and together with another atom.
-pub fn check(graph: &Arc<Graph>, fed: &[Tensor], outputs: &[Tensor], what: &str) {
+/// Removes indices of every atom that can lose some, together with the atom that comes so many places after it in each of
+/// `partners`; 0 for alone.
+pub fn check(graph: &Arc<Graph>, fed: &[Tensor], outputs: &[Tensor], partners: &[usize], what: &str) {
     let map = axis_map(graph);
     let removable: Vec<usize> = (0..map.atoms.len()).filter(|i| is_removable(&map, *i)).collect();
     let mut noise = Noise(0x5eed);
     for (at, &first) in removable.iter().enumerate() {
-        for round in 0..3 {
-            let second = removable[(at + round) % removable.len()];
+        for other in partners {
+            let second = removable[(at + other) % removable.len()];
             let mut choice: Choice = vec![None; map.atoms.len()];
             for atom in [first, second] {
                 choice[atom] = Some(subset(&map, atom, &mut noise));
@@ -47,6 +49,14 @@ fn axis_map(graph: &Graph) -> AxisMap {
     let node = &graph.nodes[graph.order[0]];
     let facts = graph.input_facts(node);
     node.op.axes(&node.op_inputs(&facts), &graph.output_facts(node))
+}
+
+/// The map at the sizes of a run.
+fn bound(map: &AxisMap) -> AxisMap {
+    let bindings = bindings();
+    let mut map = map.clone();
+    map.atoms.iter_mut().for_each(|atom| atom.size = atom.size.bind(&bindings));
+    map
 }
 
 fn is_removable(map: &AxisMap, atom: usize) -> bool {
@@ -88,6 +98,7 @@ pub fn trial(
     wanted: &Choice,
 ) -> Result<(), String> {
     let map = axis_map(graph);
+    let bound = bound(&map);
     let lost = |i: usize| choice[i].is_some();
     let exact = !map.atoms.iter().enumerate().any(|(i, a)| lost(i) && matches!(a.role, Role::Mixed(_)));
     let consumed: Vec<usize> = (0..map.atoms.len())
@@ -98,7 +109,8 @@ pub fn trial(
     for (input, axes) in tensors.iter_mut().zip(&map.inputs) {
         let (Some((_, tensor)), Some(axes)) = (input, axes) else { continue };
         for &atom in &consumed {
-            *tensor = zeroed(&map, axes, tensor, AtomId(atom), choice[atom].as_ref().map_or(&[], |s| &s.indices));
+            let kept = choice[atom].as_ref().map_or(&[][..], |s| &s.indices);
+            *tensor = zeroed(&bound, axes, tensor, AtomId(atom), kept);
         }
     }
     let whole = match consumed.is_empty() {
@@ -109,22 +121,24 @@ pub fn trial(
         }
     };
 
-    let (shrunk, shapes) = kept_with(graph, &map, choice, |kept| {
-        for (input, axes) in tensors.iter_mut().zip(&map.inputs) {
-            if let (Some((_, tensor)), Some(axes)) = (input, axes) {
-                *tensor = sliced(kept, axes, tensor);
-            }
+    for (input, axes) in tensors.iter_mut().zip(&map.inputs) {
+        if let (Some((_, tensor)), Some(axes)) = (input, axes) {
+            *tensor = kept_with(graph, &bound, choice, |kept| sliced(kept, axes, tensor));
         }
+    }
+    let (shrunk, shapes) = kept_with(graph, &map, choice, |kept| {
         let op = &graph.nodes[graph.order[0]].op;
         let shrunk = op.shrink(kept).map_err(|e| format!("it does not shrink: {e}"))?;
         Ok::<_, String>((shrunk, (0..outputs.len()).map(|i| kept.output_shape(i)).collect::<Vec<_>>()))
     })?;
     let tolerance = if writes_floats(graph, &shrunk) { 1e-6 } else { 1e-9 };
-    let scale = shrunk.output_scale.unwrap_or(1.0);
+    let scale = shrunk.output_scale.map_or(1.0, |scale| scale.factor());
     let (small, small_fed) = apply(graph, &map, choice, &tensors, shrunk)?;
     for (&id, shape) in small.outputs.iter().zip(&shapes) {
         let fact = &small.values[id].fact;
-        if fact.shape != *shape {
+        let agree = |(a, b): (&Dim, &Dim)| a == b || (!a.is_determined() && !b.is_determined());
+        let agree = |(a, b): (&Shape, &Shape)| a.len() == b.len() && a.iter().zip(b).all(agree);
+        if !fact.shape.as_ref().zip(shape.as_ref()).is_some_and(agree) {
             return Err(format!("the shape is inferred as {fact} and should be {shape:?}"));
         }
     }
@@ -134,7 +148,7 @@ pub fn trial(
         got[0] = Tensor::from_slice(got[0].shape().to_vec(), &values).unwrap();
     }
     for (i, (got, whole)) in got.iter().zip(&whole).enumerate().filter(|_| exact) {
-        let want = kept_with(graph, &map, wanted, |kept| match &map.outputs[i] {
+        let want = kept_with(graph, &bound, wanted, |kept| match &map.outputs[i] {
             Some(axes) => sliced(kept, axes, whole),
             None => whole.clone(),
         });
@@ -172,15 +186,14 @@ fn apply(
             return Err(format!("it changes the type of input {input}"));
         }
     }
-    for (id, tensor) in tensors.iter().flatten() {
+    for (i, (id, tensor)) in tensors.iter().enumerate().filter_map(|(i, input)| Some((i, input.as_ref()?))) {
         let value = &mut small.values[*id];
-        let shape = tensor.shape().iter().map(|&n| n.into()).collect();
         match &mut value.source {
             Source::Tensor(old) => {
                 *old = tensor.clone();
                 value.fact = Fact::from_tensor(tensor);
             }
-            _ => value.fact = Fact::new(tensor.element_type(), shape),
+            _ => value.fact.shape = kept_with(graph, map, choice, |kept| kept.input_shape(i)),
         }
     }
     if let Some(inputs) = shrunk.inputs {

@@ -1,7 +1,7 @@
 //! `Compress`: the indices of an axis, or of the flattened input, where a condition holds. ONNX opset 9, 11, 28.
 
 use super::shared::content::rearrange;
-use super::shared::pieces::picked;
+use super::shared::pieces::{blocked, picked};
 use crate::op::prelude::*;
 
 /// `Compress`.
@@ -85,9 +85,29 @@ impl Op for Compress {
             input.push(if i == axis { Vec::new() } else { map.axis(dim, Role::Free) });
         }
         let mut output = input.clone();
-        (input[axis], output[axis]) = picked(&mut map, &shape[axis], &kept);
+        (input[axis], output[axis]) = match shape[axis].known() {
+            Some(_) => picked(&mut map, &shape[axis], &kept),
+            None => blocked(&mut map, &shape[axis], &kept.len().into(), "indices chosen from an axis of any size"),
+        };
         (map.inputs[0], map.outputs[0]) = (Some(input), Some(output));
         map
+    }
+
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        let (shape, condition) = (kept.inputs.shape(0)?, kept.inputs.fact(1)?);
+        let (Some(axis), Some(list), Some(axes)) =
+            (self.axis(shape.len())?, condition.ints(), &kept.map.inputs[0])
+        else {
+            return Ok(Shrunk::default());
+        };
+        let Some(left) = kept.axis_indices(&axes[axis]) else { return Ok(Shrunk::default()) };
+        // Beyond its end the condition does not hold.
+        let flag = |i: usize| list.get(i).cloned().unwrap_or_else(|| 0.into());
+        let flags = match kept.is_whole(&axes[axis]) {
+            true => list.to_vec(),
+            false => left.into_iter().map(flag).collect(),
+        };
+        Ok(Shrunk::default().control(1, Some(condition), flags))
     }
 
     fn role(&self, input: usize) -> InputRole {

@@ -75,7 +75,7 @@ impl Op for ConstantOfShape {
 
     fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
         let shape = kept.output_shape(0).ok_or(OpError::Undetermined)?;
-        Ok(Shrunk::default().control(0, kept.inputs.get(0), shape))
+        Ok(Shrunk::default().control(0, kept.inputs.get(0), shape).target(0, false))
     }
 
     fn role(&self, _: usize) -> InputRole {

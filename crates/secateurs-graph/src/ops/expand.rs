@@ -22,6 +22,8 @@ impl Register for Expand {
             case(&[3, 1], &[2, 3, 4]),
             case(&[3, 4], &[1, 1]),
             case(&[], &[2, 2]),
+            case(&[2, 3, 1], &[3, 4]),
+            case(&[2, 3, 4], &[3, 1]),
             Case::new(13).int_values(&[1, 2]).int_values(&[2, 2]),
             Case::new(9).float([3, 1]).fed(secateurs_onnx::Tensor::from_slice(vec![1], &[2i64]).unwrap()).without_axes(),
         ]
@@ -81,7 +83,7 @@ impl Op for Expand {
             let same = size.known().is_none() && from.iter().nth_back(i) == Some(size);
             if entry.is(1) || same { 1.into() } else { size.clone() }
         });
-        Ok(Shrunk::default().control(1, kept.inputs.get(1), target.collect()))
+        Ok(Shrunk::default().control(1, kept.inputs.get(1), target.collect()).target(1, false))
     }
 
     fn role(&self, input: usize) -> InputRole {

@@ -27,6 +27,7 @@ impl Register for Gather {
         vec![
             Case::new(13).param([7, 3]).ints([2, 5], -7..7),
             Case::new(13).float([4, 3, 2]).int_values(&[2, -3, 1]).attr("axis", -2i64),
+            Case::new(13).float([4, 3, 2]).int_values(&[2, 0, 2, -1]),
             Case::new(13).float([4, 3, 2]).constant(int(-1)).attr("axis", 1i64),
             Case::new(11).float([4, 3, 2]).int_values(&[1, 2]).attr("axis", 1i64),
             Case::new(13).int_values(&[3, 4, 5]).constant(int(1)),
@@ -39,7 +40,7 @@ impl Register for Gather {
 
 impl Gather {
     /// What an op becomes of which only these indices of one axis of input 0 are left.
-    pub(super) fn instead(axis: usize, indices: &[usize]) -> Shrunk {
+    pub(in crate::ops) fn instead(axis: usize, indices: &[usize]) -> Shrunk {
         let indices: Vec<i64> = indices.iter().map(|&i| i as i64).collect();
         Shrunk::instead(Gather { axis: axis as i64 }, vec![ShrunkInput::Old(0), ShrunkInput::New(int_list(&indices))])
     }
@@ -124,9 +125,11 @@ impl Op for Gather {
         let (Some(list), Some(at)) = (constant_list(index, &from[axis]), &index.shape) else {
             return Ok(Shrunk::default());
         };
-        let Some(left) = kept.map.inputs[0].as_ref().and_then(|axes| kept.axis_indices(&axes[axis])) else {
-            return Ok(Shrunk::default());
-        };
+        let Some(own) = kept.map.inputs[0].as_ref().map(|axes| &axes[axis]) else { return Ok(Shrunk::default()) };
+        if kept.is_whole(own) {
+            return Ok(Shrunk { controls: vec![(1, index.clone())], ..Shrunk::default() });
+        }
+        let left = kept.axis_indices(own).ok_or(OpError::Undetermined)?;
         let list: Vec<Dim> = list.iter().filter_map(|i| left.binary_search(i).ok()).map(Dim::from).collect();
         let shape = at.iter().map(|d| if d.is(1) { 1.into() } else { list.len().into() }).collect();
         let fact = Fact::of(index.element_type, shape).with_content(Some(list.into()));

@@ -31,7 +31,7 @@ impl Register for Lrn {
     #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
         let strong = |size: i64| {
-            Case::new(9).attr("size", size).attr("alpha", 0.5f32).attr("beta", 0.5f32).attr("bias", 2f32)
+            Case::new(9).attr("size", size).attr("alpha", 0.5f32).attr("beta", 0.5f32).attr("bias", 2f32).ordered()
         };
         vec![
             strong(3).float([2, 5, 3, 4]),
@@ -64,11 +64,11 @@ impl Op for Lrn {
         Ok(vec![Fact::of(inputs.element_type(0)?, x.to_vec())])
     }
 
-    /// `x: [n, c, …] → y: [n, c, …]`, channels blocked.
+    /// `x: [n, c, …] → y: [n, c, …]`, channels mixed.
     fn axes(&self, inputs: &Inputs, _: &[Fact]) -> AxisMap {
         let mut map = AxisMap::new(inputs.len(), 1);
         let Ok(x) = inputs.shape(0) else { return map };
-        let role = |i: usize| if i == 1 { Role::Blocked("a window over channels") } else { Role::Free };
+        let role = |i: usize| if i == 1 { Role::Mixed("a window over channels") } else { Role::Free };
         let axes: Vec<Axis> = x.iter().enumerate().map(|(i, dim)| map.axis(dim, role(i))).collect();
         map.inputs[0] = Some(axes.clone());
         map.outputs[0] = Some(axes);

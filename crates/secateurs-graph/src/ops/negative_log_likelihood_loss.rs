@@ -46,7 +46,11 @@ impl Op for NegativeLogLikelihoodLoss {
     }
 
     fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
-        self.loss.axis_map(inputs, outputs)
+        self.loss.axis_map(inputs, outputs, true)
+    }
+
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        Ok(Shrunk::default().scaled(kept.averaged_share()))
     }
 
     fn role(&self, input: usize) -> InputRole {

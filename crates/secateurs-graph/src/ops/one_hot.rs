@@ -65,7 +65,7 @@ impl Op for OneHot {
         let Ok(axis) = normalize_axis(self.axis, to.len()) else { return map };
         let mut axes: Vec<Axis> = shape.iter().map(|dim| map.axis(dim, Role::Free)).collect();
         map.inputs[0] = Some(axes.clone());
-        axes.insert(axis, map.axis(&to[axis], Role::Made));
+        axes.insert(axis, map.axis(&to[axis], Role::Blocked("one index for each class")));
         map.outputs[0] = Some(axes);
         map
     }

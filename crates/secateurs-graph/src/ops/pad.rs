@@ -47,6 +47,8 @@ impl Register for Pad {
             case(11, &[0, 2, 3, 0, 3, 1]).attr("mode", "edge"),
             case(19, &[0, 2, 3, 0, 6, 1]).attr("mode", "wrap"),
             case(13, &[0, -1, 3, 0, 3, 1]).attr("mode", "edge").without_runtime(),
+            case(13, &[0, 0, 3, 0, 0, 2]).attr("mode", "reflect"),
+            case(13, &[0, 2, 0, 0, 1, 0]).attr("mode", "edge"),
             Case::new(13).int_values(&[1, 2]).int_values(&[1, 2]),
         ]
     }

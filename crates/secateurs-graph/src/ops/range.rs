@@ -81,7 +81,7 @@ impl Op for Range {
 
     fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
         let mut map = AxisMap::new(inputs.len(), 1);
-        map.outputs[0] = outputs[0].shape.as_ref().map(|s| s.iter().map(|d| map.axis(d, Role::Made)).collect());
+        map.outputs[0] = outputs[0].shape.as_ref().map(|s| s.iter().map(|d| map.axis(d, Role::Blocked("counts up"))).collect());
         map
     }
 

@@ -28,6 +28,9 @@ impl Register for Reshape {
             case(&[2, 3, 2, 4], &[2, 6, -1]),
             case(&[2, 6, 4], &[0, -1]),
             case(&[6, 4], &[8, 3]),
+            case(&[4, 6], &[2, -1, 3]),
+            case(&[2, 6, 4], &[0, 0, 2, 2]),
+            case(&[2, 6, 4], &[0, -1, 4]),
             case(&[1, 6, 1], &[6]),
             case(&[2, 6], &[1, 2, 1, 6, 1]),
         ]
@@ -145,7 +148,7 @@ impl Op for Reshape {
         };
         let old = kept.inputs.get(1);
         let target = self.retarget(&from, &to, old.and_then(Fact::ints).unwrap_or_default());
-        Ok(Shrunk::default().control(1, old, target))
+        Ok(Shrunk::default().control(1, old, target).target(1, true))
     }
 
     fn role(&self, input: usize) -> InputRole {

@@ -2,7 +2,7 @@
 //!
 //! Inputs are x and scales in opset 10; x, roi, scales, sizes since, of which one of the last two is given.
 
-use super::shared::resample::{COORDINATES, Coordinates, Line, Mode, NEAREST, Nearest, Rules, resample_axes, scaled_size};
+use super::shared::resample::{COORDINATES, Coordinates, Line, Mode, NEAREST, Nearest, Rules, resample_axes, resample_shrunk, scaled_size};
 use crate::op::prelude::*;
 
 /// `Resize`.
@@ -85,6 +85,7 @@ impl Register for Resize {
         vec![
             scaled(&[1, 2, 3, 4], &[1.0, 1.0, 2.0, 3.0]).attr("nearest_mode", "floor").attr(BY, "asymmetric"),
             scaled(&[1, 2, 3, 4], &[1.0, 1.0, 0.6, 1.7]),
+            scaled(&[1, 3, 4], &[1.0, 1.0, 1.7]),
             scaled(&[1, 2, 3, 4], &[1.0, 1.0, 2.0, 2.0]).attr("nearest_mode", "ceil").attr(BY, "align_corners"),
             linear("half_pixel"),
             linear("pytorch_half_pixel"),
@@ -269,6 +270,24 @@ impl Op for Resize {
 
     fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
         resample_axes(inputs, &outputs[0], &self.rules, self.lines(inputs).ok().as_deref())
+    }
+
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        let lines = self.lines(&kept.inputs).unwrap_or_default();
+        if let Some(shrunk) = resample_shrunk(kept, &self.rules, &lines) {
+            return Ok(shrunk);
+        }
+        let axes = self.axes_of(kept.inputs.shape(0)?.len())?;
+        let (Some(output), Ok(Target::Sizes(old))) = (&kept.map.outputs[0], self.target(&kept.inputs, axes.len()))
+        else {
+            return Ok(Shrunk::default());
+        };
+        // Under a policy an axis need not get the size that is asked for.
+        let sizes = axes.into_iter().zip(old).map(|(axis, old)| match kept.is_whole(&output[axis]) {
+            true => old.clone(),
+            false => kept.axis_size(&output[axis]),
+        });
+        Ok(Shrunk::default().control(3, kept.inputs.get(3), sizes.collect()))
     }
 
     fn role(&self, input: usize) -> InputRole {

@@ -4,6 +4,7 @@
 
 use super::shared::trailing_norm::TrailingNorm;
 use crate::op::prelude::*;
+use crate::shrink::Scale;
 
 /// `RMSNormalization`.
 #[derive(Clone, Debug)]
@@ -50,9 +51,10 @@ impl Op for RMSNormalization {
 
     /// With m of n indices kept, x / √(Σx²/n + ε) is √(n/m) · x / √(Σx²/m + ε·n/m).
     fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
-        let growth = 1.0 / kept.averaged_share();
+        let growth = 1.0 / kept.averaged_share().factor();
         let norm = self.norm.with_epsilon(self.norm.epsilon() * growth);
-        Ok(Shrunk::op(RMSNormalization { norm }).scaled(growth.sqrt()))
+        let scale = Scale { times: growth.sqrt(), over: 1.0, into: Some(1) };
+        Ok(Shrunk::op(RMSNormalization { norm }).scaled(scale))
     }
 
     fn role(&self, input: usize) -> InputRole {

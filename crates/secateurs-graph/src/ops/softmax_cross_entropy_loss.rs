@@ -48,7 +48,7 @@ impl Op for SoftmaxCrossEntropyLoss {
     }
 
     fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
-        self.loss.axis_map(inputs, outputs)
+        self.loss.axis_map(inputs, outputs, false)
     }
 
     fn role(&self, input: usize) -> InputRole {

@@ -41,6 +41,7 @@ impl Register for Split {
         vec![
             case(13, 3),
             case(13, 2).int_values(&[2, 4]),
+            case(11, 2),
             case(11, 2).attr("split", vec![5i64, 1]),
             case(18, 4).attr("num_outputs", 4i64),
             case(13, 3).int_values(&[2, 0, 4]),

@@ -1,6 +1,8 @@
 //! `Squeeze`: axes of one index go. ONNX opset 1, 11, 13, 21, 23, 24, 25.
 
+use super::Identity;
 use super::shared::axes_input::{Axes, expect_one, reshaped};
+use super::shared::content::int_list;
 use super::shared::regroup::regroup;
 use crate::op::prelude::*;
 
@@ -9,14 +11,16 @@ use crate::op::prelude::*;
 pub struct Squeeze {
     /// All axes of one index by default.
     axes: Axes,
+    /// Since opset 13.
+    axes_are_input: bool,
 }
 
 impl Register for Squeeze {
     const NAME: &'static str = "Squeeze";
     const SINCE: &'static [i64] = &[1, 11, 13, 21, 23, 24, 25];
 
-    fn parse(attributes: &mut Attributes, _: &ParseContext) -> Result<Self, OpError> {
-        Ok(Squeeze { axes: Axes::parse(attributes)? })
+    fn parse(attributes: &mut Attributes, cx: &ParseContext) -> Result<Self, OpError> {
+        Ok(Squeeze { axes: Axes::parse(attributes)?, axes_are_input: cx.opset >= 13 })
     }
 
     #[cfg(any(test, feature = "harness"))]
@@ -27,6 +31,9 @@ impl Register for Squeeze {
             Case::new(13).float([1, 3, 1]).int_values(&[0]),
             Case::new(13).int_values(&[7]).int_values(&[0]),
             Case::new(13).float([1, 1]),
+            Case::new(13).float([1, 2, 1, 3]),
+            Case::new(13).float([2, 3]),
+            Case::new(11).float([1, 2, 1, 3]),
         ]
     }
 }
@@ -65,6 +72,23 @@ impl Op for Squeeze {
             Some(input) => regroup(inputs.len(), input, &outputs[0]),
             None => AxisMap::new(inputs.len(), 1),
         }
+    }
+
+    /// Without axes, an axis that is left with one index would go, too.
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        let (Ok(None), Some(from)) = (self.axes.get(&kept.inputs, 1), kept.input_shape(0)) else {
+            return Ok(Shrunk::default());
+        };
+        let ones = |shape: &[Dim]| (0i64..).zip(shape).filter(|(_, d)| d.is(1)).map(|(i, _)| i).collect::<Vec<_>>();
+        let axes = ones(kept.inputs.shape(0)?);
+        if axes == ones(&from) {
+            return Ok(Shrunk::default());
+        }
+        Ok(match self.axes_are_input {
+            _ if axes.is_empty() => Shrunk::instead(Identity, vec![ShrunkInput::Old(0)]),
+            true => Shrunk::instead(self.clone(), vec![ShrunkInput::Old(0), ShrunkInput::New(int_list(&axes))]),
+            false => Shrunk::op(Squeeze { axes: Axes::fixed(axes), ..self.clone() }),
+        })
     }
 
     fn role(&self, input: usize) -> InputRole {

@@ -1,6 +1,6 @@
 //! `Upsample`: enlargement by scales, the forerunner of Resize. ONNX opset 1, 7, 9, 10 (deprecated there).
 
-use super::shared::resample::{Coordinates, Line, Mode, Nearest, Rules, resample_axes, scaled_size};
+use super::shared::resample::{Coordinates, Line, Mode, Nearest, Rules, resample_axes, resample_shrunk, scaled_size};
 use crate::op::prelude::*;
 
 /// `Upsample`.
@@ -102,6 +102,11 @@ impl Op for Upsample {
 
     fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
         resample_axes(inputs, &outputs[0], &self.rules(), self.lines(inputs).ok().as_deref())
+    }
+
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        let lines = self.lines(&kept.inputs).unwrap_or_default();
+        Ok(resample_shrunk(kept, &self.rules(), &lines).unwrap_or_default())
     }
 
     fn role(&self, input: usize) -> InputRole {

@@ -40,7 +40,8 @@ pub(super) fn slice(tensor: &Tensor, kept: &KeptAxes) -> Result<Tensor, GraphErr
         }
     }
     let sizes = shape.iter().zip(kept).map(|(&n, k)| k.as_ref().map_or(n, |k| k.len())).collect();
-    Tensor::new(tensor.element_type(), sizes, bytes.into()).map_err(|e| GraphError::Inconsistent(e.to_string()))
+    Tensor::new(tensor.element_type(), sizes, bytes.into())
+        .map_err(|e| GraphError::Inconsistent(e.to_string()))
 }
 
 fn fixed<const N: usize>(bytes: &[u8], at: usize) -> &[u8; N] {
@@ -71,24 +72,38 @@ fn width(tensor: &Tensor) -> Result<usize, GraphError> {
 }
 
 /// A tensor of floats in a floating-point type.
-pub(super) fn floats(element_type: ElementType, shape: Vec<usize>, values: &[f64]) -> Result<Tensor, GraphError> {
+pub(super) fn floats(
+    element_type: ElementType,
+    shape: Vec<usize>,
+    values: &[f64],
+) -> Result<Tensor, GraphError> {
     let tensor = match element_type {
         ElementType::Float64 => Tensor::from_slice(shape, values),
-        ElementType::Float16 => Tensor::from_slice(shape, &values.iter().map(|&x| f16::from_f64(x)).collect::<Vec<_>>()),
+        ElementType::Float16 => {
+            Tensor::from_slice(shape, &values.iter().map(|&x| f16::from_f64(x)).collect::<Vec<_>>())
+        }
         ElementType::Bfloat16 => {
             Tensor::from_slice(shape, &values.iter().map(|&x| bf16::from_f64(x)).collect::<Vec<_>>())
         }
-        ElementType::Float32 => Tensor::from_slice(shape, &values.iter().map(|&x| x as f32).collect::<Vec<_>>()),
+        ElementType::Float32 => {
+            Tensor::from_slice(shape, &values.iter().map(|&x| x as f32).collect::<Vec<_>>())
+        }
         other => return ints(other, shape, &values.iter().map(|&x| x as i64).collect::<Vec<_>>()),
     };
     tensor.map_err(|e| GraphError::Inconsistent(e.to_string()))
 }
 
 /// A tensor of integers in an integer type.
-pub(super) fn ints(element_type: ElementType, shape: Vec<usize>, values: &[i64]) -> Result<Tensor, GraphError> {
+pub(super) fn ints(
+    element_type: ElementType,
+    shape: Vec<usize>,
+    values: &[i64],
+) -> Result<Tensor, GraphError> {
     let tensor = match element_type {
         ElementType::Int64 => Tensor::from_slice(shape, values),
-        ElementType::Int32 => Tensor::from_slice(shape, &values.iter().map(|&n| n as i32).collect::<Vec<_>>()),
+        ElementType::Int32 => {
+            Tensor::from_slice(shape, &values.iter().map(|&n| n as i32).collect::<Vec<_>>())
+        }
         ElementType::Bool => Tensor::from_slice(shape, &values.iter().map(|&n| n != 0).collect::<Vec<_>>()),
         other => return Err(GraphError::Inconsistent(format!("no {other} tensor can be made of integers"))),
     };

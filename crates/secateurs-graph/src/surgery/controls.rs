@@ -8,9 +8,10 @@ use crate::dim::Dim;
 use crate::error::GraphError;
 use crate::fact::{Content, Fact};
 use crate::graph::{Graph, Use};
-use crate::op::OpError;
+use crate::op::{Op, OpError};
 use crate::ops;
 use crate::patch::Patch;
+use crate::shrink::Target;
 
 /// Whether a value that would hold `got` serves a node that needs `wanted`.
 pub(super) fn serves(got: &Fact, wanted: &Fact) -> bool {
@@ -21,36 +22,53 @@ pub(super) fn serves(got: &Fact, wanted: &Fact) -> bool {
 pub(super) fn constant(fact: &Fact) -> Option<Result<Tensor, GraphError>> {
     let shape: Vec<usize> = fact.known_shape()?.into_iter().map(|n| n as usize).collect();
     match &fact.content {
-        Some(Content::Floats(values)) => Some(floats(fact.element_type.unwrap_or(ElementType::Float32), shape, values)),
+        Some(Content::Floats(values)) => {
+            Some(floats(fact.element_type.unwrap_or(ElementType::Float32), shape, values))
+        }
         _ => Some(ints(fact.element_type.unwrap_or(ElementType::Int64), shape, &fact.known_ints()?)),
     }
 }
 
-/// Corrects computed sizes on an edge by factors: `got · numerator / denominator`, element by element.
+/// Corrects computed sizes on an edge to `wanted`, element by element: `got · numerator / denominator`. In the target of an
+/// op that infers what is left, an entry for which there is no factor becomes −1.
 pub(super) fn correct(
     graph: &Graph,
     patch: &mut Patch,
     at: Use,
     got: &Fact,
-    wanted: &Fact,
+    wanted: &[Dim],
+    target: Option<Target>,
 ) -> Result<(), GraphError> {
     let fail = || {
         let text = format!("the sizes {got:?} that it reads cannot be corrected to {wanted:?}");
         graph.node_error(at.node, OpError::Unsupported(text))
     };
-    let (Some(from), Some(to)) = (got.ints(), wanted.ints()) else { return Err(fail()) };
-    if from.len() != to.len() {
-        return Err(fail());
+    let Some(from) = got.ints().filter(|from| from.len() <= wanted.len()) else { return Err(fail()) };
+    let wanted = &wanted[wanted.len() - from.len()..];
+    let mut steps = Steps { numerators: Vec::new(), denominators: Vec::new(), offsets: Vec::new() };
+    let mut inferred = from.iter().any(|d| d.is(-1));
+    for (a, b) in from.iter().zip(wanted) {
+        // 1 leaves the size to the other operand, 0 and −1 to the input.
+        let left = target.is_some() && a.known().is_some_and(|n| n <= 1);
+        match if left { Some((1, 1)) } else { ratio(a, b) } {
+            Some((p, q)) => steps.push(p, q, 0),
+            None if target.is_some_and(|t| t.infers) && !inferred => {
+                inferred = true;
+                steps.push(0, 1, -1);
+            }
+            None => return Err(fail()),
+        }
     }
-    let factors: Option<Vec<(i64, i64)>> = from.iter().zip(to).map(|(a, b)| ratio(a, b)).collect();
-    let (numerators, denominators): (Vec<i64>, Vec<i64>) = factors.ok_or_else(fail)?.into_iter().unzip();
-    let shape: Vec<usize> = wanted.known_shape().unwrap_or_default().into_iter().map(|n| n as usize).collect();
-    let element_type = wanted.element_type.unwrap_or(ElementType::Int64);
-    let name = graph.nodes[at.node].name.clone();
-    let steps: [(&str, Box<dyn crate::op::Op>, Vec<i64>); 2] =
-        [("kept", Box::new(ops::Mul), numerators), ("of", Box::new(ops::Div), denominators)];
-    for (suffix, op, values) in steps {
-        if values.iter().any(|n| *n != 1) {
+    let element_type = got.element_type.unwrap_or(ElementType::Int64);
+    let shape: Vec<usize> = got.known_shape().unwrap_or_default().into_iter().map(|n| n as usize).collect();
+    let name = &graph.nodes[at.node].name;
+    let steps: [(&str, Box<dyn Op>, Vec<i64>, i64); 3] = [
+        ("kept", Box::new(ops::Mul), steps.numerators, 1),
+        ("of", Box::new(ops::Div), steps.denominators, 1),
+        ("inferred", Box::new(ops::Add), steps.offsets, 0),
+    ];
+    for (suffix, op, values, neutral) in steps {
+        if values.iter().any(|n| *n != neutral) {
             let name = format!("{name}_size_{suffix}");
             let constant = ints(element_type, shape.clone(), &values)?;
             patch.insert_before(at, name.clone(), op, vec![(format!("{name}_value"), constant)]);
@@ -59,12 +77,26 @@ pub(super) fn correct(
     Ok(())
 }
 
+/// What is done to each element, in this order.
+struct Steps {
+    numerators: Vec<i64>,
+    denominators: Vec<i64>,
+    offsets: Vec<i64>,
+}
+
+impl Steps {
+    fn push(&mut self, numerator: i64, denominator: i64, offset: i64) {
+        self.numerators.push(numerator);
+        self.denominators.push(denominator);
+        self.offsets.push(offset);
+    }
+}
+
 /// `b / a` as a fraction in lowest terms, if it is a number.
 fn ratio(a: &Dim, b: &Dim) -> Option<(i64, i64)> {
     if a == b {
         return Some((1, 1));
     }
-    // Sizes differ by the same factor at any two sets of sizes if they do at all; the polynomials decide.
     let (p, q) = match (a.known(), b.known()) {
         (Some(a), Some(b)) => (b, a),
         _ => (b.content(), a.content()),

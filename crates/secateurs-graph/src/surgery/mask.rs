@@ -59,13 +59,18 @@ impl Coupling {
                         let masked = zero(tensor, &axes)?;
                         match uses[value].len() == 1 && !graph.outputs.contains(&value) {
                             true => patch.set_tensor(value, masked),
-                            false => patch.set_input_constant(id, i, format!("{name}_masked"), masked),
+                            false => {
+                                patch.set_input_constant(vec![(id, i)], format!("{name}_masked"), masked)
+                            }
                         };
                     }
                     None => {
-                        let element_type = graph.values[value].fact.element_type.unwrap_or(ElementType::Float32);
+                        let element_type =
+                            graph.values[value].fact.element_type.unwrap_or(ElementType::Float32);
                         for (axis, own) in axes.iter().enumerate() {
-                            let (Some(own), Some(shape)) = (own, &graph.values[value].fact.shape) else { continue };
+                            let (Some(own), Some(shape)) = (own, &graph.values[value].fact.shape) else {
+                                continue;
+                            };
                             let size = shape[axis].known().unwrap_or(0) as usize;
                             let mask = mask(element_type, shape.len(), axis, size, own)?;
                             let at = Use { node: id, input: Some(i) };
@@ -86,7 +91,8 @@ fn masked_inputs(graph: &Graph, id: NodeId, coupling: &Coupling, atom: usize) ->
     let node = &graph.nodes[id];
     let map = &coupling.spaces.maps[id];
     let has = |axes: &Option<Vec<Axis>>| axes.iter().flatten().any(|axis| atoms_of(axis).any(|a| a == atom));
-    let holders: Vec<usize> = (0..node.inputs.len()).filter(|&i| map.inputs.get(i).is_some_and(has)).collect();
+    let holders: Vec<usize> =
+        (0..node.inputs.len()).filter(|&i| map.inputs.get(i).is_some_and(has)).collect();
     match map.outputs.iter().any(has) {
         true => holders.into_iter().take(1).collect(),
         false => {

@@ -7,20 +7,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use secateurs_onnx::Tensor;
+use secateurs_onnx::{ElementType, Tensor};
 use slotmap::SecondaryMap;
 
 use super::constants::{KeptAxes, floats, slice};
 use super::controls;
-use crate::coupling::{Coupling, Port, Selection};
+use crate::coupling::{Coupling, Selection};
 use crate::error::GraphError;
-use crate::fact::{Content, DisplayShape, Fact};
-use crate::graph::{Graph, Node, NodeId, Use, ValueId};
+use crate::fact::{Content, DisplayShape, Fact, Shape};
+use crate::graph::{Graph, Node, NodeId, Use, Value, ValueId};
 use crate::infer::Facts;
-use crate::op::{InputRole, Inputs};
+use crate::op::{InputRole, Inputs, Op};
 use crate::ops;
 use crate::patch::{Feed, Patch};
-use crate::shrink::{Kept, Shrunk, ShrunkInput, Subset};
+use crate::shrink::{Kept, Scale, Shrunk, ShrunkInput, Subset, Target};
 
 impl Coupling {
     /// The change that leaves only `selection`. `graph` must be the one that the coupling was found in.
@@ -74,7 +74,7 @@ impl<'g> Surgeon<'g> {
             let mut kept: Vec<KeptAxes> = uses
                 .iter()
                 .map(|at| match at.input {
-                    Some(input) => (0..rank).map(|k| self.kept(at.node, Port::Input(input), k)).collect(),
+                    Some(input) => (0..rank).map(|k| self.kept(at.node, input, k)).collect(),
                     None => vec![None; rank],
                 })
                 .collect();
@@ -93,18 +93,25 @@ impl<'g> Surgeon<'g> {
                 _ => self.facts.insert(id, fact.clone()),
             };
             // Uses that part get copies of their own.
-            for (at, kept) in uses.iter().zip(&kept) {
+            let mut copies: Vec<(KeptAxes, Vec<(NodeId, usize)>)> = Vec::new();
+            for (at, kept) in uses.iter().zip(kept) {
                 let Some(input) = at.input.filter(|_| kept.iter().any(Option::is_some)) else { continue };
-                let small = slice(tensor, kept)?;
-                self.own.insert((at.node, input), Fact::from_tensor(&small));
-                self.patch.set_input_constant(at.node, input, self.graph.values[id].name.clone(), small);
+                match copies.iter_mut().find(|(own, _)| *own == kept) {
+                    Some((_, uses)) => uses.push((at.node, input)),
+                    None => copies.push((kept, vec![(at.node, input)])),
+                }
+            }
+            for (kept, uses) in copies {
+                let small = slice(tensor, &kept)?;
+                self.own.extend(uses.iter().map(|at| (*at, Fact::from_tensor(&small))));
+                self.patch.set_input_constant(uses, self.graph.values[id].name.clone(), small);
             }
         }
         Ok(())
     }
 
-    fn kept(&self, node: NodeId, port: Port, axis: usize) -> Option<Arc<[usize]>> {
-        let space = self.coupling.spaces.axis(self.graph, node, port, axis)?;
+    fn kept(&self, node: NodeId, input: usize, axis: usize) -> Option<Arc<[usize]>> {
+        let space = self.coupling.spaces.axis(self.graph, node, input, axis)?;
         self.spaces[space as usize].as_ref().map(|subset| subset.indices.clone())
     }
 
@@ -144,8 +151,16 @@ impl<'g> Surgeon<'g> {
             true => node.op.shrink(&kept).map_err(|e| self.graph.node_error(id, e))?,
             false => Shrunk::default(),
         };
-        let computes_sizes = old_outputs.iter().any(|f| f.content.is_some());
-        for i in 0..inputs.len() {
+        // What becomes a floating-point number is frozen as the integer that it was.
+        let computes_sizes = old_outputs.iter().any(|f| f.ints().is_some());
+        // Where the graph computes the right shape by itself, it is left to.
+        let served = || {
+            let facts: Vec<Option<&Fact>> = inputs.iter().map(Option::as_ref).collect();
+            let outputs = node.op.infer(&Inputs { facts: &facts, outputs: node.outputs.len() });
+            outputs.is_ok_and(|outputs| outputs[0].shape == kept.output_shape(0))
+        };
+        let served = shrunk.target.filter(|_| served()).map(|target| target.input);
+        for i in (0..inputs.len()).filter(|i| Some(*i) != served) {
             let wanted = match shrunk.controls.iter().find(|(at, _)| *at == i) {
                 Some((_, fact)) => fact.clone(),
                 None if computes_sizes || node.op.role(i) == InputRole::Sizes => continue,
@@ -154,25 +169,63 @@ impl<'g> Surgeon<'g> {
                     None => continue,
                 },
             };
-            self.provide(id, i, &mut inputs[i], wanted)?;
+            let target = shrunk.target.filter(|target| target.input == i);
+            let shape = target.and_then(|_| kept.output_shape(0));
+            self.provide(id, i, &mut inputs[i], wanted, target.zip(shape))?;
         }
         let facts = self.replace(id, &shrunk, inputs)?;
         let facts: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
         let op = shrunk.op.as_ref().unwrap_or(&node.op);
-        let outputs = self.graph.infer_op(id, op.as_ref(), &Inputs { facts: &facts, outputs: node.outputs.len() })?;
+        let outputs =
+            self.graph.infer_op(id, op.as_ref(), &Inputs { facts: &facts, outputs: node.outputs.len() })?;
         if !computes_sizes {
             self.check(id, &kept, &outputs)?;
         }
-        if let (Some(factor), Some(Some(value))) = (shrunk.output_scale, node.outputs.first()) {
-            let element_type = old_outputs[0].element_type.unwrap_or(secateurs_onnx::ElementType::Float32);
-            let name = format!("{}_rescale", self.graph.values[*value].name);
-            let factor = floats(element_type, Vec::new(), &[factor])?;
-            self.patch.insert_after(*value, name.clone(), Box::new(ops::Mul), vec![(format!("{name}_factor"), factor)]);
+        if let Some(scale) = shrunk.output_scale {
+            self.rescale(id, &scale)?;
         }
         if let Some(op) = shrunk.op {
             self.patch.set_op(id, op);
         }
         self.insert(node, outputs)
+    }
+
+    /// Multiplies what a node makes, or a constant that it multiplies by.
+    fn rescale(&mut self, id: NodeId, scale: &Scale) -> Result<(), GraphError> {
+        let node = &self.graph.nodes[id];
+        if let Some((i, value)) = scale.into.and_then(|i| Some((i, node.inputs[i]?)))
+            && let Some(tensor) = self.graph.tensor(value)
+        {
+            let kept: KeptAxes = (0..tensor.shape().len()).map(|k| self.kept(id, i, k)).collect();
+            let small = slice(tensor, &kept)?;
+            let values = small.to_f64_vec().map_err(|e| GraphError::Inconsistent(e.to_string()))?;
+            let values: Vec<f64> = values.into_iter().map(|x| x * scale.factor()).collect();
+            let tensor = floats(small.element_type(), small.shape().to_vec(), &values)?;
+            match self.is_only_use(value) {
+                true => self.patch.set_tensor(value, tensor),
+                false => self.patch.set_input_constant(
+                    vec![(id, i)],
+                    self.graph.values[value].name.clone(),
+                    tensor,
+                ),
+            };
+            return Ok(());
+        }
+        let Some(Some(value)) = node.outputs.first().copied() else { return Ok(()) };
+        let Value { name, fact, .. } = &self.graph.values[value];
+        let element_type = fact.element_type.unwrap_or(ElementType::Float32);
+        let steps: [(&str, Box<dyn Op>, f64); 2] =
+            [("of", Box::new(ops::Div), scale.over), ("kept", Box::new(ops::Mul), scale.times)];
+        for (suffix, op, number) in steps.into_iter().filter(|(_, _, number)| *number != 1.0) {
+            let name = format!("{name}_{suffix}");
+            let constant = floats(element_type, Vec::new(), &[number])?;
+            self.patch.insert_after(value, name.clone(), op, vec![(format!("{name}_value"), constant)]);
+        }
+        Ok(())
+    }
+
+    fn is_only_use(&self, value: ValueId) -> bool {
+        self.uses[value].len() == 1 && !self.graph.outputs.contains(&value)
     }
 
     fn insert(&mut self, node: &Node, outputs: Vec<Fact>) -> Result<(), GraphError> {
@@ -199,22 +252,36 @@ impl<'g> Surgeon<'g> {
         Some(fact.with_content(Some(Content::pick(content, picked.into_iter()))))
     }
 
-    /// Makes an input hold what it must.
-    fn provide(&mut self, id: NodeId, i: usize, got: &mut Option<Fact>, wanted: Fact) -> Result<(), GraphError> {
+    /// Makes an input hold what it must; of a target, something that gives the shape.
+    fn provide(
+        &mut self,
+        id: NodeId,
+        i: usize,
+        got: &mut Option<Fact>,
+        wanted: Fact,
+        target: Option<(Target, Shape)>,
+    ) -> Result<(), GraphError> {
         let Some(value) = self.graph.nodes[id].inputs[i] else { return Ok(()) };
         let Some(found) = got.as_ref().filter(|got| !controls::serves(got, &wanted)) else { return Ok(()) };
         match controls::constant(&wanted) {
             Some(tensor) => {
                 let tensor = tensor?;
-                let only = self.uses[value].len() == 1 && !self.graph.outputs.contains(&value);
                 match self.graph.tensor(value) {
-                    Some(_) if only => self.patch.set_tensor(value, tensor),
-                    _ => self.patch.set_input_constant(id, i, self.graph.values[value].name.clone(), tensor),
+                    Some(_) if self.is_only_use(value) => self.patch.set_tensor(value, tensor),
+                    _ => self.patch.set_input_constant(
+                        vec![(id, i)],
+                        self.graph.values[value].name.clone(),
+                        tensor,
+                    ),
                 };
             }
             None => {
                 let at = Use { node: id, input: Some(i) };
-                controls::correct(self.graph, &mut self.patch, at, found, &wanted)?;
+                let (target, sizes) = match target {
+                    Some((target, shape)) => (Some(target), shape),
+                    None => (None, wanted.ints().unwrap_or_default().to_vec()),
+                };
+                controls::correct(self.graph, &mut self.patch, at, found, &sizes, target)?;
             }
         }
         *got = Some(wanted);
@@ -245,7 +312,8 @@ impl<'g> Surgeon<'g> {
     /// Holds what is inferred against what the kept indices say.
     fn check(&self, id: NodeId, kept: &Kept, outputs: &[Fact]) -> Result<(), GraphError> {
         for (i, (fact, value)) in outputs.iter().zip(&self.graph.nodes[id].outputs).enumerate() {
-            let (Some(expected), Some(found), Some(value)) = (kept.output_shape(i), &fact.shape, value) else {
+            let (Some(expected), Some(found), Some(value)) = (kept.output_shape(i), &fact.shape, value)
+            else {
                 continue;
             };
             if expected != *found {

@@ -14,6 +14,11 @@ impl Axes {
         Ok(Axes(attributes.ints("axes")?))
     }
 
+    /// Axes given as an attribute.
+    pub fn fixed(axes: Vec<i64>) -> Axes {
+        Axes(Some(axes))
+    }
+
     pub fn attributes(&self) -> Vec<(&str, Attribute)> {
         self.0.iter().map(|axes| ("axes", axes.clone().into())).collect()
     }

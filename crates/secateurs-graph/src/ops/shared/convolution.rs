@@ -98,15 +98,13 @@ pub(in crate::ops) fn axes(
     map
 }
 
-/// The number of groups that are kept.
+/// How many of `group` groups are kept: the outermost factor of the channels, if there are several.
 pub(in crate::ops) fn kept_groups(kept: &Kept, group: i64) -> i64 {
-    let channels = kept.map.inputs[0].as_ref().and_then(|axes| axes.get(1)?.first());
-    match channels {
-        Some(Segment::Product(atoms)) if group > 1 => {
-            atoms.first().and_then(|groups| kept.size(*groups).known()).unwrap_or(group)
-        }
-        _ => group,
-    }
+    let groups = || match kept.map.inputs.first()?.as_ref()?.get(1)?.first()? {
+        Segment::Product(atoms) => atoms.first().copied().filter(|a| kept.map.atoms[a.0].size.is(group)),
+        Segment::Pick { .. } => None,
+    };
+    groups().filter(|_| group > 1).and_then(|groups| kept.size(groups).known()).unwrap_or(group)
 }
 
 /// Multiply–accumulates: every one of `positions` meets all of the weight but its first axis.

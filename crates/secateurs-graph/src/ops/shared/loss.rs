@@ -73,13 +73,13 @@ impl ClassLoss {
         Ok(Fact::of(inputs.element_type(0)?, shape))
     }
 
-    /// A further output is shaped as the scores.
-    pub fn axis_map(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
+    /// A further output is shaped as the scores. `zero` says whether scores of zero make no loss.
+    pub fn axis_map(&self, inputs: &Inputs, outputs: &[Fact], zero: bool) -> AxisMap {
         let mut map = AxisMap::new(inputs.len(), outputs.len());
         let Ok([n, c, rest @ ..]) = inputs.shape(0) else { return map };
         let role = match self.reduction {
             Reduction::None => Role::Free,
-            _ if outputs.len() > 1 => Role::Mixed("a loss over all elements"),
+            _ if !zero || outputs.len() > 1 => Role::Mixed("a loss over all elements"),
             Reduction::Sum => Role::Summed,
             Reduction::Mean if inputs.get(2).is_none() && self.ignore_index.is_none() => Role::Averaged,
             Reduction::Mean => Role::Mixed("a weighted mean over all elements"),

@@ -1,12 +1,16 @@
 //! Axes that lose, gain or reorder indices: what Slice, Gather, Split and Pad have in common.
 
-use crate::axes::{Axis, AxisMap, Role, Segment};
+use crate::axes::{Axis, AxisMap, Role, Segment, product};
 use crate::dim::Dim;
 use crate::shrink::Kept;
 
-/// A part of an axis; nothing where it has no index.
+/// A part of an axis; nothing where it has no index. What is dropped or made can go even where it is a single index.
 pub(in crate::ops) fn part(map: &mut AxisMap, size: &Dim, role: Role) -> Axis {
-    if size.is(0) { Vec::new() } else { map.axis(size, role) }
+    match role {
+        _ if size.is(0) => Vec::new(),
+        Role::Dropped | Role::Made => product([map.atom(size.clone(), role)]),
+        _ => map.axis(size, role),
+    }
 }
 
 /// An axis before and after all but `len` indices from `start` are dropped.

@@ -69,7 +69,7 @@ macro_rules! window_op {
             fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
                 let mut map = AxisMap::new(inputs.len(), 1);
                 let shape = outputs[0].shape.iter().flatten();
-                map.outputs[0] = Some(shape.map(|size| map.axis(size, Role::Made)).collect());
+                map.outputs[0] = Some(shape.map(|size| map.axis(size, Role::Blocked("a window of this length"))).collect());
                 map
             }
 

@@ -9,7 +9,7 @@ mod eval;
 
 use crate::dim::Dim;
 
-pub(in crate::ops) use axes::resample_axes;
+pub(in crate::ops) use axes::{resample_axes, resample_shrunk};
 #[cfg(feature = "torch")]
 pub(in crate::ops) use eval::resample;
 

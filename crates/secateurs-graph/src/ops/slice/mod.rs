@@ -2,6 +2,9 @@
 //!
 //! The numbers are attributes before opset 10 and inputs since; indices count from either end and are clamped.
 
+mod cut;
+
+use self::cut::{Bounds, Cut, is_whole};
 use super::Gather;
 use super::shared::content::rearrange;
 use super::shared::pieces::{blocked, cut, picked};
@@ -46,6 +49,10 @@ impl Register for Slice {
             case(&[3], &[-99]).int_values(&[2]).int_values(&[-1]),
             case(&[i64::MAX, 4], &[i64::MIN, 0]).int_values(&[2, 0]).int_values(&[-2, -3]),
             case(&[3], &[2]).int_values(&[2]),
+            case(&[0], &[i64::MAX]).int_values(&[2]).int_values(&[2]),
+            case(&[-1], &[i64::MIN]).int_values(&[2]).int_values(&[-2]),
+            case(&[-1, 2], &[0, 0]).int_values(&[2, 1]).int_values(&[-1, -1]),
+            case(&[-2], &[i64::MIN]).int_values(&[2]).int_values(&[-3]),
             Case::new(9).float([4, 5]).attr("starts", vec![1i64]).attr("ends", vec![-1i64]).attr("axes", vec![1i64]),
             Case::new(13).int_values(&[5, 6, 7, 8]).int_values(&[3]).int_values(&[0]).int_values(&[0]).int_values(&[-2]),
             Case::new(13).float([4, 5]).fed(numbers(&[1])).fed(numbers(&[3])).int_values(&[1]).without_axes(),
@@ -56,17 +63,6 @@ impl Register for Slice {
 #[cfg(any(test, feature = "harness"))]
 fn numbers(values: &[i64]) -> secateurs_onnx::Tensor {
     secateurs_onnx::Tensor::from_slice(vec![values.len()], values).unwrap()
-}
-
-/// Beyond this many indices they are not listed.
-const MAX_INDICES: i64 = 1 << 20;
-
-/// The indices kept of one axis; `None` where only a run can tell.
-#[derive(Clone, Debug)]
-struct Cut {
-    start: Dim,
-    len: Dim,
-    step: i64,
 }
 
 impl Slice {
@@ -119,69 +115,6 @@ impl Slice {
     }
 }
 
-impl Cut {
-    fn new(size: &Dim, start: &Dim, end: &Dim, step: i64) -> Option<Cut> {
-        // Going down, the end may lie before the first index.
-        let (low, high) = if step > 0 { (Dim::from(0), size.clone()) } else { ((-1).into(), size.clone() - 1.into()) };
-        let first = if step > 0 { low.clone() } else { Dim::from(0) };
-        let start = clamp(start, size, &first, &high)?;
-        let end = clamp(end, size, &low, &high)?;
-        let span = if step > 0 { end - start.clone() } else { start.clone() - end };
-        let len = span.ceil_div(&Dim::from(step.checked_abs()?)).max_with(&0.into());
-        Some(Cut { start, len, step })
-    }
-
-    /// The kept indices, if they are known.
-    fn indices(&self) -> Option<Vec<usize>> {
-        let (start, len) = (self.start.known()?, self.len.known().filter(|n| *n <= MAX_INDICES)?);
-        (0..len).map(|i| usize::try_from(start.checked_add(i.checked_mul(self.step)?)?).ok()).collect()
-    }
-}
-
-/// Whether an axis stays as it is.
-fn is_whole(size: &Dim, cut: Option<&Cut>) -> bool {
-    cut.is_some_and(|cut| cut.start.is(0) && cut.step == 1 && cut.len == *size)
-}
-
-/// Start, end and step of one axis as ONNX has them.
-#[derive(Clone, Debug)]
-struct Bounds {
-    start: Dim,
-    end: Dim,
-    step: i64,
-}
-
-impl Bounds {
-    /// The `len` indices between `start` and `rest` others, counted from the end where only that is known.
-    fn of_part(start: Dim, len: Dim, rest: Dim) -> Bounds {
-        let behind = len.clone() + rest.clone();
-        let end = match start.clone() + len {
-            end if end.known().is_some() => end,
-            _ if rest.is(0) => TO_THE_END.into(),
-            _ if rest.known().is_some() => -rest,
-            end => end,
-        };
-        let from_the_end = start.known().is_none() && behind.known().is_some_and(|n| n > 0);
-        Bounds { start: if from_the_end { -behind } else { start }, end, step: 1 }
-    }
-
-    /// These indices, if they are evenly spaced.
-    fn of_list(indices: &[usize]) -> Option<Bounds> {
-        let list: Vec<i64> = indices.iter().map(|&i| i as i64).collect();
-        let (first, last) = (list.first().copied().unwrap_or(0), list.last().copied().unwrap_or(-1));
-        let step = if let [a, b, ..] = list[..] { b - a } else { 1 };
-        let even = list.windows(2).all(|pair| pair[1] - pair[0] == step);
-        // Going down, −1 would be the last index.
-        let end = if last + step.signum() < 0 && step < 0 { FROM_THE_START } else { last + step.signum() };
-        (even && step != 0).then(|| Bounds { start: first.into(), end: end.into(), step })
-    }
-}
-
-/// An index beyond any axis, in the narrower of the two types that indices may have.
-const TO_THE_END: i64 = i32::MAX as i64;
-/// One before any axis.
-const FROM_THE_START: i64 = i32::MIN as i64;
-
 impl Slice {
     /// The op with other numbers for some axes.
     fn with_bounds(&self, inputs: &Inputs, bounds: &[Option<Bounds>]) -> Result<Shrunk, OpError> {
@@ -213,19 +146,6 @@ impl Slice {
         }
         Ok(shrunk)
     }
-}
-
-/// An index counted from either end, clamped; `None` where its sign is not known.
-fn clamp(index: &Dim, size: &Dim, low: &Dim, high: &Dim) -> Option<Dim> {
-    if index.is_at_least(&0.into()) {
-        return Some(index.min_with(high));
-    }
-    // Exporters write "from the start" as the smallest integer.
-    if index.known().is_some_and(|n| n <= i64::from(i32::MIN) + 1) {
-        return Some(low.clone());
-    }
-    let negative = (-index.clone()).is_at_least(&1.into());
-    negative.then(|| (size.clone() + index.clone()).max_with(low))
 }
 
 impl Op for Slice {

@@ -1,0 +1,10 @@
+//! Groups, units and surgery on hand-made models of every kind of coupling: which units there are, and that removing any of
+//! them leaves a model that computes what the masked original computes.
+#![cfg(feature = "torch")]
+
+mod attention;
+mod axes;
+mod blocking;
+mod convolution;
+mod net;
+mod tying;

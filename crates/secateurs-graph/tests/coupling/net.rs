@@ -1,0 +1,307 @@
+//! Small models written down briefly, and the checks on them.
+
+use std::sync::Arc;
+
+use secateurs_graph::Graph;
+use secateurs_graph::coupling::{Coupling, CouplingOptions, Remaining, Selection, Split};
+use secateurs_graph::session::{Session, SessionOptions};
+use secateurs_onnx::proto::AttributeProto;
+use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
+
+/// A reproducible stream of numbers in −1..1.
+pub struct Noise(u64);
+
+impl Noise {
+    pub fn new(seed: u64) -> Noise {
+        Noise(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn bits(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 20
+    }
+
+    pub fn float(&mut self) -> f32 {
+        (self.bits() % 20_001) as f32 / 10_000.0 - 1.0
+    }
+
+    pub fn tensor(&mut self, shape: &[usize]) -> Tensor {
+        let values: Vec<f32> = (0..shape.iter().product()).map(|_| self.float()).collect();
+        Tensor::from_slice(shape.to_vec(), &values).unwrap()
+    }
+}
+
+/// A model under construction. A node gives one output, named as the call says.
+pub struct Net {
+    builder: ModelBuilder,
+    noise: Noise,
+    inputs: Vec<(Vec<usize>, Option<i64>)>,
+}
+
+impl Net {
+    pub fn new(opset: i64) -> Net {
+        Net { builder: ModelBuilder::new(opset), noise: Noise::new(opset as u64), inputs: Vec::new() }
+    }
+
+    fn map(mut self, f: impl FnOnce(ModelBuilder) -> ModelBuilder) -> Net {
+        self.builder = f(self.builder);
+        self
+    }
+
+    /// A float input; its first axis is symbolic where `shape` starts with 0.
+    pub fn input(mut self, name: &str, shape: &[usize]) -> Net {
+        self.inputs.push((shape.to_vec(), None));
+        self.listed(name, ElementType::Float32, shape)
+    }
+
+    /// An input of integers below a number.
+    pub fn tokens(mut self, name: &str, shape: &[usize], below: i64) -> Net {
+        self.inputs.push((shape.to_vec(), Some(below)));
+        self.listed(name, ElementType::Int64, shape)
+    }
+
+    fn listed(self, name: &str, element_type: ElementType, shape: &[usize]) -> Net {
+        let dims: Vec<String> =
+            shape.iter().map(|&n| if n == 0 { "batch".to_owned() } else { n.to_string() }).collect();
+        let dims: Vec<&str> = dims.iter().map(String::as_str).collect();
+        self.map(|b| b.input(name, element_type, &dims))
+    }
+
+    /// A random parameter.
+    pub fn param(mut self, name: &str, shape: &[usize]) -> Net {
+        let tensor = self.noise.tensor(shape);
+        self.map(|b| b.constant(name, &tensor))
+    }
+
+    /// A parameter of positive numbers.
+    pub fn positive(mut self, name: &str, shape: &[usize]) -> Net {
+        let values: Vec<f32> = (0..shape.iter().product()).map(|_| self.noise.float().abs() + 0.5).collect();
+        let tensor = Tensor::from_slice(shape.to_vec(), &values).unwrap();
+        self.map(|b| b.constant(name, &tensor))
+    }
+
+    /// A constant list of integers.
+    pub fn ints(self, name: &str, values: &[i64]) -> Net {
+        let tensor = Tensor::from_slice(vec![values.len()], values).unwrap();
+        self.map(|b| b.constant(name, &tensor))
+    }
+
+    /// A constant integer.
+    pub fn int(self, name: &str, value: i64) -> Net {
+        self.map(|b| b.constant(name, &Tensor::scalar(value)))
+    }
+
+    /// A constant number.
+    pub fn number(self, name: &str, value: f32) -> Net {
+        self.map(|b| b.constant(name, &Tensor::scalar(value)))
+    }
+
+    pub fn node(self, op: &str, inputs: &[&str], output: &str) -> Net {
+        self.map(|b| b.node(op, inputs, &[output]))
+    }
+
+    pub fn with(self, op: &str, inputs: &[&str], outputs: &[&str], attributes: Vec<AttributeProto>) -> Net {
+        self.map(|b| b.node_with(op, inputs, outputs, attributes))
+    }
+
+    /// `output = conv(x, name.weight, name.bias)` of a kernel that keeps the size.
+    pub fn conv(
+        self,
+        x: &str,
+        name: &str,
+        [out, inp]: [usize; 2],
+        kernel: usize,
+        group: i64,
+        output: &str,
+    ) -> Net {
+        let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
+        let pad = (kernel / 2) as i64;
+        self.param(&weight, &[out, inp, kernel, kernel]).param(&bias, &[out]).with(
+            "Conv",
+            &[x, &weight, &bias],
+            &[output],
+            vec![ints("pads", &[pad; 4]), int("group", group)],
+        )
+    }
+
+    /// `output = x · name.weight + name.bias`, the weight as `[in, out]`.
+    pub fn dense(self, x: &str, name: &str, [inp, out]: [usize; 2], output: &str) -> Net {
+        let (weight, bias, product) =
+            (format!("{name}.weight"), format!("{name}.bias"), format!("{name}.product"));
+        self.param(&weight, &[inp, out]).param(&bias, &[out]).node("MatMul", &[x, &weight], &product).node(
+            "Add",
+            &[&product, &bias],
+            output,
+        )
+    }
+
+    pub fn batch_norm(self, x: &str, name: &str, channels: usize, output: &str) -> Net {
+        let names = ["weight", "bias", "mean", "var"].map(|part| format!("{name}.{part}"));
+        self.positive(&names[0], &[channels])
+            .param(&names[1], &[channels])
+            .param(&names[2], &[channels])
+            .positive(&names[3], &[channels])
+            .node("BatchNormalization", &[x, &names[0], &names[1], &names[2], &names[3]], output)
+    }
+
+    pub fn reshape(self, x: &str, to: &[i64], output: &str) -> Net {
+        let shape = format!("{output}.shape");
+        self.ints(&shape, to).node("Reshape", &[x, &shape], output)
+    }
+
+    pub fn transpose(self, x: &str, perm: &[i64], output: &str) -> Net {
+        self.with("Transpose", &[x], &[output], vec![ints("perm", perm)])
+    }
+
+    /// The model with these outputs.
+    pub fn done(self, outputs: &[&str]) -> Model {
+        let builder = outputs.iter().fold(self.builder, |b, output| b.output(output));
+        let graph = Graph::from_model(builder.build().unwrap()).unwrap();
+        Model { graph: Arc::new(graph), inputs: self.inputs, split: Split::Outer }
+    }
+}
+
+pub fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto::from_int(name, value)
+}
+
+pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
+    AttributeProto::from_ints(name, values.to_vec())
+}
+
+/// A model to try.
+pub struct Model {
+    pub graph: Arc<Graph>,
+    inputs: Vec<(Vec<usize>, Option<i64>)>,
+    split: Split,
+}
+
+impl Model {
+    /// The same model, with products split into their inner units.
+    pub fn inner(mut self) -> Model {
+        self.split = Split::Inner;
+        self
+    }
+
+    pub fn coupling(&self) -> Coupling {
+        self.graph.coupling(&CouplingOptions { split: self.split, open: false })
+    }
+
+    /// A line a group: `4 attention heads: q.weight[1]×8 …`, with `~` before inexact ones.
+    pub fn groups(&self) -> Vec<String> {
+        let coupling = self.coupling();
+        let line = |group: &secateurs_graph::coupling::Group| {
+            let parameters: Vec<String> = group
+                .parameters
+                .iter()
+                .map(|p| {
+                    let indices = group.units[0].indices(p).len();
+                    let name = &self.graph.values[p.value].name;
+                    let times = if indices == 1 { String::new() } else { format!("×{indices}") };
+                    format!("{name}[{}]{times}", p.axis)
+                })
+                .collect();
+            let inexact = if group.inexact.is_some() { "~" } else { "" };
+            format!("{inexact}{} {}: {}", group.units.len(), group.kind, parameters.join(" "))
+        };
+        coupling.groups.iter().map(line).collect()
+    }
+
+    /// Why an axis of a parameter cannot be pruned.
+    pub fn reason(&self, parameter: &str, axis: usize) -> String {
+        let coupling = self.coupling();
+        let value = self.graph.value_named(parameter).unwrap();
+        let barred = coupling.barred.iter().find(|b| b.value == value && b.axis == axis);
+        barred.unwrap_or_else(|| panic!("{parameter}[{axis}] is not barred")).reason.describe(&self.graph)
+    }
+
+    /// Removes random units many times: the smaller model must equal its masked twin, and with one index wrong it must not.
+    pub fn exact(&self) -> &Model {
+        self.exact_to(1e-9)
+    }
+
+    /// The same where surgery has to round a number to 32 bits.
+    pub fn exact_to(&self, tolerance: f64) -> &Model {
+        let coupling = self.coupling();
+        assert!(coupling.groups.iter().any(|g| g.inexact.is_none()), "there is nothing exact to prune");
+        for seed in 0..6 {
+            let selection = random(&coupling, seed);
+            for batch in [2, 3] {
+                let difference = self.difference(&coupling, &selection, &selection, batch);
+                assert!(difference <= tolerance, "seed {seed}, batch {batch}: differs by {difference:e}");
+            }
+        }
+        self
+    }
+
+    /// Between the model with `kept` and the twin masked for `twin`, in 64 bits.
+    pub fn difference(&self, coupling: &Coupling, kept: &Selection, twin: &Selection, batch: usize) -> f64 {
+        let smaller = self.smaller(coupling, kept);
+        let mut masked = (*self.graph).clone();
+        coupling.masking(&self.graph, twin).unwrap().apply(&mut masked).unwrap();
+        for (a, b) in masked.values.iter().zip(&self.graph.values) {
+            if a.1.name == b.1.name {
+                assert_eq!(a.1.fact.shape, b.1.fact.shape, "masking keeps all shapes");
+            }
+        }
+        for (&a, &b) in smaller.outputs.iter().zip(&self.graph.outputs) {
+            assert_eq!(
+                smaller.values[a].fact.shape, self.graph.values[b].fact.shape,
+                "outputs keep their shape"
+            );
+            assert_eq!(smaller.values[a].name, self.graph.values[b].name, "outputs keep their name");
+        }
+        let (a, b) = (self.run(&smaller, batch), self.run(&masked, batch));
+        a.iter().zip(&b).map(|(a, b)| relative(a, b)).fold(0.0, f64::max)
+    }
+
+    pub fn smaller(&self, coupling: &Coupling, kept: &Selection) -> Graph {
+        let mut smaller = (*self.graph).clone();
+        coupling.surgery(&self.graph, kept).unwrap().apply(&mut smaller).unwrap();
+        // What was never read stays unread.
+        let remaining = Remaining::of_selection(coupling, kept);
+        let costs = secateurs_graph::coupling::Costs::new(&self.graph, coupling, &Default::default());
+        assert_eq!(costs.macs(&remaining), smaller.cost().macs, "MACs as foreseen");
+        smaller
+    }
+
+    fn run(&self, graph: &Graph, batch: usize) -> Vec<Tensor> {
+        let mut noise = Noise::new(batch as u64);
+        let mut feed = Vec::new();
+        for (shape, below) in &self.inputs {
+            let shape: Vec<usize> = shape.iter().map(|&n| if n == 0 { batch } else { n }).collect();
+            feed.push(match below {
+                None => noise.tensor(&shape),
+                Some(below) => {
+                    let count = shape.iter().product();
+                    let values: Vec<i64> =
+                        (0..count).map(|_| (noise.bits() % *below as u64) as i64).collect();
+                    Tensor::from_slice(shape, &values).unwrap()
+                }
+            });
+        }
+        let options = SessionOptions { double: true, ..SessionOptions::default() };
+        Session::new(Arc::new(graph.clone()), options).unwrap().run(&feed).unwrap()
+    }
+}
+
+/// A random part of the units of every exact group, never all of an axis.
+pub fn random(coupling: &Coupling, seed: u64) -> Selection {
+    let mut noise = Noise::new(seed + 99);
+    let mut selection = Selection::all(coupling);
+    let mut remaining = Remaining::new(coupling);
+    for (g, group) in coupling.groups.iter().enumerate().filter(|(_, g)| g.inexact.is_none()) {
+        selection.kept[g].retain(|&unit| noise.bits() % 2 == 0 || !remaining.remove(g, unit));
+        assert!(!group.units.is_empty());
+    }
+    selection
+}
+
+fn relative(a: &Tensor, b: &Tensor) -> f64 {
+    assert_eq!(a.shape(), b.shape());
+    let (a, b) = (a.to_f64_vec().unwrap(), b.to_f64_vec().unwrap());
+    let scale = b.iter().fold(1e-12f64, |m, v| m.max(v.abs()));
+    a.iter().zip(&b).map(|(a, b)| (a - b).abs() / scale).fold(0.0, f64::max)
+}
