@@ -264,17 +264,17 @@ impl<'g> Surgeon<'g> {
     ) -> Result<(), GraphError> {
         let Some(value) = self.graph.nodes[id].inputs[i] else { return Ok(()) };
         let Some(found) = got.as_ref().filter(|got| !controls::serves(got, &wanted)) else { return Ok(()) };
-        match controls::constant(&wanted) {
+        *got = Some(match controls::constant(&wanted) {
             Some(tensor) => {
                 let tensor = tensor?;
                 match self.graph.tensor(value) {
                     Some(_) if self.is_only_use(value) => self.patch.set_tensor(value, tensor),
-                    _ => self.patch.set_input_constant(
-                        vec![(id, i)],
-                        self.graph.values[value].name.clone(),
-                        tensor,
-                    ),
+                    _ => {
+                        let name = self.graph.values[value].name.clone();
+                        self.patch.set_input_constant(vec![(id, i)], name, tensor)
+                    }
                 };
+                wanted
             }
             None => {
                 let at = Use { node: id, input: Some(i) };
@@ -282,10 +282,9 @@ impl<'g> Surgeon<'g> {
                     Some((target, shape)) => (Some(target), shape),
                     None => (None, wanted.ints().unwrap_or_default().to_vec()),
                 };
-                controls::correct(self.graph, &mut self.patch, at, found, &sizes, target)?;
+                controls::correct(self.graph, &mut self.patch, at, found, &sizes, target)?
             }
-        }
-        *got = Some(wanted);
+        });
         Ok(())
     }
 
