@@ -139,6 +139,16 @@ impl Features {
                 }
             }
         }
+        // Heads may be merged with the batch, or key-value heads with their queries. Producers come first in the list, and
+        // what is merged there is told apart behind.
+        for composite in spaces.composites.iter().rev() {
+            for part in &composite.parts {
+                let Part::Product(factors) = part else { continue };
+                if features[composite.total as usize].head {
+                    factors.iter().for_each(|space| features[*space as usize].head = true);
+                }
+            }
+        }
         for composite in &spaces.composites {
             for part in &composite.parts {
                 let Part::Product(factors) = part else { continue };
