@@ -5,9 +5,7 @@ use std::path::Path;
 use secateurs_graph::{Bindings, Graph};
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor, WriteOptions, write};
 
-use super::{
-    Applied, CheckError, PlanOptions, WriteAppliedOptions, WriteError, apply, plan, write_applied,
-};
+use super::{Applied, CheckError, PlanOptions, WriteAppliedOptions, WriteError, apply, plan, write_applied};
 use crate::methods::method;
 use crate::plan::{Plan, PlannedSplit};
 use crate::rng::Rng;
@@ -54,15 +52,14 @@ fn one_wrong_index_is_found_and_nothing_is_written() {
     let right = apply(&original, &plan).unwrap();
     let wrong = apply(&original, &wrong).unwrap();
     let (smaller, twin) = (folder.path().join("smaller.onnx"), folder.path().join("twin.onnx"));
-    let options = WriteAppliedOptions {
-        smaller: &smaller,
-        masked: Some(&twin),
-        check: true,
-        sizes: &plan.model.sizes,
-    };
+    let options =
+        WriteAppliedOptions { smaller: &smaller, masked: Some(&twin), check: true, sizes: &plan.model.sizes };
     let mixed = Applied { masked: right.masked.clone(), ..wrong };
     let error = write_applied(&original, &mixed, &options).unwrap_err();
-    assert!(matches!(&error, WriteError::Check(CheckError::Differs { output, .. }) if output == "y"), "{error}");
+    assert!(
+        matches!(&error, WriteError::Check(CheckError::Differs { output, .. }) if output == "y"),
+        "{error}"
+    );
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     let written = write_applied(&original, &right, &options).unwrap();
     assert!(written.difference.unwrap() < 1e-5);
