@@ -388,7 +388,7 @@ fn inspect_names_groups_costs_and_what_blocks() {
 fn widths_become_multiples() {
     let folder = Folder::new();
     let convolution = |outputs: usize, inputs: usize, number| weights(&[outputs, inputs, 3, 3], number);
-    let pads = || vec![AttributeProto::from_ints("pads", &[1, 1, 1, 1])];
+    let pads = || vec![AttributeProto::from_ints("pads", [1, 1, 1, 1])];
     let model = ModelBuilder::new(17)
         .input("x", ElementType::Float32, &["batch", "3", "8", "8"])
         .constant("w", &convolution(20, 3, 0))

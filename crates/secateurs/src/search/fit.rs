@@ -90,11 +90,12 @@ impl<'s> Search<'s> {
         self.slack(state) >= 0.0
     }
 
-    /// How many steps each group may take: all that guards allow, or up to `spread` more or less than it did.
-    pub fn bounds(&self, given: &State, state: &State, spread: Option<usize>) -> Vec<RangeInclusive<usize>> {
+    /// How many steps each group may take: all that guards allow, or this share of them more or less than it did, one at least.
+    pub fn bounds(&self, given: &State, state: &State, spread: Option<f64>) -> Vec<RangeInclusive<usize>> {
         let bounds = |g: usize| {
             let all = given.gone[g]..=self.order.steps[g].len();
-            spread.map_or(all.clone(), |spread| {
+            spread.map_or(all.clone(), |share| {
+                let spread = ((share * self.order.steps[g].len() as f64) as usize).max(1);
                 let (low, high) = (state.gone[g].saturating_sub(spread), state.gone[g] + spread);
                 low.max(*all.start())..=high.min(*all.end())
             })

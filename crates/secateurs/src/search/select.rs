@@ -168,8 +168,8 @@ pub fn select(
     let start = search.state(high);
     let mut state = start.clone();
     if !search.limits.is_empty() {
-        // The same share of every group but for a step or two, or more where the units of some are coarse.
-        for spread in [1, 2, 4, 8] {
+        // The same share of every group but for a step, or for more where the units of some are coarse.
+        for spread in [0.0, 0.02, 0.05, 0.1, 0.2] {
             let bounds = search.bounds(&search.state(given), &start, layer.then_some(spread));
             state = search.refine(search.restored(state, &bounds, None), &bounds);
             if !layer || search.slack(&state) <= CLOSE {
