@@ -7,4 +7,5 @@ mod axes;
 mod blocking;
 mod convolution;
 mod net;
+mod recurrent;
 mod tying;
