@@ -187,7 +187,9 @@ impl Bench<'_> {
         let (found, twin) = (self.in_onnx_runtime(&path)?, self.in_onnx_runtime(&twin)?);
         match difference(&found, &twin, |output| self.tolerances[output]) {
             Err(_) => Ok(()),
-            Ok(by) => Err(format!("a wrong unit of group {group} goes unnoticed: the outputs differ by {by:.1e}")),
+            Ok(by) => {
+                Err(format!("a wrong unit of group {group} goes unnoticed: the outputs differ by {by:.1e}"))
+            }
         }
     }
 }
@@ -202,7 +204,9 @@ fn difference(found: &Outputs, expected: &Outputs, tolerance: impl Fn(&str) -> f
         for ((name, found), (other, expected)) in found.iter().zip(expected) {
             let by = relative_difference(found, expected);
             if name != other || by.is_nan() || by > tolerance(name) {
-                return Err(format!("batch {batch}: '{name}' differs by {by:.1e} (output '{other}' of the twin)"));
+                return Err(format!(
+                    "batch {batch}: '{name}' differs by {by:.1e} (output '{other}' of the twin)"
+                ));
             }
             largest = largest.max(by);
         }
