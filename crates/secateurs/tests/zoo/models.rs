@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use secateurs::rng::Rng;
 use secateurs::runtime::{Optimisation, OrtModel, SessionOptions};
 use secateurs_graph::Graph;
 use secateurs_onnx::Tensor;
+use secateurs_torch::tch;
 use serde_json::Value;
 
 pub const BATCHES: [usize; 2] = [2, 3];
@@ -38,21 +42,30 @@ pub fn zoo() -> Option<Vec<ZooModel>> {
 
 /// Checks every model and fails with all that went wrong. What the checks give goes to the file that the environment variable
 /// names, as JSON lines.
-pub fn check_all(variable: &str, check: impl Fn(&ZooModel) -> Result<Value, String>) {
+pub fn check_all(variable: &str, check: impl Fn(&ZooModel) -> Result<Value, String> + Sync) {
+    let models = zoo().unwrap_or_default();
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    // The models are small: a thread for each of two is quicker than two threads for one.
+    let work = || {
+        secateurs_torch::load().unwrap();
+        tch::set_num_threads(1);
+        while let Some(model) = models.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let start = Instant::now();
+            let result = check(model);
+            let outcome = result.as_ref().map_or_else(|reason| format!("FAILED: {reason}"), |_| "ok".into());
+            eprintln!("{} ({:.1} s): {outcome}", model.name, start.elapsed().as_secs_f64());
+            results.lock().unwrap().insert(&model.name, result);
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        scope.spawn(work);
+    });
     let (mut failures, mut lines) = (String::new(), String::new());
-    for model in zoo().unwrap_or_default() {
-        let start = std::time::Instant::now();
-        let result = check(&model);
-        let (name, seconds) = (&model.name, start.elapsed().as_secs_f64());
+    for (name, result) in results.into_inner().unwrap() {
         match result {
-            Ok(line) => {
-                eprintln!("{name}: {seconds:.1} s");
-                writeln!(lines, "{line}").unwrap();
-            }
-            Err(reason) => {
-                eprintln!("{name}: FAILED after {seconds:.1} s: {reason}");
-                writeln!(failures, "{name}: {reason}").unwrap();
-            }
+            Ok(line) => writeln!(lines, "{line}").unwrap(),
+            Err(reason) => writeln!(failures, "{name}: {reason}").unwrap(),
         }
     }
     if let Ok(path) = std::env::var(variable) {
@@ -63,7 +76,8 @@ pub fn check_all(variable: &str, check: impl Fn(&ZooModel) -> Result<Value, Stri
 
 /// A file in ONNX Runtime, computed as it is written.
 pub fn onnx_runtime(path: &Path) -> Result<OrtModel, String> {
-    let options = SessionOptions { optimisation: Optimisation::Off, ..SessionOptions::default() };
+    let options =
+        SessionOptions { threads: Some(1), optimisation: Optimisation::Off, ..SessionOptions::default() };
     OrtModel::load(path, &options).map_err(|e| e.to_string())
 }
 
