@@ -179,6 +179,9 @@ impl<'g> Builder<'g> {
                 self.barred.push((var, Reason::Size(atom.size.clone())));
             }
         }
+        for (a, b) in &map.ties {
+            self.union(first + a.0 as u32, first + b.0 as u32);
+        }
         for &value in &node.captures {
             self.bar_value(value, &Reason::Captured(id));
         }
