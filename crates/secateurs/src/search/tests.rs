@@ -197,6 +197,43 @@ fn the_lowest_scores_go() {
     assert_eq!(chosen(Scope::Global), [[4, 5, 6, 7], [0, 1, 2, 3]]);
 }
 
+/// Eight neurons, of which a second layer reads all and a third one the first two.
+fn partly_read() -> Graph {
+    let weight = |rows: usize, columns: usize| {
+        Tensor::from_slice(vec![rows, columns], &vec![0.5f32; rows * columns]).unwrap()
+    };
+    let bounds = |n: i64| Tensor::from_slice(vec![1], &[n]).unwrap();
+    let model = ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "5"])
+        .constant("made", &weight(5, 8))
+        .constant("all", &weight(8, 3))
+        .constant("some", &weight(2, 3))
+        .constant("zero", &bounds(0))
+        .constant("one", &bounds(1))
+        .constant("two", &bounds(2))
+        .node("MatMul", &["x", "made"], &["h"])
+        .node("Slice", &["h", "zero", "two", "one"], &["part"])
+        .node("MatMul", &["h", "all"], &["a"])
+        .node("MatMul", &["part", "some"], &["b"])
+        .node("Add", &["a", "b"], &["y"]);
+    Graph::from_model(model.output("y").build().unwrap()).unwrap()
+}
+
+#[test]
+fn the_last_index_of_an_axis_stays_and_the_next_units_go_instead() {
+    let graph = partly_read();
+    let coupling = graph.coupling(&CouplingOptions::default());
+    assert_eq!(coupling.groups.len(), 1);
+    let costs = Costs::new(&graph, &coupling, &Bindings::from([("batch".into(), 1)]));
+    let scores = vec![(0..8).map(f64::from).collect()];
+    let budget = Budget::new(vec![limit(Resource::Units, 0.5)]).unwrap();
+    for scope in [Scope::Layer, Scope::Global] {
+        let options = SelectOptions { scope, ..SelectOptions::default() };
+        let selected = select(&graph, &coupling, &costs, &scores, &budget, &options).unwrap();
+        assert_eq!(selected.selection.kept, [[1, 5, 6, 7]]);
+    }
+}
+
 #[test]
 fn a_budget_below_what_guards_leave_cannot_be_met() {
     let setting = Setting::new(&[40, 40]);
