@@ -182,8 +182,9 @@ impl Bench<'_> {
             let group = &coupling.groups[g];
             selection.kept[g].len() < group.units.len() && group.kind != UnitKind::UnusedRow
         };
-        // Nothing behind the last group can hide the difference.
-        let group = (0..coupling.groups.len()).rfind(prunable).ok_or("nothing went")?;
+        // The more parameters share a unit, the less can hide it.
+        let shared = |&g: &usize| coupling.groups[g].parameters.len();
+        let group = (0..coupling.groups.len()).filter(prunable).max_by_key(shared).ok_or("nothing went")?;
         let kept = &mut selection.kept[group];
         let gone = (0..coupling.groups[group].units.len()).find(|unit| !kept.contains(unit));
         kept[0] = gone.ok_or("nothing went")?;
