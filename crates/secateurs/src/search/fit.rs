@@ -49,7 +49,7 @@ impl<'s> Search<'s> {
 
     fn take(&self, state: &mut State, group: usize) -> bool {
         let Some(step) = self.order.steps[group].get(state.gone[group]) else { return false };
-        let taken = remove(&mut state.remaining, group, step);
+        let taken = remove(&mut state.remaining, group, step).is_ok();
         if taken {
             state.gone[group] += 1;
             state.units -= step.units.len();
