@@ -6,5 +6,6 @@ mod attention;
 mod axes;
 mod blocking;
 mod convolution;
+mod masking;
 mod net;
 mod tying;
