@@ -7,10 +7,13 @@
 
 mod attention;
 mod check;
+#[cfg(explore)]
+mod explore;
 mod net;
 mod registry;
 mod rng;
 mod steps;
+mod twice;
 
 use std::cell::Cell;
 
@@ -34,9 +37,9 @@ fn any_surgery_on_any_graph_is_exact() {
     }
     config.max_shrink_iters = config.max_shrink_iters.min(600);
     let (tried, pruned, exact) = (Cell::new(0u32), Cell::new(0u32), Cell::new(0u32));
-    let strategy = (0..OPSETS.len(), vec(any::<u64>(), 1..12));
-    let result = TestRunner::new(config).run(&strategy, |(opset, steps)| {
-        let (model, feeds) = grown(OPSETS[opset], &steps);
+    let strategy = (0..OPSETS.len(), 1..6usize, vec(any::<u64>(), 1..12));
+    let result = TestRunner::new(config).run(&strategy, |(opset, ends, steps)| {
+        let (model, feeds) = grown(OPSETS[opset], ends, &steps);
         for split in [Split::Outer, Split::Inner] {
             let seed = steps.iter().fold(1, |a, b| a ^ b);
             let lost = check::check(&model, &feeds, split, seed).map_err(TestCaseError::fail)?;
@@ -48,8 +51,8 @@ fn any_surgery_on_any_graph_is_exact() {
     });
     match result {
         Ok(()) => {}
-        Err(TestError::Fail(why, (opset, steps))) => {
-            panic!("opset {}, steps {steps:#x?}: {why}", OPSETS[opset])
+        Err(TestError::Fail(why, (opset, ends, steps))) => {
+            panic!("opset {}, {ends} ends, steps {steps:x?}: {why}", OPSETS[opset])
         }
         Err(TestError::Abort(why)) => panic!("{why}"),
     }
@@ -58,7 +61,8 @@ fn any_surgery_on_any_graph_is_exact() {
     assert!(5 * exact >= 3 * tried, "only {exact} of {tried} graphs had units that go exactly");
 }
 
-fn grown(opset: i64, steps: &[u64]) -> (secateurs_onnx::Model, Vec<net::Feed>) {
+/// A graph of these steps; so many of the values that nothing reads become outputs.
+fn grown(opset: i64, ends: usize, steps: &[u64]) -> (secateurs_onnx::Model, Vec<net::Feed>) {
     let mut net = Net::new(opset, &mut Rng::new(steps.len() as u64 + opset as u64));
     for &seed in steps {
         let mut rng = Rng::new(seed);
@@ -68,5 +72,5 @@ fn grown(opset: i64, steps: &[u64]) -> (secateurs_onnx::Model, Vec<net::Feed>) {
             _ => attention::step(&mut net, &mut rng),
         }
     }
-    net.done(&mut Rng::new(steps.iter().fold(7, |a, b| a.wrapping_mul(31) ^ b)))
+    net.done(ends, &mut Rng::new(steps.iter().fold(7, |a, b| a.wrapping_mul(31) ^ b)))
 }

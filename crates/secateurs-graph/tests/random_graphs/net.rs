@@ -267,13 +267,13 @@ impl Net {
     }
 
     /// The model; values that nothing reads yet are read by dense layers.
-    pub fn done(mut self, rng: &mut Rng) -> (Model, Vec<Feed>) {
-        let mut ends: Vec<Value> =
-            self.pool.iter().filter(|v| !self.read.contains(&v.name)).cloned().collect();
-        let skipped = ends.len().saturating_sub(5);
-        ends.drain(..skipped);
-        ends.push(self.any(rng));
-        for end in ends {
+    pub fn done(mut self, ends: usize, rng: &mut Rng) -> (Model, Vec<Feed>) {
+        let unread = self.pool.iter().rev().filter(|v| !self.read.contains(&v.name));
+        let mut found: Vec<Value> = unread.take(ends).cloned().collect();
+        if found.is_empty() {
+            found.push(self.any(rng));
+        }
+        for end in found {
             let flat = self.reshape(&end, &[1, end.len()]);
             let y = self.dense(&flat, 1, 3, rng);
             self.output(y.name);

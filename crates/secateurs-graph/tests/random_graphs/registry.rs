@@ -168,7 +168,9 @@ fn call(op: &str, case: Case, model: secateurs_onnx::Model, opset: i64) -> Optio
         let facts = graph.outputs.iter().map(|&v| graph.values[v].fact.clone());
         facts.map(|f| (f.element_type, f.shape)).collect::<Vec<_>>()
     };
-    if facts(&graph) != facts(&original) || !graph.values.values().any(|v| matches!(v.source, Source::Node(..))) {
+    if facts(&graph) != facts(&original)
+        || !graph.values.values().any(|v| matches!(v.source, Source::Node(..)))
+    {
         return None;
     }
     let shapes: Vec<_> = graph.outputs.iter().map(|&v| graph.values[v].fact.clone()).collect();
@@ -179,7 +181,7 @@ fn call(op: &str, case: Case, model: secateurs_onnx::Model, opset: i64) -> Optio
         if numbers.iter().any(|x| !x.is_finite()) {
             return None;
         }
-        let element_type = tensor.element_type();
+        let element_type = fact.element_type?;
         let shape = fact.known_shape().map(|s| s.into_iter().map(|n| n as usize).collect());
         Some(Output { element_type, shape, largest: numbers.iter().fold(0.0, |m, x| m.max(x.abs())) })
     });
