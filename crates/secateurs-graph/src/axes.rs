@@ -73,12 +73,15 @@ pub struct AxisMap {
     pub inputs: Vec<Option<Vec<Axis>>>,
     /// For each output its axes.
     pub outputs: Vec<Option<Vec<Axis>>>,
+    /// Atoms of equal size whose indices are the same ones, though the op does different things with them: the hidden
+    /// units of a recurrent layer, made by the rows of its weights and summed over by their columns in the next step.
+    pub ties: Vec<(AtomId, AtomId)>,
 }
 
 impl AxisMap {
     /// An empty map for an op with `inputs` inputs, to be filled.
     pub fn new(inputs: usize, outputs: usize) -> AxisMap {
-        AxisMap { atoms: Vec::new(), inputs: vec![None; inputs], outputs: vec![None; outputs] }
+        AxisMap { inputs: vec![None; inputs], outputs: vec![None; outputs], ..AxisMap::default() }
     }
 
     /// Adds an atom.

@@ -247,23 +247,25 @@ impl Builder<'_> {
         }
     }
 
-    /// Ties `total..` to its factors; returns how many cells there are.
-    fn product(&mut self, composite: &Composite, total: u32, factors: &[(u32, Option<usize>)]) -> u32 {
-        let len: u32 = factors.iter().map(|(_, size)| size.unwrap_or(1) as u32).product();
+    /// Ties `total..` to its factors; returns how many cells there are. A factor of symbolic size counts with the indices
+    /// that can be told apart.
+    fn product(&mut self, composite: &Composite, total: u32, factors: &[u32]) -> u32 {
+        let size = |space: u32| self.spaces.spaces[space as usize].cells.max(1) as u32;
+        let len: u32 = factors.iter().map(|&space| size(space)).product();
         let mut stride = len;
         let mut live = Vec::new();
-        for &(space, size) in factors {
-            let size = size.unwrap_or(1) as u32;
-            stride /= size.max(1);
-            if self.base[space as usize] != NONE && (size > 1 || factors.len() == 1) {
-                live.push(Factor { cells: self.base[space as usize], size, stride, counter: 0 });
+        for &space in factors {
+            let (base, size) = (self.base[space as usize], size(space));
+            stride /= size;
+            if base != NONE && (size > 1 || factors.len() == 1) {
+                live.push(Factor { cells: base, size, stride, counter: 0 });
             }
         }
         match &mut live[..] {
             [] => {
                 let reason = match factors {
                     [] => self.reason(Reason::Single(composite.node)),
-                    [(space, _), ..] => self.space_reason(*space),
+                    [space, ..] => self.space_reason(*space),
                 };
                 self.barred.extend((total..total + len).map(|cell| (cell, reason)));
             }

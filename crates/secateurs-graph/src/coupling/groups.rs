@@ -123,7 +123,7 @@ impl Coupling {
         let exact = found.len();
         take(Search::new(&mut cells, &spaces, &preferred, options.split, owned), &seeds, &mut found);
         let groups = group(&spaces, &cells, &features, &seeds, found, exact);
-        let barred = barred(graph, &spaces, &cells, &seeds, &groups);
+        let barred = barred(&spaces, &cells, &seeds, &groups);
         Coupling { groups, barred, spaces }
     }
 
@@ -240,7 +240,7 @@ fn group(
         sets[set].push(i);
     }
     let mut units: Vec<Option<Unit>> = units.into_iter().map(Some).collect();
-    let groups = sets.into_iter().map(|set| {
+    let groups = sets.into_iter().filter_map(|set| {
         let inexact = set.iter().find_map(|&i| {
             let reason = |cell: &u32| cells.inexact[cells.root[*cell as usize] as usize];
             found[i].iter().find_map(reason).map(|r| cells.reasons[r as usize].clone())
@@ -249,6 +249,9 @@ fn group(
         let mut touched: Vec<u32> = units.iter().flat_map(|u| u.indices.iter().map(|(s, _)| *s)).collect();
         touched.sort_unstable();
         touched.dedup();
+        if !features.takes_part(&touched) {
+            return None;
+        }
         let mut own: Vec<usize> = touched.iter().filter_map(|s| seeds_in.get(s)).flatten().copied().collect();
         own.sort_unstable();
         let parameter = |&i: &usize| {
@@ -256,7 +259,7 @@ fn group(
             ParameterAxis { value, axis, made: features.makes(value, axis), space }
         };
         let parameters = own.iter().map(parameter).collect();
-        Group { kind: features.kind(&touched), units, parameters, inexact }
+        Some(Group { kind: features.kind(&touched), units, parameters, inexact })
     });
     groups.collect()
 }
@@ -281,7 +284,7 @@ fn by_space(cells: &Cells, unit: &[u32]) -> Unit {
     Unit { indices }
 }
 
-fn barred(graph: &Graph, spaces: &Spaces, cells: &Cells, seeds: &[Seed], groups: &[Group]) -> Vec<Barred> {
+fn barred(spaces: &Spaces, cells: &Cells, seeds: &[Seed], groups: &[Group]) -> Vec<Barred> {
     let taken: std::collections::HashSet<(ValueId, usize)> =
         groups.iter().flat_map(|g| &g.parameters).map(|p| (p.value, p.axis)).collect();
     let mut barred: Vec<Barred> = Vec::new();
@@ -294,11 +297,10 @@ fn barred(graph: &Graph, spaces: &Spaces, cells: &Cells, seeds: &[Seed], groups:
             let root = cells.root[cells.cell(seed.space, 0)? as usize] as usize;
             cells.barred[root].map(|r| cells.reasons[r as usize].clone())
         });
-        let size = || graph.values[seed.value].fact.shape.as_ref().map_or(1.into(), |s| s[seed.axis].clone());
         barred.push(Barred {
             value: seed.value,
             axis: seed.axis,
-            reason: reason.unwrap_or_else(|| Reason::Size(size())),
+            reason: reason.unwrap_or(Reason::Constants),
         });
     }
     barred

@@ -69,6 +69,8 @@ struct Feature {
     dropped: bool,
     /// Whether a node does anything else with them.
     used: bool,
+    /// Whether a value that depends on the model's inputs has them.
+    computed: bool,
 }
 
 impl Features {
@@ -103,6 +105,8 @@ impl Features {
                     Role::Dropped => feature.dropped = true,
                     _ => feature.used = true,
                 }
+                let made = inputs.contains(&true) && map.outputs.iter().any(|axes| occurs(a, axes));
+                feature.computed |= made || from(a, true) > 0;
                 match atom.role {
                     Role::Summed if weights && from(a, true) > 0 => feature.consumers += 1,
                     Role::Free if contracts && from(a, true) >= 2 => feature.head = true,
@@ -138,8 +142,8 @@ impl Features {
         for composite in &spaces.composites {
             for part in &composite.parts {
                 let Part::Product(factors) = part else { continue };
-                if factors.iter().any(|(space, _)| features[*space as usize].head) {
-                    for (space, _) in factors {
+                if factors.iter().any(|space| features[*space as usize].head) {
+                    for space in factors {
                         features[*space as usize].head_dim |= !features[*space as usize].head;
                     }
                 }
@@ -156,6 +160,13 @@ impl Features {
     /// Whether the layer of a parameter makes indices of this axis rather than consumes them.
     pub fn makes(&self, value: ValueId, axis: usize) -> bool {
         self.makers.get(&(value, axis)).copied().unwrap_or(true)
+    }
+
+    /// Whether units that touch these spaces take part in what the model computes from its inputs. Statistics of constants
+    /// do not; rows that are never read are worth finding all the same.
+    pub fn takes_part(&self, touched: &[u32]) -> bool {
+        let computed = touched.iter().any(|s| self.spaces[*s as usize].computed);
+        computed || self.kind(touched) == UnitKind::UnusedRow
     }
 
     /// The kind of units that touch these spaces.

@@ -12,6 +12,7 @@
 
 mod cells;
 mod cost;
+mod frames;
 mod groups;
 mod kind;
 mod reason;

@@ -18,6 +18,8 @@ pub enum Reason {
     Size(Dim),
     /// A node picks this index by its position.
     Single(NodeId),
+    /// No value that depends on the model's inputs has the axis: only constants are computed from it.
+    Constants,
     /// Removing any one index would remove all of this axis.
     WholeAxis(ValueId, usize),
     /// The constraints of this axis conflict: what would have to go with an index is itself part of other units.
@@ -36,6 +38,7 @@ impl Reason {
             Reason::Captured(n) => format!("node {}: a subgraph reads the value", node(n)),
             Reason::Size(dim) => format!("the size {dim} is not fixed before the model runs"),
             Reason::Single(n) => format!("node {}: an index is used by its position", node(n)),
+            Reason::Constants => "only other constants are computed from it".into(),
             Reason::WholeAxis(v, axis) => {
                 format!("removing one index would remove all of axis {axis} of '{}'", name(v))
             }

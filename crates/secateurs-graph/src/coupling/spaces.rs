@@ -6,8 +6,9 @@ use std::sync::Arc;
 use slotmap::SecondaryMap;
 
 use super::CouplingOptions;
+use super::frames::Frames;
 use super::reason::Reason;
-use crate::axes::{Axis, AxisMap, Role, Segment};
+use crate::axes::{AtomId, Axis, AxisMap, Role, Segment};
 use crate::dim::Dim;
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::op::InputRole;
@@ -43,8 +44,8 @@ pub(crate) struct Composite {
 }
 
 pub(crate) enum Part {
-    /// Row-major, outermost first: the space of each factor, and its size where that is a number.
-    Product(Vec<(u32, Option<usize>)>),
+    /// Row-major, outermost first: the space of each factor.
+    Product(Vec<u32>),
     Pick(u32, Arc<[usize]>),
 }
 
@@ -179,6 +180,9 @@ impl<'g> Builder<'g> {
                 self.barred.push((var, Reason::Size(atom.size.clone())));
             }
         }
+        for (a, b) in &map.ties {
+            self.union(first + a.0 as u32, first + b.0 as u32);
+        }
         for &value in &node.captures {
             self.bar_value(value, &Reason::Captured(id));
         }
@@ -283,51 +287,23 @@ impl<'g> Builder<'g> {
             spaces[space_of[var as usize] as usize].inexact.get_or_insert(reason);
         }
         let sizes: Vec<Dim> = sizes.into_iter().map(|s| s.unwrap_or_else(|| 1.into())).collect();
-        let mut frames: Vec<Option<Frame>> = vec![None; count as usize];
-        let mut composites = Vec::with_capacity(self.composites.len());
-        for (node, var, axis, first_atom) in std::mem::take(&mut self.composites) {
-            let total = space_of[var as usize];
-            let space = |atom: &crate::axes::AtomId| space_of[first_atom as usize + atom.0];
-            let mut symbolic = Vec::new();
-            let parts: Vec<Part> = axis
-                .iter()
-                .map(|segment| match segment {
+        let composites: Vec<Composite> = std::mem::take(&mut self.composites)
+            .into_iter()
+            .map(|(node, var, axis, first_atom)| {
+                let space = |atom: &AtomId| space_of[first_atom as usize + atom.0];
+                let part = |segment: &Segment| match segment {
                     Segment::Pick { atom, indices } => Part::Pick(space(atom), indices.clone()),
-                    Segment::Product(atoms) => {
-                        let factors = atoms.iter().map(|atom| {
-                            let size = sizes[space(atom) as usize].known();
-                            if size.is_none() {
-                                symbolic.push(space(atom));
-                            }
-                            (space(atom), size.and_then(|n| usize::try_from(n).ok()))
-                        });
-                        Part::Product(factors.collect())
-                    }
-                })
-                .collect();
-            if !symbolic.is_empty() {
-                // Only the known factors of a single product can be told apart.
-                for space in symbolic {
-                    let reason = Reason::Size(sizes[space as usize].clone());
-                    spaces[space as usize].barred.get_or_insert(reason);
-                }
-                let frame = Frame::of(&parts, &sizes);
-                let reason = Reason::Size(sizes[total as usize].clone());
-                match (&frame, &frames[total as usize]) {
-                    (Some(frame), Some(old)) if frame == old => {}
-                    (Some(frame), None) => frames[total as usize] = Some(frame.clone()),
-                    _ => {
-                        spaces[total as usize].barred.get_or_insert(reason);
-                    }
-                }
-            }
-            composites.push(Composite { node, total, parts });
-        }
+                    Segment::Product(atoms) => Part::Product(atoms.iter().map(space).collect()),
+                };
+                Composite { node, total: space_of[var as usize], parts: axis.iter().map(part).collect() }
+            })
+            .collect();
+        let frames = Frames::new(&sizes, &composites);
         for (i, space) in spaces.iter_mut().enumerate() {
-            match (sizes[i].known(), &frames[i]) {
+            match (sizes[i].known(), frames.of(i as u32)) {
                 // The only index of an axis stays; one that is merely dropped or made can go.
-                (Some(n), None) if n > 1 || (n == 1 && space.example.is_none()) => space.cells = n as usize,
-                (None, Some(frame)) => space.cells = frame.known(),
+                (Some(n), _) if n > 1 || (n == 1 && space.example.is_none()) => space.cells = n as usize,
+                (None, Some(cells)) => space.cells = cells,
                 _ => {
                     space.barred.get_or_insert_with(|| Reason::Size(sizes[i].clone()));
                 }
@@ -346,31 +322,6 @@ impl<'g> Builder<'g> {
     }
 }
 
-/// How the known factors of a symbolic size lie between the others: `(batch 12)` and `(12 batch)` differ.
-#[derive(Clone, PartialEq)]
-struct Frame(Vec<Dim>);
-
-impl Frame {
-    fn of(parts: &[Part], sizes: &[Dim]) -> Option<Frame> {
-        let [Part::Product(factors)] = parts else { return None };
-        let mut runs: Vec<Dim> = Vec::new();
-        for (space, _) in factors {
-            let size = &sizes[*space as usize];
-            match runs.last_mut() {
-                Some(last) if last.known().is_some() == size.known().is_some() => {
-                    *last = last.clone() * size.clone();
-                }
-                _ => runs.push(size.clone()),
-            }
-        }
-        Some(Frame(runs))
-    }
-
-    fn known(&self) -> usize {
-        self.0.iter().filter_map(Dim::known).product::<i64>() as usize
-    }
-}
-
 /// What cannot go in a whole cannot go in its parts.
 fn spread(spaces: &mut [Space], composites: &[Composite]) {
     let mut by_total: HashMap<u32, Vec<usize>> = HashMap::new();
@@ -383,12 +334,12 @@ fn spread(spaces: &mut [Space], composites: &[Composite]) {
         let reason = spaces[total as usize].barred.clone();
         for &i in by_total.get(&total).into_iter().flatten() {
             for part in &composites[i].parts {
-                let parts: Vec<u32> = match part {
-                    Part::Product(factors) => factors.iter().map(|(space, _)| *space).collect(),
+                let parts = match part {
+                    Part::Product(factors) => factors,
                     // Indices that are not picked are free to go.
-                    Part::Pick(..) => Vec::new(),
+                    Part::Pick(..) => continue,
                 };
-                for part in parts {
+                for &part in parts {
                     if spaces[part as usize].barred.is_none() {
                         spaces[part as usize].barred = reason.clone();
                         open.push(part);

@@ -30,7 +30,7 @@ pub(super) fn constant(fact: &Fact) -> Option<Result<Tensor, GraphError>> {
 }
 
 /// Corrects computed sizes on an edge to `wanted`, element by element: `got · numerator / denominator`. In the target of an
-/// op that infers what is left, an entry for which there is no factor becomes −1.
+/// op that infers what is left, an entry for which there is no factor becomes −1. Returns what the node then reads.
 pub(super) fn correct(
     graph: &Graph,
     patch: &mut Patch,
@@ -38,7 +38,7 @@ pub(super) fn correct(
     got: &Fact,
     wanted: &[Dim],
     target: Option<Target>,
-) -> Result<(), GraphError> {
+) -> Result<Fact, GraphError> {
     let fail = || {
         let text = format!("the sizes {got:?} that it reads cannot be corrected to {wanted:?}");
         graph.node_error(at.node, OpError::Unsupported(text))
@@ -47,14 +47,19 @@ pub(super) fn correct(
     let wanted = &wanted[wanted.len() - from.len()..];
     let mut steps = Steps { numerators: Vec::new(), denominators: Vec::new(), offsets: Vec::new() };
     let mut inferred = from.iter().any(|d| d.is(-1));
+    let mut read = Vec::with_capacity(from.len());
     for (a, b) in from.iter().zip(wanted) {
         // 1 leaves the size to the other operand, 0 and −1 to the input.
         let left = target.is_some() && a.known().is_some_and(|n| n <= 1);
         match if left { Some((1, 1)) } else { ratio(a, b) } {
-            Some((p, q)) => steps.push(p, q, 0),
+            Some((p, q)) => {
+                steps.push(p, q, 0);
+                read.push(if left { a.clone() } else { b.clone() });
+            }
             None if target.is_some_and(|t| t.infers) && !inferred => {
                 inferred = true;
                 steps.push(0, 1, -1);
+                read.push((-1).into());
             }
             None => return Err(fail()),
         }
@@ -74,7 +79,7 @@ pub(super) fn correct(
             patch.insert_before(at, name.clone(), op, vec![(format!("{name}_value"), constant)]);
         }
     }
-    Ok(())
+    Ok(Fact { content: None, ..got.clone() }.with_content(Some(read.into())))
 }
 
 /// What is done to each element, in this order.
