@@ -27,12 +27,10 @@ impl Register for Split {
             let text = format!("num_outputs is {} and there are {} outputs", num_outputs.unwrap_or(0), cx.outputs);
             return Err(OpError::Invalid(text));
         }
-        Ok(Split {
-            axis: attributes.int_or("axis", 0)?,
-            split: attributes.ints("split")?,
-            num_outputs,
-            sizes_are_input: cx.opset >= 13,
-        })
+        let split = attributes.ints("split")?;
+        // Some files keep the attribute where it is an input by now.
+        let sizes_are_input = cx.opset >= 13 && split.is_none();
+        Ok(Split { axis: attributes.int_or("axis", 0)?, split, num_outputs, sizes_are_input })
     }
 
     #[cfg(any(test, feature = "harness"))]

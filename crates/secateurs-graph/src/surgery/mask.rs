@@ -85,20 +85,26 @@ impl Coupling {
     }
 }
 
-/// The inputs in which removed indices of an atom are zeroed. Of a contraction one operand is enough; what also comes out
-/// (a norm) is zeroed where it comes in.
+/// The inputs in which removed indices of an atom are zeroed. Of a contraction with a constant that is enough; of computed
+/// operands all are, since an op may do more than contract (linear attention sums a state that its keys made).
 fn masked_inputs(graph: &Graph, id: NodeId, coupling: &Coupling, atom: usize) -> Vec<usize> {
     let node = &graph.nodes[id];
     let map = &coupling.spaces.maps[id];
     let has = |axes: &Option<Vec<Axis>>| axes.iter().flatten().any(|axis| atoms_of(axis).any(|a| a == atom));
-    let holders: Vec<usize> =
+    let mut holders: Vec<usize> =
         (0..node.inputs.len()).filter(|&i| map.inputs.get(i).is_some_and(has)).collect();
-    match map.outputs.iter().any(has) {
-        true => holders.into_iter().take(1).collect(),
-        false => {
-            let constant = |i: &usize| node.inputs[*i].is_some_and(|v| graph.tensor(v).is_some());
-            holders.iter().copied().find(constant).or(holders.first().copied()).into_iter().collect()
-        }
+    // Integers beside floats are labels or positions, which mean something else as zeros.
+    let is_float = |i: &usize| {
+        node.inputs[*i].and_then(|v| graph.values[v].fact.element_type).is_none_or(ElementType::is_float)
+    };
+    if holders.iter().any(is_float) {
+        holders.retain(is_float);
+    }
+    let constant = |i: &usize| node.inputs[*i].is_some_and(|v| graph.tensor(v).is_some());
+    let (constants, computed): (Vec<usize>, Vec<usize>) = holders.into_iter().partition(constant);
+    match constants.first() {
+        Some(&first) if computed.is_empty() || !map.outputs.iter().any(has) => vec![first],
+        _ => computed,
     }
 }
 

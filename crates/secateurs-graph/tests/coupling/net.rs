@@ -88,6 +88,11 @@ impl Net {
         self.map(|b| b.constant(name, &tensor))
     }
 
+    /// Any constant.
+    pub fn tensor(self, name: &str, tensor: &Tensor) -> Net {
+        self.map(|b| b.constant(name, tensor))
+    }
+
     /// A constant integer.
     pub fn int(self, name: &str, value: i64) -> Net {
         self.map(|b| b.constant(name, &Tensor::scalar(value)))

@@ -1,0 +1,229 @@
+//! What must hold after any surgery.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use secateurs_graph::attribute::Attribute;
+use secateurs_graph::coupling::{Costs, Coupling, CouplingOptions, Remaining, Selection, Split};
+use secateurs_graph::patch::Patch;
+use secateurs_graph::session::{Session, SessionOptions};
+use secateurs_graph::{Graph, NodeId, ValueId};
+use secateurs_onnx::{Model, Tensor, encode};
+
+use crate::net::Feed;
+use crate::rng::Rng;
+
+/// What a graph lost.
+pub struct Lost {
+    pub any: bool,
+    pub exact: bool,
+}
+
+/// Removes random units, first those that go exactly, then of all.
+pub fn check(model: &Model, feeds: &[Feed], split: Split, seed: u64) -> Result<Lost, String> {
+    let mut graph = Graph::from_model(model.clone()).map_err(|e| format!("the graph: {e}"))?;
+    // Half of the graphs keep what no output depends on.
+    if seed.is_multiple_of(2) {
+        let mut patch = Patch::new();
+        patch.remove_dead();
+        patch.apply(&mut graph).map_err(|e| format!("the graph without dead nodes: {e}"))?;
+    }
+    let graph = Arc::new(graph);
+    let coupling = graph.coupling(&CouplingOptions { split, open: false });
+    let mut lost = Lost { any: false, exact: false };
+    for exact in [true, false] {
+        let mut rng = Rng::new(seed ^ u64::from(exact));
+        let selection = random(&coupling, exact, &mut rng);
+        if selection == Selection::all(&coupling) {
+            continue;
+        }
+        let tell = |why: String| {
+            let gone = removed(&graph, &coupling, &selection);
+            format!("{split:?}, exact: {exact}: {why}\n{gone}{:?}", *graph)
+        };
+        trial(&graph, &coupling, &selection, feeds, exact).map_err(tell)?;
+        lost.any = true;
+        lost.exact |= exact;
+    }
+    Ok(lost)
+}
+
+/// A random part of the units, never all of an axis; now and then a single one.
+fn random(coupling: &Coupling, exact: bool, rng: &mut Rng) -> Selection {
+    let mut selection = Selection::all(coupling);
+    let mut remaining = Remaining::new(coupling);
+    let share = *rng.pick(&[10, 40, 70, 100]);
+    for (g, group) in coupling.groups.iter().enumerate() {
+        if exact && group.inexact.is_some() {
+            continue;
+        }
+        // Whichever goes first, the last one of an axis stays.
+        for unit in rng.shuffled(group.units.len()) {
+            if rng.percent(share) && remaining.remove(g, unit) {
+                selection.kept[g].retain(|&u| u != unit);
+            }
+        }
+    }
+    selection
+}
+
+fn trial(
+    graph: &Arc<Graph>,
+    coupling: &Coupling,
+    selection: &Selection,
+    feeds: &[Feed],
+    exact: bool,
+) -> Result<(), String> {
+    let mut smaller = (**graph).clone();
+    let patch = coupling.surgery(graph, selection).map_err(|e| format!("no surgery: {e}"))?;
+    patch.apply(&mut smaller).map_err(|e| format!("surgery leaves no graph: {e}"))?;
+    same_ports(graph, &smaller)?;
+    costs_as_foreseen(graph, coupling, selection, &smaller)?;
+    read_again(&smaller, "the smaller model")?;
+    let run = |graph: &Graph, round: u64, what: &str| {
+        let options = SessionOptions { double: true, ..SessionOptions::default() };
+        let feed: Vec<Tensor> = feeds.iter().enumerate().map(|(i, f)| fed(f, round, i as u64)).collect();
+        let run = Session::new(Arc::new(graph.clone()), options).and_then(|s| s.run(&feed));
+        run.map_err(|e| format!("{what} does not run: {e}"))
+    };
+    if !exact {
+        run(&smaller, 0, "the smaller model")?;
+        return Ok(());
+    }
+    let mut masked = (**graph).clone();
+    let patch = coupling.masking(graph, selection).map_err(|e| format!("no mask: {e}"))?;
+    patch.apply(&mut masked).map_err(|e| format!("masking leaves no graph: {e}"))?;
+    read_again(&masked, "the masked twin")?;
+    let tolerance = if rounds(graph, &smaller) { 1e-6 } else { 1e-9 };
+    // A tie, or a number next to a pole, may fall either way: what is wrong is wrong for all inputs.
+    let mut wrong = Vec::new();
+    for round in 0..3 {
+        let (a, b) = (run(&smaller, round, "the smaller model")?, run(&masked, round, "the masked twin")?);
+        let Err(why) = close(&a, &b, tolerance) else { return Ok(()) };
+        // As much as a change of the inputs in their last bit may change the outputs times 10⁶: ill-conditioned.
+        let nudged = run(&masked, round + 1000, "the masked twin")?;
+        if close(&a, &b, 1e-6 * difference(&nudged, &b)).is_ok() {
+            return Ok(());
+        }
+        wrong.push(why);
+    }
+    Err(wrong.join("; "))
+}
+
+/// From round 1000 on the same as a thousand before, but for the last bits.
+fn fed(feed: &Feed, round: u64, input: u64) -> Tensor {
+    match feed {
+        Feed::Fixed(tensor) => tensor.clone(),
+        Feed::Floats(shape) => {
+            let tensor = Rng::new(17 * (round % 1000) + input).tensor(shape, 1.0);
+            if round < 1000 {
+                return tensor;
+            }
+            let mut rng = Rng::new(round);
+            let values = tensor.to_vec::<f32>().unwrap().into_iter().map(|x| x * (1.0 + 1e-6 * rng.float()));
+            Tensor::from_slice(shape.clone(), &values.collect::<Vec<_>>()).unwrap()
+        }
+    }
+}
+
+fn same_ports(graph: &Graph, smaller: &Graph) -> Result<(), String> {
+    for (old, new) in [(&graph.inputs, &smaller.inputs), (&graph.outputs, &smaller.outputs)] {
+        let told = |graph: &Graph, ids: &[ValueId]| -> Vec<_> {
+            ids.iter().map(|&v| (graph.values[v].name.clone(), graph.values[v].fact.shape.clone())).collect()
+        };
+        if told(graph, old) != told(smaller, new) {
+            return Err(format!("ports {:?} become {:?}", told(graph, old), told(smaller, new)));
+        }
+    }
+    Ok(())
+}
+
+fn costs_as_foreseen(
+    graph: &Graph,
+    coupling: &Coupling,
+    selection: &Selection,
+    smaller: &Graph,
+) -> Result<(), String> {
+    let remaining = Remaining::of_selection(coupling, selection);
+    let costs = Costs::new(graph, coupling, &Default::default());
+    let (params, macs, got) = (costs.params(&remaining), costs.macs(&remaining), smaller.cost());
+    // What nothing reads goes, also what nothing reads any more where a size that it gave is frozen.
+    let computes = |id: &NodeId| !graph.macs(*id).is(0);
+    let whole = graph.nodes.keys().filter(computes).all(|id| smaller.nodes.contains_key(id));
+    if macs != got.macs && whole {
+        return Err(format!("{macs} MACs foreseen, {} found", got.macs));
+    }
+    // A constant that is read twice may be cloned; what is never read is gone.
+    let shared = graph.uses().values().any(|uses| uses.len() > 1);
+    if params < got.params || (params != got.params && !shared && smaller.nodes.len() >= graph.nodes.len()) {
+        return Err(format!("{params} parameters foreseen, {} found", got.params));
+    }
+    Ok(())
+}
+
+fn read_again(graph: &Graph, what: &str) -> Result<(), String> {
+    let fail = |why: String| format!("{what} cannot be read again: {why}");
+    let bytes = encode(&graph.to_model()).map_err(|e| fail(e.to_string()))?;
+    let again = Model::from_bytes(bytes, None).map_err(|e| fail(e.to_string()))?;
+    let again = Graph::from_model(again).map_err(|e| fail(e.to_string()))?;
+    let shapes =
+        |g: &Graph| -> Vec<_> { g.outputs.iter().map(|&v| g.values[v].fact.shape.clone()).collect() };
+    match shapes(&again) == shapes(graph) {
+        true => Ok(()),
+        false => Err(fail(format!("its outputs are {:?} and were {:?}", shapes(&again), shapes(graph)))),
+    }
+}
+
+/// Whether surgery had to write a number of 32 bits: an epsilon, or a scale that was computed from a size.
+fn rounds(graph: &Graph, smaller: &Graph) -> bool {
+    smaller.nodes.iter().any(|(id, node)| {
+        let old = graph.nodes.get(id).map(|n| n.op.attributes()).unwrap_or_default();
+        node.op.attributes().iter().any(|new| matches!(new.1, Attribute::Float(_)) && !old.contains(new))
+    })
+}
+
+/// NaN only where both are; infinities equal.
+fn close(a: &[Tensor], b: &[Tensor], tolerance: f64) -> Result<(), String> {
+    for (i, (a, b)) in a.iter().zip(b).enumerate() {
+        if a.shape() != b.shape() {
+            return Err(format!("output {i} has the shapes {:?} and {:?}", a.shape(), b.shape()));
+        }
+        let (a, b) = (a.to_f64_vec().unwrap(), b.to_f64_vec().unwrap());
+        let scale = b.iter().filter(|v| v.is_finite()).fold(1e-9f64, |m, v| m.max(v.abs()));
+        let same =
+            |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= tolerance * scale;
+        if let Some(at) = (0..a.len()).find(|&at| !same(a[at], b[at])) {
+            return Err(format!("output {i}, element {at}: {} and {}", a[at], b[at]));
+        }
+    }
+    Ok(())
+}
+
+/// The largest relative difference.
+fn difference(a: &[Tensor], b: &[Tensor]) -> f64 {
+    let pairs = a.iter().zip(b).filter(|(a, b)| a.shape() == b.shape());
+    let each = pairs.map(|(a, b)| {
+        let (a, b) = (a.to_f64_vec().unwrap(), b.to_f64_vec().unwrap());
+        let scale = b.iter().filter(|v| v.is_finite()).fold(1e-9f64, |m, v| m.max(v.abs()));
+        a.iter().zip(&b).map(|(a, b)| (a - b).abs() / scale).filter(|d| d.is_finite()).fold(0.0, f64::max)
+    });
+    each.fold(0.0, f64::max)
+}
+
+/// The parameters that lose indices.
+fn removed(graph: &Graph, coupling: &Coupling, selection: &Selection) -> String {
+    let mut lines = Vec::new();
+    let mut seen = HashSet::new();
+    for (group, kept) in coupling.groups.iter().zip(&selection.kept) {
+        let gone: Vec<usize> = (0..group.units.len()).filter(|u| !kept.contains(u)).collect();
+        for parameter in group.parameters.iter().filter(|_| !gone.is_empty()) {
+            let indices: Vec<usize> =
+                gone.iter().flat_map(|&u| group.units[u].indices(parameter)).copied().collect();
+            let name = &graph.values[parameter.value].name;
+            if seen.insert((parameter.value, parameter.axis)) {
+                lines.push(format!("{name}[{}] loses {indices:?}\n", parameter.axis));
+            }
+        }
+    }
+    lines.concat()
+}

@@ -1,0 +1,76 @@
+//! Surgery on random graphs of all ops: whatever units go, the smaller model is whole and computes what the masked original
+//! computes.
+//!
+//! A graph is grown from a list of numbers, one a step, so that a failure shrinks to the steps that it needs. The same
+//! graphs are tried each time; `PROPTEST_RNG_SEED` gives others, `PROPTEST_CASES` more of them.
+#![cfg(feature = "torch")]
+
+mod attention;
+mod check;
+#[cfg(explore)]
+mod explore;
+mod net;
+mod registry;
+mod rng;
+mod steps;
+mod twice;
+
+use std::cell::Cell;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{RngSeed, TestError, TestRunner};
+use secateurs_graph::coupling::Split;
+
+use net::Net;
+use rng::Rng;
+
+/// Opset versions between which the ops differ most.
+const OPSETS: [i64; 6] = [13, 17, 18, 20, 23, 28];
+
+#[test]
+fn any_surgery_on_any_graph_is_exact() {
+    let mut config = ProptestConfig::default();
+    config.failure_persistence = None;
+    if config.rng_seed == RngSeed::Random {
+        config.rng_seed = RngSeed::Fixed(0);
+    }
+    config.max_shrink_iters = config.max_shrink_iters.min(600);
+    let (tried, pruned, exact) = (Cell::new(0u32), Cell::new(0u32), Cell::new(0u32));
+    let strategy = (0..OPSETS.len(), 1..6usize, vec(any::<u64>(), 1..12));
+    let result = TestRunner::new(config).run(&strategy, |(opset, ends, steps)| {
+        let (model, feeds) = grown(OPSETS[opset], ends, &steps);
+        for split in [Split::Outer, Split::Inner] {
+            let seed = steps.iter().fold(1, |a, b| a ^ b);
+            let lost = check::check(&model, &feeds, split, seed).map_err(TestCaseError::fail)?;
+            tried.set(tried.get() + 1);
+            pruned.set(pruned.get() + u32::from(lost.any));
+            exact.set(exact.get() + u32::from(lost.exact));
+        }
+        Ok(())
+    });
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(why, (opset, ends, steps))) => {
+            panic!("opset {}, {ends} ends, steps {steps:x?}: {why}", OPSETS[opset])
+        }
+        Err(TestError::Abort(why)) => panic!("{why}"),
+    }
+    let (tried, pruned, exact) = (tried.get(), pruned.get(), exact.get());
+    println!("of {tried} graphs {pruned} lost something, {exact} something that goes exactly");
+    assert!(5 * exact >= 3 * tried, "only {exact} of {tried} graphs had units that go exactly");
+}
+
+/// A graph of these steps; so many of the values that nothing reads become outputs.
+fn grown(opset: i64, ends: usize, steps: &[u64]) -> (secateurs_onnx::Model, Vec<net::Feed>) {
+    let mut net = Net::new(opset, &mut Rng::new(steps.len() as u64 + opset as u64));
+    for &seed in steps {
+        let mut rng = Rng::new(seed);
+        match rng.below(100) {
+            0..50 => registry::step(&mut net, &mut rng),
+            50..95 => steps::step(&mut net, &mut rng),
+            _ => attention::step(&mut net, &mut rng),
+        }
+    }
+    net.done(ends, &mut Rng::new(steps.iter().fold(7, |a, b| a.wrapping_mul(31) ^ b)))
+}
