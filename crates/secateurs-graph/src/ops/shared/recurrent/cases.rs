@@ -22,7 +22,7 @@ pub(in crate::ops) fn lengths() -> Tensor {
     Tensor::from_slice(vec![3], &[2i32, 4, 1]).unwrap()
 }
 
-/// The functions, those that take numbers from the lists and have a default for them after the first.
+/// All functions. One that takes numbers comes first and one that grows comes last, where it is no gate.
 const FUNCTIONS: [&str; 12] = [
     "ThresholdedRelu",
     "HardSigmoid",
@@ -34,7 +34,7 @@ const FUNCTIONS: [&str; 12] = [
     "Relu",
     "Affine",
     "Tanh",
-    "sigmoid",
+    "Sigmoid",
     "Softplus",
 ];
 
@@ -72,7 +72,8 @@ pub(in crate::ops) fn common(form: &Form) -> Vec<Case> {
         batch_first(1).attr("hidden_size", 6i64),
         states(batch_first(2).fed(lengths()), [3, 2, 6]).attr("direction", "bidirectional"),
         all(small()).attr("hidden_size", 1i64),
-        // The standard's number is that of the op `ThresholdedRelu`, ONNX Runtime's is 0.
+        // The standard's default is that of the op `ThresholdedRelu`, ONNX Runtime's is 0; they also part on `Affine` and
+        // `ScaledTanh`.
         named(layer(form, 14, 1), &["ThresholdedRelu"].repeat(form.activations.len())).without_runtime(),
     ];
     let each = 2 * form.activations.len();
@@ -83,7 +84,7 @@ pub(in crate::ops) fn common(form: &Form) -> Vec<Case> {
             named(biased(form, 14, 2), &names)
         })
     };
-    cases.extend(groups(&FUNCTIONS[1..]));
+    cases.extend(groups(&["HardSigmoid", "LeakyRelu", "Sigmoid", "Elu"]));
     let numbered = groups(&FUNCTIONS).map(|case| case.attr("activation_alpha", numbers(0.3)));
     cases.extend(numbered.map(|case| case.attr("activation_beta", numbers(0.1))));
     cases
