@@ -1,13 +1,16 @@
 //! `cargo xtask coverage`: runs the tests that see what is covered and writes `docs/coverage.md` from what they saw.
 
+mod pruning;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::{fixtures, only_flags, paths, run, setup};
+use crate::{fixtures, only_flags, paths, run, setup, test};
 
 #[derive(Default)]
 struct Op {
@@ -21,30 +24,43 @@ struct Op {
 pub fn command(arguments: &[String]) -> Result<()> {
     only_flags(arguments, &[])?;
     setup::libraries(false)?;
-    fixtures::make()?;
-    let cases = observe("secateurs-graph", "onnx_node_tests", "SECATEURS_COVERAGE")?;
-    let models = observe("secateurs", "zoo", "SECATEURS_ZOO_COVERAGE")?;
+    let python = fixtures::make()?;
+    test::nextest()?;
+    let [cases] = observe("secateurs-graph", "onnx_node_tests", ["SECATEURS_COVERAGE"], &python)?;
+    let seen = ["SECATEURS_ZOO_COVERAGE", "SECATEURS_PRUNING_COVERAGE"];
+    let [models, pruned] = observe("secateurs", "zoo", seen, &python)?;
     let path = paths::repo().join("docs").join("coverage.md");
-    fs::write(&path, page(&cases, &models)).with_context(|| format!("cannot write {}", path.display()))?;
+    fs::write(&path, page(&cases, &models, &pruned))
+        .with_context(|| format!("cannot write {}", path.display()))?;
     println!("{}", path.display());
     Ok(())
 }
 
-/// Runs one test and reads the JSON lines that it writes.
-fn observe(package: &str, test: &str, variable: &str) -> Result<Vec<Value>> {
-    let file = paths::target().join(format!("{test}.jsonl"));
-    if file.exists() {
-        fs::remove_file(&file)?;
+/// Runs the tests of one binary and reads the JSON lines that they write to the files that these variables name.
+fn observe<const N: usize>(
+    package: &str,
+    binary: &str,
+    variables: [&str; N],
+    python: &Path,
+) -> Result<[Vec<Value>; N]> {
+    let files = variables.map(|variable| paths::target().join(format!("{variable}.jsonl")));
+    for file in files.iter().filter(|file| file.exists()) {
+        fs::remove_file(file)?;
     }
-    run::run(
-        run::cargo().args(["nextest", "run", "--package", package, "--test", test]).env(variable, &file),
-    )?;
-    let text =
-        fs::read_to_string(&file).with_context(|| format!("{test} wrote nothing: is its data there?"))?;
-    text.lines().map(|line| serde_json::from_str(line).context("a line of a test is no JSON")).collect()
+    let mut cargo = run::cargo();
+    cargo.args(["nextest", "run", "--package", package, "--test", binary]).env("SECATEURS_PYTHON", python);
+    run::run(cargo.envs(variables.iter().zip(&files)))?;
+    let mut seen = variables.map(|_| Vec::new());
+    for (lines, file) in seen.iter_mut().zip(&files) {
+        let text = fs::read_to_string(file)
+            .with_context(|| format!("{binary} wrote nothing: is its data there?"))?;
+        let parse = |line| serde_json::from_str(line).context("a line of a test is no JSON");
+        *lines = text.lines().map(parse).collect::<Result<_>>()?;
+    }
+    Ok(seen)
 }
 
-fn page(cases: &[Value], models: &[Value]) -> String {
+fn page(cases: &[Value], models: &[Value], pruned: &[Value]) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut ops = BTreeMap::<String, Op>::new();
     let mut unregistered = BTreeMap::<String, usize>::new();
@@ -112,6 +128,7 @@ fn page(cases: &[Value], models: &[Value]) -> String {
             model["nodes"], model["parameters"]
         );
     }
+    page.push_str(&pruning::section(pruned));
     page.push_str("\n## Cases of registered ops that do not pass\n\n| case | reason |\n|---|---|\n");
     page.push_str(&reasons.join("\n"));
     page.push_str("\n\n## Ops that are not registered\n\n");

@@ -61,7 +61,7 @@ the CPU part of the wheel from PyPI. Everything goes to the user's cache and is 
     Command {
         name: "coverage",
         arguments: "",
-        about: "Runs ONNX's operator tests and the zoo and writes docs/coverage.md.",
+        about: "Runs ONNX's operator tests and the zoo, as it is and pruned, and writes docs/coverage.md.",
         run: coverage::command,
     },
     Command {

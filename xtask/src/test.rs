@@ -8,12 +8,7 @@ pub fn command(arguments: &[String]) -> Result<()> {
     setup::libraries(false)?;
     data::command(&[])?;
     let python = fixtures::make()?;
-    if run::output(run::cargo().args(["nextest", "--version"])).is_err() {
-        run::step("installing cargo-nextest", || {
-            run::run(run::cargo().args(["install", "--locked", "cargo-nextest"]))
-        })
-        .context("install cargo-nextest by hand: https://nexte.st")?;
-    }
+    nextest()?;
     let with_fixtures = |command: &[&str]| {
         let mut cargo = run::cargo();
         cargo.args(command).env("SECATEURS_PYTHON", &python);
@@ -29,4 +24,15 @@ pub fn command(arguments: &[String]) -> Result<()> {
         return Ok(());
     }
     run::show(&mut with_fixtures(&["test", "--doc", "--workspace"]))
+}
+
+/// Installs cargo-nextest where it is missing.
+pub fn nextest() -> Result<()> {
+    if run::output(run::cargo().args(["nextest", "--version"])).is_err() {
+        run::step("installing cargo-nextest", || {
+            run::run(run::cargo().args(["install", "--locked", "cargo-nextest"]))
+        })
+        .context("install cargo-nextest by hand: https://nexte.st")?;
+    }
+    Ok(())
 }

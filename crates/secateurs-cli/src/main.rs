@@ -22,7 +22,6 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "made once")]
 enum Command {
     /// Show a model's layers with shapes, parameters and MACs
     Inspect(commands::inspect::Inspect),

@@ -63,7 +63,7 @@ struct Feature {
     conv_group: bool,
     /// How many weights are contracted over it.
     consumers: usize,
-    /// Whether a weight of three axes or more has it.
+    /// Whether a weight of three axes or more has it, other than those of recurrent layers.
     spatial: bool,
     /// Whether a node drops these indices.
     dropped: bool,
@@ -118,7 +118,7 @@ impl Features {
                 let weight = node.op.role(i) == InputRole::Parameter;
                 for (k, axis) in axes.iter().enumerate() {
                     if let Some(space) = spaces.axis(graph, id, i, k) {
-                        features[space as usize].spatial |= axes.len() > 2 && weight;
+                        features[space as usize].spatial |= axes.len() > 2 && weight && map.ties.is_empty();
                     }
                     let made = axis.iter().any(|segment| match segment {
                         Segment::Product(atoms) => atoms.iter().any(|a| map.atoms[a.0].role == Role::Free),
@@ -136,6 +136,16 @@ impl Features {
             if inputs.iter().any(|c| *c) {
                 for &value in node.outputs.iter().flatten() {
                     computed.insert(value, ());
+                }
+            }
+        }
+        // Heads may be merged with the batch, or key-value heads with their queries. Producers come first in the list, and
+        // what is merged there is told apart behind.
+        for composite in spaces.composites.iter().rev() {
+            for part in &composite.parts {
+                let Part::Product(factors) = part else { continue };
+                if features[composite.total as usize].head {
+                    factors.iter().for_each(|space| features[*space as usize].head = true);
                 }
             }
         }

@@ -1,5 +1,5 @@
 //! The axis map against evaluation: permuting an atom permutes the outputs or leaves them alone; changing one index of a
-//! free atom changes the outputs at that index only.
+//! free atom changes the outputs at that index only. Tied atoms are permuted together, and their indices may mix.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,13 +30,32 @@ pub fn check(graph: &Arc<Graph>, fed: &[Tensor], outputs: &[Tensor], ordered: bo
             continue;
         }
         let what = format!("{what}: atom {i} ({:?}, size {size}) of {map:?}", atom.role);
-        if permutable && !picked(&map, id) {
-            permutation(graph, &map, id, size as usize, fed, outputs, &what);
+        let tied = tied(&map, id);
+        if permutable && !tied.iter().any(|&id| picked(&map, id)) {
+            permutation(graph, &map, &tied, size as usize, fed, outputs, &what);
         }
-        if matches!(atom.role, Role::Free | Role::Dropped) {
+        if matches!(atom.role, Role::Free | Role::Dropped) && tied.len() == 1 {
             perturbation(graph, &map, id, size as usize, fed, outputs, &what);
         }
     }
+}
+
+/// The atoms whose indices are those of this one, itself included.
+pub fn tied(map: &AxisMap, id: AtomId) -> Vec<AtomId> {
+    let mut tied = vec![id];
+    let mut next = 0;
+    while next < tied.len() {
+        let own = tied[next];
+        let others = map.ties.iter().filter_map(|&(a, b)| match () {
+            _ if a == own => Some(b),
+            _ if b == own => Some(a),
+            _ => None,
+        });
+        let new: Vec<AtomId> = others.filter(|other| !tied.contains(other)).collect();
+        tied.extend(new);
+        next += 1;
+    }
+    tied
 }
 
 fn sizes_agree(graph: &Graph, map: &AxisMap, what: &str) {
@@ -98,8 +117,8 @@ pub fn atom_indices(map: &AxisMap, axis: &Axis, id: AtomId) -> Vec<Option<usize>
     out
 }
 
-/// Where each index of an axis moves when the atom is permuted.
-fn moved(map: &AxisMap, axis: &Axis, id: AtomId, permutation: &[usize]) -> Vec<usize> {
+/// Where each index of an axis moves when the atoms are permuted.
+fn moved(map: &AxisMap, axis: &Axis, ids: &[AtomId], permutation: &[usize]) -> Vec<usize> {
     let mut out = Vec::new();
     let mut offset = 0;
     for segment in axis {
@@ -113,7 +132,7 @@ fn moved(map: &AxisMap, axis: &Axis, id: AtomId, permutation: &[usize]) -> Vec<u
                     for (atom, size) in atoms.iter().zip(&sizes).rev() {
                         let index = rest % size;
                         rest /= size;
-                        target += stride * if *atom == id { permutation[index] } else { index };
+                        target += stride * if ids.contains(atom) { permutation[index] } else { index };
                         stride *= size;
                     }
                     out.push(offset + target);
@@ -126,8 +145,8 @@ fn moved(map: &AxisMap, axis: &Axis, id: AtomId, permutation: &[usize]) -> Vec<u
     out
 }
 
-fn permute(map: &AxisMap, axes: &[Axis], tensor: &Tensor, id: AtomId, permutation: &[usize]) -> Tensor {
-    let moves: Vec<Vec<usize>> = axes.iter().map(|axis| moved(map, axis, id, permutation)).collect();
+fn permute(map: &AxisMap, axes: &[Axis], tensor: &Tensor, ids: &[AtomId], permutation: &[usize]) -> Tensor {
+    let moves: Vec<Vec<usize>> = axes.iter().map(|axis| moved(map, axis, ids, permutation)).collect();
     let shape = tensor.shape();
     let width = tensor.bytes().len() / tensor.len().max(1);
     let mut bytes = Vec::with_capacity(tensor.bytes().len());
@@ -176,7 +195,7 @@ pub fn input_tensors(graph: &Graph, fed: &[Tensor]) -> Vec<Option<(ValueId, Tens
 fn permutation(
     graph: &Arc<Graph>,
     map: &AxisMap,
-    id: AtomId,
+    ids: &[AtomId],
     size: usize,
     fed: &[Tensor],
     outputs: &[Tensor],
@@ -191,13 +210,13 @@ fn permutation(
     let mut replaced = HashMap::new();
     for (input, axes) in input_tensors(graph, fed).into_iter().zip(&map.inputs) {
         if let (Some((value, tensor)), Some(axes)) = (input, axes) {
-            replaced.insert(value, permute(map, axes, &tensor, id, &order));
+            replaced.insert(value, permute(map, axes, &tensor, ids, &order));
         }
     }
     let got = run_with(graph, fed, &replaced, what);
     for ((before, after), axes) in outputs.iter().zip(&got).zip(&map.outputs) {
         let Some(axes) = axes else { continue };
-        let want = permute(map, axes, before, id, &order);
+        let want = permute(map, axes, before, ids, &order);
         assert_close(after, &want, 1e-9, &format!("{what}: permuted"));
     }
 }

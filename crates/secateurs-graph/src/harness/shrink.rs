@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use secateurs_onnx::{ElementType, Tensor};
 
-use super::axes::{atom_indices, input_tensors, run_with};
+use super::axes::{atom_indices, input_tensors, run_with, tied};
 use super::case::Noise;
 use super::check::{bindings, close, run};
 use crate::attribute::{Attribute, Attributes};
@@ -23,7 +23,7 @@ use crate::shrink::{Kept, Shrunk, ShrunkInput, Subset};
 pub type Choice = Vec<Option<Subset>>;
 
 /// Removes indices of every atom that can lose some, together with the atom that comes so many places after it in each of
-/// `partners`; 0 for alone.
+/// `partners`; 0 for alone. Tied atoms lose the same indices.
 pub fn check(graph: &Arc<Graph>, fed: &[Tensor], outputs: &[Tensor], partners: &[usize], what: &str) {
     let map = axis_map(graph);
     let removable: Vec<usize> = (0..map.atoms.len()).filter(|i| is_removable(&map, *i)).collect();
@@ -33,7 +33,8 @@ pub fn check(graph: &Arc<Graph>, fed: &[Tensor], outputs: &[Tensor], partners: &
             let second = removable[(at + other) % removable.len()];
             let mut choice: Choice = vec![None; map.atoms.len()];
             for atom in [first, second] {
-                choice[atom] = Some(subset(&map, atom, &mut noise));
+                let kept = subset(&map, atom, &mut noise);
+                tied(&map, AtomId(atom)).iter().for_each(|id| choice[id.0] = Some(kept.clone()));
             }
             if empties_an_axis(graph, &map, &choice) {
                 continue;

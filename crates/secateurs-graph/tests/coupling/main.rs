@@ -8,4 +8,5 @@ mod blocking;
 mod convolution;
 mod masking;
 mod net;
+mod recurrent;
 mod tying;

@@ -6,6 +6,8 @@ mod evaluate;
 mod example;
 mod plan;
 mod write;
+#[cfg(test)]
+mod write_test;
 
 pub use apply::{Applied, ApplyError, apply};
 pub use check::CheckError;

@@ -27,7 +27,7 @@ pub(super) struct Search<'s> {
 }
 
 /// The share of a budget that may stay unused without a search for a closer choice.
-const CLOSE: f64 = 0.01;
+pub(super) const CLOSE: f64 = 0.01;
 /// What that search may cost: counting what a choice costs takes up to a millisecond.
 const MAX_TRIES: usize = 1500;
 /// So many choices are all tried, where exchanges do not come close.
@@ -49,7 +49,7 @@ impl<'s> Search<'s> {
 
     fn take(&self, state: &mut State, group: usize) -> bool {
         let Some(step) = self.order.steps[group].get(state.gone[group]) else { return false };
-        let taken = remove(&mut state.remaining, group, step);
+        let taken = remove(&mut state.remaining, group, step).is_ok();
         if taken {
             state.gone[group] += 1;
             state.units -= step.units.len();
@@ -76,7 +76,7 @@ impl<'s> Search<'s> {
     }
 
     /// The share of its budget that the tightest limit leaves unused; negative where one is exceeded.
-    fn slack(&self, state: &State) -> f64 {
+    pub fn slack(&self, state: &State) -> f64 {
         let slack = |(limit, of): &(Limit, u64)| {
             let allowed = limit.share * *of as f64;
             let value = self.value(limit.resource, state).map_or(f64::INFINITY, |v| v as f64);
@@ -90,11 +90,15 @@ impl<'s> Search<'s> {
         self.slack(state) >= 0.0
     }
 
-    /// How many steps each group may take: all, or where groups keep the same share, one more or less.
-    pub fn bounds(&self, given: &State, state: &State, layer: bool) -> Vec<RangeInclusive<usize>> {
-        let bounds = |g: usize| match layer {
-            true => given.gone[g].max(state.gone[g].saturating_sub(1))..=state.gone[g] + 1,
-            false => given.gone[g]..=self.order.steps[g].len(),
+    /// How many steps each group may take: all that guards allow, or this share of them more or less than it did, one at least.
+    pub fn bounds(&self, given: &State, state: &State, spread: Option<f64>) -> Vec<RangeInclusive<usize>> {
+        let bounds = |g: usize| {
+            let all = given.gone[g]..=self.order.steps[g].len();
+            spread.map_or(all.clone(), |share| {
+                let spread = ((share * self.order.steps[g].len() as f64) as usize).max(1);
+                let (low, high) = (state.gone[g].saturating_sub(spread), state.gone[g] + spread);
+                low.max(*all.start())..=high.min(*all.end())
+            })
         };
         (0..state.gone.len()).map(bounds).collect()
     }

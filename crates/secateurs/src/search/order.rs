@@ -1,8 +1,10 @@
 //! The order in which units would go: steps within each group, merged by what the scope compares.
 
+use std::collections::VecDeque;
+
 use secateurs_graph::coupling::{Coupling, Group, Remaining};
 
-use super::select::{Scope, SelectOptions};
+use super::select::{Scope, SelectOptions, eligible};
 
 /// Units of one group that go together.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,77 +30,114 @@ pub(super) struct Order {
 
 impl Order {
     pub fn new(coupling: &Coupling, scores: &[Vec<f64>], options: &SelectOptions) -> Order {
-        let all: Vec<Vec<Step>> =
-            coupling.groups.iter().zip(scores).map(|(g, s)| steps(g, s, options)).collect();
-        let mut order: Vec<(usize, usize)> =
-            all.iter().enumerate().flat_map(|(g, steps)| (0..steps.len()).map(move |i| (g, i))).collect();
-        order.sort_by(|&(g, i), &(h, j)| {
-            let (a, b) = (&all[g][i], &all[h][j]);
-            a.key.total_cmp(&b.key).then(a.score.total_cmp(&b.score)).then((g, i).cmp(&(h, j)))
-        });
+        let groups = coupling.groups.iter().zip(scores);
+        let mut queues: Vec<Queue> = groups.map(|(g, s)| Queue::new(g, s, options)).collect();
+        let mut next = vec![None; queues.len()];
+        eligible(coupling, options).for_each(|g| next[g] = queues[g].next());
         let mut remaining = Remaining::new(coupling);
-        let mut closed = vec![false; all.len()];
-        let (mut steps, mut merged, mut refused) = (vec![Vec::new(); all.len()], Vec::new(), 0.0f64);
-        let mut gone = vec![0; all.len()];
-        for (g, i) in order {
-            let step = &all[g][i];
-            let n = coupling.groups[g].units.len();
-            gone[g] += step.units.len();
-            let capped = n - gone[g] < fewest(n, options.max_removed);
-            if closed[g] || capped || !remove(&mut remaining, g, step) {
-                closed[g] = true;
-                refused = refused.max(-step.key);
+        let mut order = Order { steps: vec![Vec::new(); queues.len()], merged: Vec::new(), refused: 0.0 };
+        let earlier = |(_, a): &(usize, &Step), (_, b): &(usize, &Step)| {
+            a.key.total_cmp(&b.key).then(a.score.total_cmp(&b.score))
+        };
+        loop {
+            let steps = next.iter().enumerate().filter_map(|(g, step)| Some((g, step.as_ref()?)));
+            let Some((g, step)) = steps.min_by(earlier) else { return order };
+            let queue = &mut queues[g];
+            if !queue.may_take(step) {
+                order.refused = order.refused.max(-step.key);
+                next[g] = None;
                 continue;
             }
-            steps[g].push(step.clone());
-            merged.push(g);
+            match remove(&mut remaining, g, step) {
+                Ok(()) => {
+                    queue.take(step);
+                    order.steps[g].push(step.clone());
+                    order.merged.push(g);
+                }
+                Err(last) => queue.waiting.retain(|unit| *unit != last),
+            }
+            next[g] = queue.next();
         }
-        Order { steps, merged, refused }
     }
 }
 
-/// Removes the units of a step; false, and nothing happens, where an axis would lose its last index.
-pub(super) fn remove(remaining: &mut Remaining, group: usize, step: &Step) -> bool {
+/// Removes the units of a step. Nothing happens where an axis would lose its last index with one of them: that unit is the
+/// error.
+pub(super) fn remove(remaining: &mut Remaining, group: usize, step: &Step) -> Result<(), usize> {
     for (i, &unit) in step.units.iter().enumerate() {
         if !remaining.remove(group, unit) {
             step.units[..i].iter().for_each(|&unit| remaining.restore(group, unit));
-            return false;
+            return Err(unit);
         }
     }
-    true
+    Ok(())
+}
+
+/// The units of a group that may still go.
+struct Queue<'s> {
+    scores: &'s [f64],
+    scope: Scope,
+    units: usize,
+    kept: usize,
+    fewest: usize,
+    multiple: usize,
+    /// Those of the lowest scores first. A unit that is the last of an axis is not among them.
+    waiting: VecDeque<usize>,
+}
+
+impl Queue<'_> {
+    fn new<'s>(group: &Group, scores: &'s [f64], options: &SelectOptions) -> Queue<'s> {
+        let units = group.units.len();
+        let multiple = options.multiple_of.map_or(1, |m| units_per_multiple(group, m));
+        let mut waiting: Vec<usize> = (0..units).collect();
+        waiting.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]).then(a.cmp(&b)));
+        Queue {
+            scores,
+            scope: options.scope,
+            units,
+            kept: units,
+            fewest: fewest(units, options.max_removed),
+            multiple: if units >= multiple { multiple } else { 1 },
+            waiting: waiting.into(),
+        }
+    }
+
+    /// How many units go together.
+    fn size(&self) -> usize {
+        let beyond = self.kept % self.multiple;
+        if beyond == 0 { self.multiple } else { beyond }
+    }
+
+    /// The next step. It has too few units where too few are left that may go.
+    fn next(&self) -> Option<Step> {
+        let size = self.size();
+        let units: Vec<usize> = self.waiting.iter().copied().take(size).collect();
+        if self.kept <= size {
+            return None;
+        }
+        let score = units.iter().map(|&u| self.scores[u]).sum::<f64>() / size as f64;
+        let halfway = (self.kept as f64 + (self.kept - size) as f64) / 2.0;
+        let key = match self.scope {
+            _ if size < self.multiple => f64::NEG_INFINITY,
+            Scope::Global => score,
+            Scope::Layer => -halfway / self.units as f64,
+        };
+        Some(Step { units, key, score })
+    }
+
+    fn may_take(&self, step: &Step) -> bool {
+        step.units.len() == self.size() && self.kept - step.units.len() >= self.fewest
+    }
+
+    fn take(&mut self, step: &Step) {
+        self.waiting.drain(..step.units.len());
+        self.kept -= step.units.len();
+    }
 }
 
 /// How many units stay at least. Rounded as `units=` is, so that a cap of 0.9 allows to keep a share of 0.1.
 fn fewest(units: usize, max_removed: f64) -> usize {
     (((1.0 - max_removed) * units as f64 - 1e-9).round() as usize).max(1)
-}
-
-fn steps(group: &Group, scores: &[f64], options: &SelectOptions) -> Vec<Step> {
-    if group.inexact.is_some() && !options.allow_inexact {
-        return Vec::new();
-    }
-    let n = group.units.len();
-    let multiple = options.multiple_of.map_or(1, |m| units_per_multiple(group, m));
-    let multiple = if n >= multiple { multiple } else { 1 };
-    let mut by_score: Vec<usize> = (0..n).collect();
-    by_score.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]).then(a.cmp(&b)));
-    let (mut steps, mut kept) = (Vec::new(), n);
-    loop {
-        let size = if kept % multiple == 0 { multiple } else { kept % multiple };
-        if kept <= size {
-            return steps;
-        }
-        let units = by_score[n - kept..n - kept + size].to_vec();
-        let score = units.iter().map(|&u| scores[u]).sum::<f64>() / size as f64;
-        let halfway = (kept as f64 + (kept - size) as f64) / 2.0;
-        let key = match options.scope {
-            _ if size < multiple => f64::NEG_INFINITY,
-            Scope::Global => score,
-            Scope::Layer => -halfway / n as f64,
-        };
-        steps.push(Step { units, key, score });
-        kept -= size;
-    }
 }
 
 /// How many units make the width of every axis of the group a multiple of `multiple`: a head is as wide as its dimensions.

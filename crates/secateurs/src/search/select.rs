@@ -5,7 +5,7 @@ use secateurs_graph::coupling::{Costs, Coupling, Selection};
 use serde::{Deserialize, Serialize};
 
 use super::budget::{Budget, Limit, Resource};
-use super::fit::{Search, State};
+use super::fit::{CLOSE, Search, State};
 use super::order::Order;
 
 /// What scores are compared with.
@@ -165,14 +165,18 @@ pub fn select(
             false => low = middle + 1,
         }
     }
-    let state = search.state(high);
-    let state = match search.limits.is_empty() {
-        true => state,
-        false => {
-            let bounds = search.bounds(&search.state(given), &state, layer);
-            search.refine(search.restored(state, &bounds, None), &bounds)
+    let start = search.state(high);
+    let mut state = start.clone();
+    if !search.limits.is_empty() {
+        // The same share of every group but for a step, or for more where the units of some are coarse.
+        for spread in [0.0, 0.02, 0.05, 0.1, 0.2] {
+            let bounds = search.bounds(&search.state(given), &start, layer.then_some(spread));
+            state = search.refine(search.restored(state, &bounds, None), &bounds);
+            if !layer || search.slack(&state) <= CLOSE {
+                break;
+            }
         }
-    };
+    }
     Ok(Selected { reached: search.reached(budget, &state), selection: search.selection(&state) })
 }
 

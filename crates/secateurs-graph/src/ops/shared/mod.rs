@@ -24,6 +24,7 @@ pub(super) mod loss;
 pub(super) mod padding;
 pub(super) mod pieces;
 pub(super) mod pool;
+pub(super) mod recurrent;
 #[macro_use]
 pub(super) mod reduce;
 pub(super) mod regions;

@@ -1,0 +1,10 @@
+//! Every model of the zoo (`cargo xtask test` unpacks it into `data/zoo`): as it is, pruned, and counted.
+//!
+//! `ZOO=resnet,bert` tries the models whose names contain one of these. `SECATEURS_PYTHON` names a Python with ONNX and ONNX
+//! Runtime (`cargo xtask fixtures` makes one); without it what needs one is skipped.
+
+mod counts;
+mod models;
+mod original;
+mod pruning;
+mod python;
