@@ -1,6 +1,6 @@
 //! Changes of a graph, applied whole or not at all.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use secateurs_onnx::Tensor;
 use slotmap::SecondaryMap;
@@ -129,7 +129,7 @@ impl Patch {
         next.changed |= !self.edits.is_empty();
         let values = next.values.values().map(|v| v.name.clone());
         let names = values.chain(next.nodes.values().map(|n| n.name.clone())).collect();
-        let mut editor = Editor { graph: &mut next, names };
+        let mut editor = Editor { graph: &mut next, names, numbers: HashMap::new() };
         for edit in self.edits {
             editor.edit(edit)?;
         }
@@ -145,6 +145,8 @@ impl Patch {
 struct Editor<'g> {
     graph: &'g mut Graph,
     names: HashSet<String>,
+    /// The last number given to each name, so that thousands of copies of one constant are not counted anew each time.
+    numbers: HashMap<String, usize>,
 }
 
 impl Editor<'_> {
@@ -271,12 +273,14 @@ impl Editor<'_> {
 
     /// This name, or this name with a number if it is taken; taken from now on.
     fn unused_name(&mut self, wanted: &str) -> String {
-        let numbered = (1..).map(|i| format!("{wanted}_{i}"));
-        let mut names = std::iter::once(wanted.to_owned()).chain(numbered);
+        if self.names.insert(wanted.to_owned()) {
+            return wanted.to_owned();
+        }
+        let number = self.numbers.entry(wanted.to_owned()).or_default();
         loop {
-            if let Some(name) = names.next()
-                && self.names.insert(name.clone())
-            {
+            *number += 1;
+            let name = format!("{wanted}_{number}");
+            if self.names.insert(name.clone()) {
                 return name;
             }
         }

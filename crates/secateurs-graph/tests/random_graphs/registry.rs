@@ -113,8 +113,10 @@ fn in_range(net: &mut Net, value: Value, wanted: &Tensor, rng: &mut Rng) -> Valu
 }
 
 /// For every op the calls that are valid in an opset version.
-fn calls(opset: i64) -> Arc<Vec<Vec<Call>>> {
-    static CALLS: OnceLock<Mutex<HashMap<i64, Arc<Vec<Vec<Call>>>>>> = OnceLock::new();
+type Calls = Arc<Vec<Vec<Call>>>;
+
+fn calls(opset: i64) -> Calls {
+    static CALLS: OnceLock<Mutex<HashMap<i64, Calls>>> = OnceLock::new();
     let mut known = CALLS.get_or_init(Mutex::default).lock().unwrap_or_else(|e| e.into_inner());
     let found = known.entry(opset).or_insert_with(|| {
         let of_op = REGISTRY.iter().map(|entry| {
