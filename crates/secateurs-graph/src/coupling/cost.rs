@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::groups::{Coupling, Remaining};
+use super::groups::Coupling;
+use super::selection::Remaining;
 use crate::dim::{Bindings, Dim};
 use crate::fact::Fact;
 use crate::graph::{Graph, NodeId};

@@ -16,13 +16,15 @@ mod frames;
 mod groups;
 mod kind;
 mod reason;
+mod selection;
 mod spaces;
 mod units;
 
 pub use cost::Costs;
-pub use groups::{Barred, Coupling, Group, ParameterAxis, Remaining, Selection, Unit};
+pub use groups::{Barred, Coupling, Group, ParameterAxis, Unit};
 pub use kind::UnitKind;
 pub use reason::Reason;
+pub use selection::{Remaining, Selection};
 
 /// Which units are looked for where an axis is a product, as heads × head_dim and groups × channels are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

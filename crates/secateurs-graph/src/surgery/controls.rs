@@ -67,7 +67,7 @@ pub(super) fn correct(
     let element_type = got.element_type.unwrap_or(ElementType::Int64);
     let shape: Vec<usize> = got.known_shape().unwrap_or_default().into_iter().map(|n| n as usize).collect();
     let name = &graph.nodes[at.node].name;
-    let steps: [(&str, Box<dyn Op>, Vec<i64>, i64); 3] = [
+    let steps: [(_, Box<dyn Op>, _, _); 3] = [
         ("kept", Box::new(ops::Mul), steps.numerators, 1),
         ("of", Box::new(ops::Div), steps.denominators, 1),
         ("inferred", Box::new(ops::Add), steps.offsets, 0),

@@ -11,7 +11,7 @@ use crate::axes::{Axis, Role, Segment};
 use crate::coupling::{Coupling, Selection};
 use crate::error::GraphError;
 use crate::graph::{Graph, NodeId, Use};
-use crate::op::OpError;
+use crate::op::{InputRole, OpError};
 use crate::ops;
 use crate::patch::Patch;
 use crate::shrink::Kept;
@@ -57,7 +57,12 @@ impl Coupling {
                 match graph.tensor(value) {
                     Some(tensor) => {
                         let masked = zero(tensor, &axes)?;
-                        match uses[value].len() == 1 && !graph.outputs.contains(&value) {
+                        // Who reads only the sizes does not mind.
+                        let reads = |at: &&Use| {
+                            at.input.is_none_or(|i| graph.nodes[at.node].op.role(i) != InputRole::Sizes)
+                        };
+                        let only = uses[value].iter().filter(reads).count() == 1;
+                        match only && !graph.outputs.contains(&value) {
                             true => patch.set_tensor(value, masked),
                             false => {
                                 patch.set_input_constant(vec![(id, i)], format!("{name}_masked"), masked)

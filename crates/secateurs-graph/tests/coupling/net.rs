@@ -298,7 +298,7 @@ pub fn random(coupling: &Coupling, seed: u64) -> Selection {
     let mut selection = Selection::all(coupling);
     let mut remaining = Remaining::new(coupling);
     for (g, group) in coupling.groups.iter().enumerate().filter(|(_, g)| g.inexact.is_none()) {
-        selection.kept[g].retain(|&unit| noise.bits() % 2 == 0 || !remaining.remove(g, unit));
+        selection.kept[g].retain(|&unit| noise.bits().is_multiple_of(2) || !remaining.remove(g, unit));
         assert!(!group.units.is_empty());
     }
     selection

@@ -39,6 +39,7 @@ pub struct Net {
     builder: ModelBuilder,
     feeds: Vec<Feed>,
     outputs: Vec<String>,
+    weights: Vec<(String, Vec<usize>)>,
     read: HashSet<String>,
     domains: HashSet<String>,
     names: usize,
@@ -52,6 +53,7 @@ impl Net {
             builder: ModelBuilder::new(opset),
             feeds: Vec::new(),
             outputs: Vec::new(),
+            weights: Vec::new(),
             read: HashSet::new(),
             domains: HashSet::new(),
             names: 0,
@@ -103,10 +105,16 @@ impl Net {
         self.constant(&Tensor::scalar(value))
     }
 
-    /// A weight for sums of so many numbers.
+    /// A weight for sums of so many numbers; now and then one that there is, shared.
     pub fn weight(&mut self, shape: &[usize], summed: usize, rng: &mut Rng) -> String {
+        let same: Vec<&String> = self.weights.iter().filter(|w| w.1 == shape).map(|w| &w.0).collect();
+        if !same.is_empty() && rng.percent(15) {
+            return (*rng.pick(&same)).clone();
+        }
         let tensor = rng.tensor(shape, (3.0 / summed.max(1) as f32).sqrt());
-        self.constant(&tensor)
+        let name = self.constant(&tensor);
+        self.weights.push((name.clone(), shape.to_vec()));
+        name
     }
 
     /// A node; its outputs are named.

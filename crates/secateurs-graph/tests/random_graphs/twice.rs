@@ -37,7 +37,7 @@ pub fn shared(net: &mut Net, rng: &mut Rng) -> Value {
 /// A value, or a constant, at two inputs of a node.
 pub fn twice(net: &mut Net, rng: &mut Rng) -> Value {
     let n = 3 + rng.below(3);
-    match rng.below(8) {
+    match rng.below(9) {
         0 => {
             let x = net.any(rng);
             let x = net.tame(&x, rng);
@@ -76,6 +76,22 @@ pub fn twice(net: &mut Net, rng: &mut Rng) -> Value {
             net.node("Add", &[&scaled.name, &weight], Vec::new(), &[2, n])
         }
         6 => {
+            // Rows of a table, and the table as a matrix.
+            let table = net.weight(&[2 * n, n], n, rng);
+            let rows: Vec<i64> = (0..n).map(|_| rng.below(2 * n) as i64).collect();
+            let rows = net.ints(&rows);
+            let x = net.node("Gather", &[&table, &rows], Vec::new(), &[n, n]);
+            let y = net.fit(&[n, n], rng);
+            let y = net.map("Add", &[&x, &y]);
+            let y = net.tame(&y, rng);
+            let head = match rng.percent(50) {
+                true => net.weight(&[2 * n, n], n, rng),
+                false => table,
+            };
+            let equation = AttributeProto::from_string("equation", "ab,cb->ac");
+            net.node("Einsum", &[&y.name, &head], vec![equation], &[n, 2 * n])
+        }
+        7 => {
             let x = net.fit(&[1, n, 2, 2], rng);
             let weight = net.weight(&[n, n, 1, 1], n, rng);
             let y = net.node("Conv", &[&x.name, &weight], Vec::new(), &[1, n, 2, 2]);

@@ -22,6 +22,22 @@ pub(in crate::ops) fn lengths() -> Tensor {
     Tensor::from_slice(vec![3], &[2i32, 4, 1]).unwrap()
 }
 
+/// All functions. One that takes numbers comes first and one that grows comes last, where it is no gate.
+const FUNCTIONS: [&str; 12] = [
+    "ThresholdedRelu",
+    "HardSigmoid",
+    "LeakyRelu",
+    "Softsign",
+    "Sigmoid",
+    "Elu",
+    "ScaledTanh",
+    "Relu",
+    "Affine",
+    "Tanh",
+    "Sigmoid",
+    "Softplus",
+];
+
 /// An attribute of functions.
 pub(in crate::ops) fn named(case: Case, names: &[&str]) -> Case {
     case.attr("activations", names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
@@ -41,11 +57,6 @@ pub(in crate::ops) fn common(form: &Form) -> Vec<Case> {
         Case::new(7).float([4, 3, 5]).float([1, rows, 5]).float([1, rows, 6]).float([1, 2 * rows])
     };
     let small = || Case::new(22).float([1, 1, 1]).param([1, form.gates, 1]).param([1, form.gates, 1]);
-    let functions = |directions: usize, names: &[&str]| {
-        let names: Vec<&str> =
-            names.iter().cycle().take(directions * form.activations.len()).copied().collect();
-        named(biased(form, 14, directions as i64), &names)
-    };
     let mut cases = vec![
         layer(form, 7, 1),
         all(biased(form, 22, 1)),
@@ -55,29 +66,26 @@ pub(in crate::ops) fn common(form: &Form) -> Vec<Case> {
         all(biased(form, 14, 2)),
         all(states(biased(form, 7, 2).fed(lengths()), [2, 3, 6])),
         all(fed()).attr("hidden_size", 6i64),
-        // ONNX Runtime wants the size of what it can see.
+        // ONNX Runtime wants hidden_size.
         fed().without_runtime(),
         biased(form, 14, 1).attr("clip", 0.5f32),
         batch_first(1).attr("hidden_size", 6i64),
         states(batch_first(2).fed(lengths()), [3, 2, 6]).attr("direction", "bidirectional"),
         all(small()).attr("hidden_size", 1i64),
-        functions(2, &["Sigmoid", "LeakyRelu", "ScaledTanh", "Affine", "Tanh", "HardSigmoid"])
-            .attr("activation_alpha", vec![0.1f32, 0.7, 0.4, 0.3, 0.6, 0.5])
-            .attr("activation_beta", vec![0.9f32, 0.2, 0.4]),
+        // The standard's default is that of the op `ThresholdedRelu`, ONNX Runtime's is 0; they also part on `Affine` and
+        // `ScaledTanh`.
+        named(layer(form, 14, 1), &["ThresholdedRelu"].repeat(form.activations.len())).without_runtime(),
     ];
-    for name in
-        ["Relu", "Sigmoid", "LeakyRelu", "ThresholdedRelu", "HardSigmoid", "Elu", "Softsign", "Softplus"]
-    {
-        cases.push(functions(1, &[name]));
-    }
-    for name in ["Affine", "LeakyRelu", "ThresholdedRelu", "ScaledTanh", "HardSigmoid", "Elu"] {
-        let numbers =
-            |first: f32| (0..form.activations.len()).map(|i| first + 0.2 * i as f32).collect::<Vec<_>>();
-        cases.push(
-            functions(1, &[name])
-                .attr("activation_alpha", numbers(0.3))
-                .attr("activation_beta", numbers(0.1)),
-        );
-    }
+    let each = 2 * form.activations.len();
+    let numbers = |first: f32| (0..each).map(|i| first + 0.2 * i as f32).collect::<Vec<_>>();
+    let groups = |names: &'static [&'static str]| {
+        names.chunks(each).map(move |group| {
+            let names: Vec<&str> = group.iter().cycle().take(each).copied().collect();
+            named(biased(form, 14, 2), &names)
+        })
+    };
+    cases.extend(groups(&["HardSigmoid", "LeakyRelu", "Sigmoid", "Elu"]));
+    let numbered = groups(&FUNCTIONS).map(|case| case.attr("activation_alpha", numbers(0.3)));
+    cases.extend(numbered.map(|case| case.attr("activation_beta", numbers(0.1))));
     cases
 }

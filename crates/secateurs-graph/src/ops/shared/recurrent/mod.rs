@@ -221,7 +221,7 @@ impl Layer {
 
     /// With as many hidden units as are kept.
     pub fn shrunk(&self, kept: &Kept) -> Layer {
-        let size = || Some(kept.output_shape(0)?.last()?.known()?);
+        let size = || kept.output_shape(0)?.last()?.known();
         Layer { hidden_size: self.hidden_size.and_then(|old| size().or(Some(old))), ..self.clone() }
     }
 

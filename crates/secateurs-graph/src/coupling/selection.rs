@@ -1,0 +1,76 @@
+//! Which units stay, and what that leaves of every axis.
+
+use super::groups::{Coupling, ParameterAxis};
+
+/// Which units stay: for each group the numbers of the kept units, ascending.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Selection {
+    /// The kept units of each group.
+    pub kept: Vec<Vec<usize>>,
+}
+
+impl Selection {
+    /// Everything stays.
+    pub fn all(coupling: &Coupling) -> Selection {
+        Selection { kept: coupling.groups.iter().map(|g| (0..g.units.len()).collect()).collect() }
+    }
+}
+
+/// How many indices of every axis are left while units are removed one by one.
+#[derive(Clone)]
+pub struct Remaining<'c> {
+    coupling: &'c Coupling,
+    kept: Vec<usize>,
+}
+
+impl<'c> Remaining<'c> {
+    /// Everything is left.
+    pub fn new(coupling: &'c Coupling) -> Remaining<'c> {
+        Remaining { coupling, kept: coupling.spaces.spaces.iter().map(|s| s.cells).collect() }
+    }
+
+    /// Removes a unit; false, and nothing happens, where an axis would lose its last index.
+    pub fn remove(&mut self, group: usize, unit: usize) -> bool {
+        let indices = &self.coupling.groups[group].units[unit].indices;
+        let spaces = &self.coupling.spaces.spaces;
+        let emptied = |space: u32, gone: usize| {
+            spaces[space as usize].example.is_some() && self.kept[space as usize] <= gone
+        };
+        if indices.iter().any(|(space, gone)| emptied(*space, gone.len())) {
+            return false;
+        }
+        indices.iter().for_each(|(space, gone)| self.kept[*space as usize] -= gone.len());
+        true
+    }
+
+    /// Takes a removal back.
+    pub fn restore(&mut self, group: usize, unit: usize) {
+        let indices = &self.coupling.groups[group].units[unit].indices;
+        indices.iter().for_each(|(space, gone)| self.kept[*space as usize] += gone.len());
+    }
+
+    /// What is left when only `selection` stays.
+    pub fn of_selection(coupling: &'c Coupling, selection: &Selection) -> Remaining<'c> {
+        let mut remaining = Remaining::new(coupling);
+        for (group, kept) in coupling.groups.iter().zip(&selection.kept) {
+            let mut kept = kept.iter().copied().peekable();
+            for (i, unit) in group.units.iter().enumerate() {
+                if kept.next_if_eq(&i).is_none() {
+                    unit.indices
+                        .iter()
+                        .for_each(|(space, gone)| remaining.kept[*space as usize] -= gone.len());
+                }
+            }
+        }
+        remaining
+    }
+
+    /// How many indices of a parameter's axis are left.
+    pub fn size(&self, parameter: &ParameterAxis) -> usize {
+        self.of(parameter.space)
+    }
+
+    pub(crate) fn of(&self, space: u32) -> usize {
+        self.kept[space as usize]
+    }
+}
