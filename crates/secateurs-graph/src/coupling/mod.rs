@@ -1,14 +1,14 @@
 //! What must be removed together: groups of coupled axes and the units that they consist of, from axis maps alone.
 //!
 //! Three steps, none of which knows an op or an architecture:
-//! - [`spaces`]: axes that ops map to each other one to one share an index *space*; sums and products of spaces stay as
+//! - `spaces`: axes that ops map to each other one to one share an index *space*; sums and products of spaces stay as
 //!   constraints. Spaces that touch what cannot change (the model's inputs and outputs, blocked atoms, sizes of the run)
 //!   are barred.
-//! - [`cells`]: an index of a space is a *cell*. Sums and picks make cells equal; a product `(a b)` says that a cell of
+//! - `cells`: an index of a space is a *cell*. Sums and picks make cells equal; a product `(a b)` says that a cell of
 //!   the merged axis goes exactly when its row in `a` or its column in `b` goes.
-//! - [`units`]: the smallest sets of cells that satisfy all constraints, found from every index of every parameter.
+//! - `units`: the smallest sets of cells that satisfy all constraints, found from every index of every parameter.
 //!
-//! [`groups`] puts units that share spaces together and names their kind; [`cost`] says what a choice of units costs.
+//! `groups` puts units that share spaces together and names their kind; `cost` says what a choice of units costs.
 
 mod cells;
 mod cost;

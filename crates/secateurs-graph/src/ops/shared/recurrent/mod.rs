@@ -44,6 +44,7 @@ pub(in crate::ops) struct Layer {
     hidden_size: Option<i64>,
     named: Named,
     /// The functions, one direction after the other.
+    #[cfg_attr(not(feature = "torch"), expect(dead_code, reason = "read by evaluation"))]
     functions: Vec<Activation>,
     /// Inputs of functions are limited to ±clip.
     clip: Option<f32>,
