@@ -41,7 +41,9 @@ fn failures_of_the_child_come_back_as_errors() {
         error.to_string()
     };
     assert!(error(SECATEURS, &["latency-child"]).contains("none.onnx"));
-    assert!(error("true", &[]).contains("request") || error("true", &[]).contains("answer"));
+    // It may end before or after the request is written.
+    let silent = error("true", &[]);
+    assert!(silent.contains("request") || silent.contains("answer"), "{silent}");
     assert!(error("false", &[]).contains("exit status: 1"));
     assert!(error("no-such-executable", &[]).contains("no-such-executable"));
 }
