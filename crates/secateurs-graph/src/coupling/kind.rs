@@ -73,6 +73,27 @@ struct Feature {
     computed: bool,
 }
 
+/// Heads may be merged with the batch, or key-value heads with their queries: what an axis of heads consists of are heads,
+/// and so is a product of which nothing but heads can go. Returns whether that made more.
+fn spread_heads(features: &mut [Feature], spaces: &Spaces) -> bool {
+    let mut found = Vec::new();
+    for composite in &spaces.composites {
+        let head = |space: &u32| features[*space as usize].head;
+        for part in &composite.parts {
+            let Part::Product(factors) = part else { continue };
+            let mut open = factors.iter().filter(|space| spaces.spaces[**space as usize].barred.is_none());
+            let alone = matches!((open.next(), open.next()), (Some(one), None) if head(one));
+            match head(&composite.total) {
+                true => found.extend(factors.iter().filter(|space| !head(space))),
+                false if alone && composite.parts.len() == 1 => found.push(composite.total),
+                false => {}
+            }
+        }
+    }
+    found.iter().for_each(|space| features[*space as usize].head = true);
+    !found.is_empty()
+}
+
 impl Features {
     pub fn new(graph: &Graph, spaces: &Spaces) -> Features {
         let mut features = vec![Feature::default(); spaces.spaces.len()];
@@ -139,16 +160,7 @@ impl Features {
                 }
             }
         }
-        // Heads may be merged with the batch, or key-value heads with their queries. Producers come first in the list, and
-        // what is merged there is told apart behind.
-        for composite in spaces.composites.iter().rev() {
-            for part in &composite.parts {
-                let Part::Product(factors) = part else { continue };
-                if features[composite.total as usize].head {
-                    factors.iter().for_each(|space| features[*space as usize].head = true);
-                }
-            }
-        }
+        while spread_heads(&mut features, spaces) {}
         for composite in &spaces.composites {
             for part in &composite.parts {
                 let Part::Product(factors) = part else { continue };
