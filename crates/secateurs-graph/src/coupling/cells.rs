@@ -1,5 +1,6 @@
 //! Cells: single indices of spaces, made equal where sums and picks say so, and the products that tie rows and columns.
 
+use super::disjoint::DisjointSets;
 use super::reason::Reason;
 use super::spaces::{Composite, Part, Spaces};
 
@@ -87,7 +88,7 @@ impl Cells {
         let count = space_of.len();
         let mut builder = Builder {
             spaces,
-            parent: (0..count as u32).collect(),
+            sets: DisjointSets::new(count),
             base,
             barred: Vec::new(),
             products: Vec::new(),
@@ -179,7 +180,7 @@ impl Cells {
 
 struct Builder<'s> {
     spaces: &'s Spaces,
-    parent: Vec<u32>,
+    sets: DisjointSets,
     base: Vec<u32>,
     barred: Vec<(u32, u32)>,
     products: Vec<Product>,
@@ -188,20 +189,6 @@ struct Builder<'s> {
 }
 
 impl Builder<'_> {
-    fn find(&mut self, mut cell: u32) -> u32 {
-        while self.parent[cell as usize] != cell {
-            let up = self.parent[cell as usize];
-            self.parent[cell as usize] = self.parent[up as usize];
-            cell = up;
-        }
-        cell
-    }
-
-    fn union(&mut self, a: u32, b: u32) {
-        let (a, b) = (self.find(a), self.find(b));
-        self.parent[a.max(b) as usize] = a.min(b);
-    }
-
     fn reason(&mut self, reason: Reason) -> u32 {
         self.reasons.push(reason);
         self.reasons.len() as u32 - 1
@@ -236,7 +223,7 @@ impl Builder<'_> {
                         }
                         base => {
                             for (i, &index) in indices.iter().enumerate() {
-                                self.union(offset + i as u32, base + index as u32);
+                                self.sets.union(offset + i as u32, base + index as u32);
                             }
                         }
                     }
@@ -272,7 +259,7 @@ impl Builder<'_> {
             [one] => {
                 let (cells, stride, size) = (one.cells, one.stride, one.size);
                 for flat in 0..len {
-                    self.union(total + flat, cells + flat / stride % size);
+                    self.sets.union(total + flat, cells + flat / stride % size);
                 }
             }
             many => {
@@ -287,8 +274,8 @@ impl Builder<'_> {
     }
 
     fn finish(mut self, space_of: Vec<u32>) -> Cells {
-        let count = self.parent.len();
-        let root: Vec<u32> = (0..count as u32).map(|cell| self.find(cell)).collect();
+        let count = self.sets.len();
+        let root: Vec<u32> = (0..count as u32).map(|cell| self.sets.find(cell)).collect();
         let mut starts = vec![0u32; count + 1];
         for &r in &root {
             starts[r as usize + 1] += 1;

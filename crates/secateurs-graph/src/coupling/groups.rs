@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::CouplingOptions;
 use super::cells::Cells;
+use super::disjoint::DisjointSets;
 use super::kind::{Features, UnitKind};
 use super::reason::Reason;
 use super::selection::Selection;
@@ -200,7 +201,7 @@ fn group(
         composite[c.total as usize] = true;
     }
     let units: Vec<Unit> = found.iter().map(|unit| by_space(cells, unit)).collect();
-    let mut parent: Vec<usize> = (0..units.len()).collect();
+    let mut joined = DisjointSets::new(units.len());
     let mut first: HashMap<(u32, bool), usize> = HashMap::new();
     for (i, unit) in units.iter().enumerate() {
         let simple: Vec<u32> =
@@ -208,8 +209,7 @@ fn group(
         let all = || unit.indices.iter().map(|(s, _)| *s).collect();
         for space in if simple.is_empty() { all() } else { simple } {
             let other = *first.entry((space, i < exact)).or_insert(i);
-            let (a, b) = (find(&mut parent, i), find(&mut parent, other));
-            parent[a.max(b)] = a.min(b);
+            joined.union(i as u32, other as u32);
         }
     }
     let mut seeds_in: HashMap<u32, Vec<usize>> = HashMap::new();
@@ -218,9 +218,9 @@ fn group(
     }
     // Units are found in the order of parameters, and so are groups.
     let mut sets: Vec<Vec<usize>> = Vec::new();
-    let mut set_of: HashMap<usize, usize> = HashMap::new();
+    let mut set_of: HashMap<u32, usize> = HashMap::new();
     for i in 0..units.len() {
-        let set = *set_of.entry(find(&mut parent, i)).or_insert_with(|| {
+        let set = *set_of.entry(joined.find(i as u32)).or_insert_with(|| {
             sets.push(Vec::new());
             sets.len() - 1
         });
@@ -249,14 +249,6 @@ fn group(
         Some(Group { kind: features.kind(&touched), units, parameters, inexact })
     });
     groups.collect()
-}
-
-fn find(parent: &mut [usize], mut i: usize) -> usize {
-    while parent[i] != i {
-        parent[i] = parent[parent[i]];
-        i = parent[i];
-    }
-    i
 }
 
 fn by_space(cells: &Cells, unit: &[u32]) -> Unit {

@@ -12,6 +12,7 @@
 
 mod cells;
 mod cost;
+mod disjoint;
 mod frames;
 mod groups;
 mod kind;

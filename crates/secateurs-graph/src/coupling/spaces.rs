@@ -6,6 +6,7 @@ use std::sync::Arc;
 use slotmap::SecondaryMap;
 
 use super::CouplingOptions;
+use super::disjoint::DisjointSets;
 use super::frames::Frames;
 use super::reason::Reason;
 use crate::axes::{AtomId, Axis, AxisMap, Role, Segment};
@@ -89,7 +90,7 @@ impl Spaces {
 struct Builder<'g> {
     graph: &'g Graph,
     sizes: Vec<Dim>,
-    parent: Vec<u32>,
+    sets: DisjointSets,
     barred: Vec<(u32, Reason)>,
     inexact: Vec<(u32, Reason)>,
     examples: Vec<(u32, ValueId, usize)>,
@@ -105,7 +106,7 @@ impl<'g> Builder<'g> {
         let mut builder = Builder {
             graph,
             sizes: Vec::new(),
-            parent: Vec::new(),
+            sets: DisjointSets::new(0),
             barred: Vec::new(),
             inexact: Vec::new(),
             examples: Vec::new(),
@@ -126,7 +127,7 @@ impl<'g> Builder<'g> {
     /// New variables for the axes of a value.
     fn axes_of(&mut self, id: ValueId) -> Option<u32> {
         let shape = self.graph.values[id].fact.shape.as_ref()?;
-        let first = self.parent.len() as u32;
+        let first = self.sets.len() as u32;
         for (axis, dim) in shape.iter().enumerate() {
             let var = self.variable(dim.clone());
             self.examples.push((var, id, axis));
@@ -135,24 +136,9 @@ impl<'g> Builder<'g> {
     }
 
     fn variable(&mut self, size: Dim) -> u32 {
-        let var = self.parent.len() as u32;
-        self.parent.push(var);
+        let var = self.sets.push();
         self.sizes.push(size);
         var
-    }
-
-    fn find(&mut self, mut var: u32) -> u32 {
-        while self.parent[var as usize] != var {
-            let up = self.parent[var as usize];
-            self.parent[var as usize] = self.parent[up as usize];
-            var = up;
-        }
-        var
-    }
-
-    fn union(&mut self, a: u32, b: u32) {
-        let (a, b) = (self.find(a), self.find(b));
-        self.parent[a.max(b) as usize] = a.min(b);
     }
 
     fn bar_value(&mut self, id: ValueId, reason: &Reason) {
@@ -167,7 +153,7 @@ impl<'g> Builder<'g> {
         let facts = self.graph.input_facts(node);
         let outputs = self.graph.output_facts(node);
         let map = node.op.axes(&node.op_inputs(&facts), &outputs);
-        let first = self.parent.len() as u32;
+        let first = self.sets.len() as u32;
         for atom in &map.atoms {
             let var = self.variable(atom.size.clone());
             match atom.role {
@@ -181,7 +167,7 @@ impl<'g> Builder<'g> {
             }
         }
         for (a, b) in &map.ties {
-            self.union(first + a.0 as u32, first + b.0 as u32);
+            self.sets.union(first + a.0 as u32, first + b.0 as u32);
         }
         for &value in &node.captures {
             self.bar_value(value, &Reason::Captured(id));
@@ -243,7 +229,7 @@ impl<'g> Builder<'g> {
             let var = first_axis + k as u32;
             match &axis[..] {
                 [Segment::Product(atoms)] if atoms.len() == 1 => {
-                    self.union(var, first_atom + atoms[0].0 as u32)
+                    self.sets.union(var, first_atom + atoms[0].0 as u32)
                 }
                 _ if self.sizes[var as usize].is(1) => {}
                 _ => self.composites.push((id, var, axis.clone(), first_atom)),
@@ -252,8 +238,8 @@ impl<'g> Builder<'g> {
     }
 
     fn finish(mut self) -> Spaces {
-        let variables = self.parent.len();
-        let roots: Vec<u32> = (0..variables as u32).map(|var| self.find(var)).collect();
+        let variables = self.sets.len();
+        let roots: Vec<u32> = (0..variables as u32).map(|var| self.sets.find(var)).collect();
         let mut number = vec![u32::MAX; variables];
         let mut count = 0u32;
         for &root in &roots {
