@@ -107,6 +107,10 @@ impl Op for Conv {
         true
     }
 
+    fn mixed(&self) -> Mixed {
+        Mixed::Low
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let (x, w) = (args.tensor(0)?, args.tensor(1)?);

@@ -140,6 +140,10 @@ impl Op for Gather {
         if input == 0 { InputRole::Data } else { InputRole::Control }
     }
 
+    fn mixed(&self) -> Mixed {
+        Mixed::Follow
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let (x, indices) = (args.tensor(0)?, args.tensor(1)?);

@@ -115,6 +115,10 @@ impl Op for Gemm {
         InputRole::Parameter
     }
 
+    fn mixed(&self) -> Mixed {
+        Mixed::Low
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let matrix = |i: usize, transposed: bool| match (args.tensor(i), transposed) {

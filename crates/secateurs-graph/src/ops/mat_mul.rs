@@ -78,6 +78,10 @@ impl Op for MatMul {
         InputRole::Parameter
     }
 
+    fn mixed(&self) -> Mixed {
+        Mixed::Low
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         Ok(vec![args.tensor(0)?.f_matmul(args.tensor(1)?)?])

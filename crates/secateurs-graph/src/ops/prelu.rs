@@ -54,6 +54,10 @@ impl Op for PRelu {
         if input == 0 { InputRole::Data } else { InputRole::Parameter }
     }
 
+    fn mixed(&self) -> Mixed {
+        Mixed::Follow
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let (x, slope) = (args.tensor(0)?, args.tensor(1)?);
