@@ -6,7 +6,7 @@ use super::constant;
 use super::fold_batch_norm::Site;
 use crate::graph::{Graph, Node, NodeId, Source, Use, ValueId};
 use crate::op::InputRole;
-use crate::ops::{Conv, ConvTranspose, GlobalAveragePool, Mul, Pow, ReduceMean, Sqrt};
+use crate::ops::{BatchNormalization, Conv, ConvTranspose, GlobalAveragePool, Mul, Pow, ReduceMean, Sqrt};
 
 /// The outputs of convolutions that most likely had a batch norm behind them, for
 /// [`insert_batch_norms`](super::insert_batch_norms), in the order in which they are made.
@@ -14,18 +14,21 @@ use crate::ops::{Conv, ConvTranspose, GlobalAveragePool, Mul, Pow, ReduceMean, S
 /// A folded batch norm leaves a bias behind. So these are the `Conv` and `ConvTranspose` that have a constant bias and a constant
 /// weight that nothing else reads (a batch norm behind each use of a shared weight would have split it), except
 ///
-/// - what a normalization reads: it takes the batch norm's place;
+/// - what a normalization reads, or is all that reads its activation: it takes the batch norm's place;
 /// - heads, from which an output of the graph is reached by linear ops and a last softmax or sigmoid alone: their bias is their own,
 ///   and their scale must not follow the batch;
 /// - what sees a single position (squeeze–excite): a batch has no statistics of space there, and such layers have biases of their
-///   own. Behind ops that only reshape, the position counts as seen through them.
+///   own. Behind ops that only reshape, the position counts as seen through them. A transposed convolution that makes many positions
+///   of one is none of these.
 ///
 /// There are none at all in a model
 ///
-/// - of which a convolution is followed by a batch norm that could be folded: nothing was folded, biases are the model's own. (Batch
-///   norms that cannot be folded, as those behind sums in pre-activation nets, say nothing);
+/// - of which a convolution is followed by a batch norm that could be folded, or a batch norm computes its statistics (a model that
+///   trains, or standardizes its weights): nothing was folded, biases are the model's own. Other batch norms, as those behind sums in
+///   pre-activation nets, say nothing;
 /// - that normalizes over layers, groups or instances, or by root mean squares, in one op or several: its convolutions (patch
-///   embeddings, depthwise ones) have biases of their own, and those that had a batch norm besides cannot be told from them.
+///   embeddings, depthwise ones) have biases of their own, and those that had a batch norm besides cannot be told from them. A
+///   layer norm of a single position, as that of a classifier's input, does not count.
 pub fn find_folded(graph: &Graph) -> Vec<ValueId> {
     let finder = Finder { graph, uses: graph.uses() };
     if finder.keeps_batch_norms() || finder.normalizes_otherwise() {
@@ -34,12 +37,13 @@ pub fn find_folded(graph: &Graph) -> Vec<ValueId> {
     graph.order.iter().filter_map(|&id| finder.place(id)).collect()
 }
 
-/// Normalizations that a model has in the place of batch norms.
-const OTHER_NORMALIZATIONS: &[&str] = &[
-    "GroupNormalization",
-    "InstanceNormalization",
+/// Normalizations over positions, which a model has in the place of batch norms.
+const OTHER_NORMALIZATIONS: &[&str] =
+    &["GroupNormalization", "InstanceNormalization", "MeanVarianceNormalization"];
+
+/// Normalizations position by position.
+const LAYER_NORMALIZATIONS: &[&str] = &[
     "LayerNormalization",
-    "MeanVarianceNormalization",
     "RMSNormalization",
     "SimplifiedLayerNormalization",
     "SkipLayerNormalization",
@@ -100,12 +104,31 @@ impl<'g> Finder<'g> {
     }
 
     fn keeps_batch_norms(&self) -> bool {
+        let given = |v: Option<ValueId>| v.is_some_and(|v| constant(self.graph, v).is_some());
+        let computes = |node: &Node| {
+            let op = node.op.downcast::<BatchNormalization>();
+            op.is_some_and(|op| !op.is_inference() || !node.inputs.iter().skip(3).all(|v| given(*v)))
+        };
+        if self.nodes().any(computes) {
+            return true;
+        }
         let sites = self.graph.order.iter().filter_map(|&id| Site::find(self.graph, &self.uses, id));
         sites.map(|site| &self.graph.nodes[site.into]).any(|layer| layer.op.downcast::<Conv>().is_some())
     }
 
     fn normalizes_otherwise(&self) -> bool {
-        self.nodes().any(|node| OTHER_NORMALIZATIONS.contains(&node.op.name()) || self.is_mean_square(node))
+        self.nodes().any(|node| {
+            let over_layers = LAYER_NORMALIZATIONS.contains(&node.op.name()) || self.is_mean_square(node);
+            OTHER_NORMALIZATIONS.contains(&node.op.name())
+                || over_layers
+                    && node.inputs.first().copied().flatten().is_some_and(|v| self.has_positions(v))
+        })
+    }
+
+    /// Whether a value has more than a batch of vectors.
+    fn has_positions(&self, value: ValueId) -> bool {
+        let shape = self.graph.values[value].fact.shape.as_deref();
+        shape.is_none_or(|shape| shape.iter().skip(1).filter(|dim| !dim.is(1)).count() > 1)
     }
 
     /// Whether a node averages squares of which the root is taken: a layer or root-mean-square norm in parts.
@@ -139,12 +162,33 @@ impl<'g> Finder<'g> {
         let own = self.uses[weight].len() == 1;
         let constant = |value| constant(self.graph, value).is_some();
         let plain = own && constant(weight) && constant(bias);
-        (plain && !self.is_normalized(y) && !self.sees_one_position(x) && !self.is_head(y)).then_some(y)
+        let seen = if node.op.downcast::<Conv>().is_some() { x } else { y };
+        (plain && !self.sees_one_position(seen) && !self.is_head(y) && !self.is_normalized(y)).then_some(y)
     }
 
+    /// Whether a normalization reads a value, or is all that reads a function of its single elements.
     fn is_normalized(&self, value: ValueId) -> bool {
-        let view = |node: &Node| node.op.is_view() && node.outputs[0].is_some_and(|v| self.is_normalized(v));
-        self.readers(value).any(|node| LOCAL_NORMALIZATIONS.contains(&node.op.name()) || view(node))
+        let normalizes = |id: NodeId| LOCAL_NORMALIZATIONS.contains(&self.graph.nodes[id].op.name());
+        if self.uses[value].iter().any(|at| normalizes(at.node)) {
+            return true;
+        }
+        let shape = &self.graph.values[value].fact.shape;
+        let (mut functions, mut ends) = (SecondaryMap::<ValueId, ()>::new(), Vec::new());
+        functions.insert(value, ());
+        for &id in &self.graph.order {
+            let node = &self.graph.nodes[id];
+            let mut inputs = node.inputs.iter().flatten().filter(|v| self.graph.tensor(**v).is_none());
+            if !node.inputs.iter().flatten().any(|v| functions.contains_key(*v)) {
+                continue;
+            }
+            let same = |v: &ValueId| node.op.is_view() || self.graph.values[*v].fact.shape == *shape;
+            let pointwise = node.op.affine().is_none() && node.outputs.iter().flatten().all(same);
+            match inputs.all(|v| functions.contains_key(*v)) && pointwise && !normalizes(id) {
+                true => functions.extend(node.outputs.iter().flatten().map(|v| (*v, ()))),
+                false => ends.push(id),
+            }
+        }
+        matches!(ends[..], [end] if normalizes(end))
     }
 
     fn sees_one_position(&self, mut value: ValueId) -> bool {
