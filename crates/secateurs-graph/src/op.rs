@@ -59,6 +59,16 @@ pub trait Op: Any + fmt::Debug + Send + Sync + CloneOp {
         if self.is_view() { Mixed::Follow } else { Mixed::Full }
     }
 
+    /// That the op multiplies its inputs 0 and 1 and adds a bias, if it does nothing else.
+    fn affine(&self) -> Option<Affine> {
+        None
+    }
+
+    /// What a constant at an input starts training from.
+    fn initial(&self, _input: usize, _inputs: &Inputs) -> Initial {
+        Initial::Keep
+    }
+
     /// Whether 2-d convolutions of this op run faster with the channels innermost in memory.
     fn prefers_channels_last(&self) -> bool {
         false
@@ -114,6 +124,48 @@ pub struct TrainingMode {
     pub statistics_rate: Option<f64>,
     /// `Dropout` drops, by libtorch's generator.
     pub dropout: bool,
+}
+
+/// An op that is linear in input 0 and in input 1, and adds a multiple of another input: a convolution, a matrix product.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Affine {
+    /// The input that is added, present or not; `None` if the op has no such input.
+    pub bias: Option<usize>,
+    /// What the op multiplies it by.
+    pub bias_factor: f64,
+}
+
+/// What a parameter starts training from.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Initial {
+    /// What it is: no trained parameter, or one that nothing is known of.
+    Keep,
+    /// This number everywhere.
+    Constant(f64),
+    /// Independent normal numbers of mean 0.
+    Normal {
+        /// Their standard deviation.
+        std: f64,
+    },
+    /// Independent uniform numbers in ±bound.
+    Uniform {
+        /// The largest of them.
+        bound: f64,
+    },
+}
+
+impl Initial {
+    /// Embeddings, as BERT (Devlin et al. 2018) and GPT-2 (Radford et al. 2019) draw them.
+    pub const EMBEDDING: Initial = Initial::Normal { std: 0.02 };
+
+    /// Normal numbers that keep the variance of what flows through a layer and a ReLU behind it: std = √(2 / fan) (He, Zhang,
+    /// Ren and Sun 2015). [`Initial::Keep`] where the fan is not known.
+    pub fn he(fan: &Dim) -> Initial {
+        match fan.known() {
+            Some(fan @ 1..) => Initial::Normal { std: (2.0 / fan as f64).sqrt() },
+            _ => Initial::Keep,
+        }
+    }
 }
 
 /// An op that [`crate::ops`] can construct from a node.
@@ -362,8 +414,8 @@ pub(crate) mod prelude {
     #[cfg(feature = "torch")]
     pub(crate) use super::Args;
     pub(crate) use super::{
-        InputRole, Inputs, Mixed, Op, OpError, ParseContext, Register, broadcast, expect_same,
-        normalize_axes, normalize_axis,
+        Affine, Initial, InputRole, Inputs, Mixed, Op, OpError, ParseContext, Register, broadcast,
+        expect_same, normalize_axes, normalize_axis,
     };
     pub(crate) use crate::attribute::{Attribute, Attributes};
     pub(crate) use crate::axes::{Axis, AxisMap, Role, Segment, product, unit_axis};

@@ -79,6 +79,23 @@ impl BatchNormalization {
     }
 }
 
+impl BatchNormalization {
+    /// Normalization by given statistics.
+    pub fn new(epsilon: f32) -> BatchNormalization {
+        BatchNormalization { epsilon, momentum: 0.9, training: false, spatial: true, old_training: false }
+    }
+
+    /// What is added to the variance.
+    pub fn epsilon(&self) -> f32 {
+        self.epsilon
+    }
+
+    /// Whether the statistics are given and not the batch's.
+    pub fn is_inference(&self) -> bool {
+        !self.training && !self.old_training
+    }
+}
+
 impl Op for BatchNormalization {
     fn name(&self) -> &str {
         Self::NAME
@@ -152,6 +169,14 @@ impl Op for BatchNormalization {
 
     fn mixed(&self) -> Mixed {
         Mixed::Follow
+    }
+
+    fn initial(&self, input: usize, _: &Inputs) -> Initial {
+        match input {
+            1 | 4 => Initial::Constant(1.0),
+            2 | 3 => Initial::Constant(0.0),
+            _ => Initial::Keep,
+        }
     }
 
     #[cfg(feature = "torch")]

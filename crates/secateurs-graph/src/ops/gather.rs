@@ -144,6 +144,12 @@ impl Op for Gather {
         Mixed::Follow
     }
 
+    /// The rows of a table are embeddings.
+    fn initial(&self, input: usize, inputs: &Inputs) -> Initial {
+        let table = inputs.get(0).and_then(Fact::rank) >= Some(2);
+        if input == 0 && table { Initial::EMBEDDING } else { Initial::Keep }
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let (x, indices) = (args.tensor(0)?, args.tensor(1)?);

@@ -58,6 +58,11 @@ impl Op for PRelu {
         Mixed::Follow
     }
 
+    /// Where PyTorch's slopes start.
+    fn initial(&self, input: usize, _: &Inputs) -> Initial {
+        if input == 1 { Initial::Constant(0.25) } else { Initial::Keep }
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let (x, slope) = (args.tensor(0)?, args.tensor(1)?);

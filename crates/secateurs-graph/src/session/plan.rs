@@ -424,10 +424,7 @@ impl<'t> Caught<'t> {
 
 /// A tensor that gradients can be taken with respect to.
 fn differentiable(tensor: Tensor) -> Result<Tensor, GraphError> {
-    let float = matches!(
-        tensor.f_kind(),
-        Ok(Kind::Float | Kind::Double | Kind::BFloat16 | Kind::Half)
-    );
+    let float = matches!(tensor.f_kind(), Ok(Kind::Float | Kind::Double | Kind::BFloat16 | Kind::Half));
     if tensor.requires_grad() || !float {
         return Ok(tensor);
     }
