@@ -4,6 +4,7 @@
 //! - [`methods`] say what units are worth, and [`search`] chooses among them under a budget; a [`plan`] is the choice as a
 //!   file.
 //! - [`pipeline`] has the steps, one function each.
+//! - [`tune`](mod@tune) trains models in the interpreter.
 //! - [`metrics`] says how good a model's outputs are.
 //! - [`runtime`] runs models in ONNX Runtime, compares outputs and measures latency.
 //! - [`rng`] draws random numbers that can be repeated.
@@ -16,3 +17,4 @@ pub mod plan;
 pub mod rng;
 pub mod runtime;
 pub mod search;
+pub mod tune;
