@@ -57,13 +57,13 @@ impl Eval {
             output: self.output.clone(),
             engine: match self.engine.engine {
                 Engine::Libtorch => pipeline::Engine::Libtorch(SessionOptions {
-                    device: self.engine.device,
+                    device: self.engine.device.device,
                     double: self.engine.double,
                     ..SessionOptions::default()
                 }),
                 Engine::Onnxruntime => pipeline::Engine::OnnxRuntime {
                     model: self.model.model.clone(),
-                    threads: self.engine.threads.map(Into::into),
+                    threads: self.engine.device.threads.map(Into::into),
                 },
             },
         };

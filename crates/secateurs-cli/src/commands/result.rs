@@ -1,6 +1,6 @@
 //! What `prune` and `apply` have in common: carry a plan out, write the result, say what came of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -51,7 +51,7 @@ pub fn apply(
         );
     }
     // The result may take the model's place.
-    let file_bytes = file_bytes(model, graph);
+    let file_bytes = pipeline::file_bytes(graph);
     let sizes: Bindings = plan.model.sizes.clone();
     let options = WriteAppliedOptions {
         smaller: &result.output,
@@ -144,16 +144,6 @@ impl Report {
             (None, _) => writeln!(out, "not checked (--no-check)"),
         }
     }
-}
-
-/// The bytes of a model's file and its external data.
-fn file_bytes(model: &Path, graph: &Graph) -> u64 {
-    let mut files = BTreeSet::from([model.to_owned()]);
-    secateurs_onnx::for_each_tensor(&graph.source.proto, |_, tensor| {
-        let location = tensor.external_data.iter().find(|entry| entry.key() == "location");
-        files.extend(location.map(|entry| model.with_file_name(entry.value())));
-    });
-    files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|m| m.len()).sum()
 }
 
 /// Sizes as in `batch=1, sequence=128`; `None` where there are none.

@@ -58,6 +58,14 @@ impl Recipe {
         Ok(Recipe { name: name.into(), table })
     }
 
+    /// What this recipe says, and what `base` says where this one says nothing.
+    pub fn over(self, base: Recipe) -> Recipe {
+        let mut table = base.table;
+        merge(&mut table, self.table);
+        let name = if base.name.is_empty() { self.name } else { format!("{}, {}", base.name, self.name) };
+        Recipe { name, table }
+    }
+
     /// The settings of this recipe with flags over it: a table like that of [`Settings`] in which some keys are missing.
     pub fn settings(&self, flags: Table) -> Result<Settings, RecipeError> {
         let mut table = self.table.clone();

@@ -8,8 +8,8 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::error::{Difference, RunError};
 use super::CONFIG;
+use super::error::{Difference, RunError};
 use crate::data::{DataError, DataOptions, Dataset};
 use crate::recipe::{LatencySettings, PlanSettings};
 use crate::tune::TuneOptions;

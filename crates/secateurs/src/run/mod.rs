@@ -32,14 +32,17 @@ pub const REPORT_JSON: &str = "report.json";
 /// The result for people.
 pub const REPORT_HTML: &str = "report.html";
 const LOCK: &str = "lock";
-/// What temporary files of this program are called, models' and checkpoints' too.
+/// What temporary files of this program are called.
 const TEMPORARY: &str = ".secateurs-";
+/// What the library that makes temporary files calls them otherwise, as those of checkpoints.
+const OTHER_TEMPORARY: &str = ".tmp";
 
 /// What a run consists of; `--restart` removes these and nothing else. The config goes last: with it goes the right to.
 const ARTIFACTS: &[&str] = &[
     METRICS,
     "checkpoint.safetensors",
     "best.safetensors",
+    "epoch.safetensors",
     PLAN,
     PRUNED,
     MODEL,
@@ -105,7 +108,8 @@ impl RunDirectory {
     /// Removes a model and its external data, so that what is written next has the names that a first run would give.
     pub fn remove_model(&self, name: &str) -> Result<(), RunError> {
         for entry in entries(&self.path)? {
-            let data = entry.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with(".data"));
+            let data =
+                entry.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with(".data"));
             if data {
                 let path = self.file(&entry);
                 std::fs::remove_file(&path).map_err(RunError::write(&path))?;
@@ -116,7 +120,7 @@ impl RunDirectory {
 
     /// What killed processes have left half written.
     fn remove_temporaries(&self) -> Result<(), RunError> {
-        for entry in entries(&self.path)?.iter().filter(|entry| entry.starts_with(TEMPORARY)) {
+        for entry in entries(&self.path)?.iter().filter(|entry| is_temporary(entry)) {
             let path = self.file(entry);
             std::fs::remove_file(&path).map_err(RunError::open(&path))?;
         }
@@ -151,7 +155,11 @@ fn entries(folder: &Path) -> Result<Vec<String>, RunError> {
 
 /// Something in the directory that a run which was killed before it had a config does not leave.
 fn foreign(path: &Path) -> Result<Option<String>, RunError> {
-    Ok(entries(path)?.into_iter().find(|name| name != LOCK && !name.starts_with(TEMPORARY)))
+    Ok(entries(path)?.into_iter().find(|name| name != LOCK && !is_temporary(name)))
+}
+
+fn is_temporary(name: &str) -> bool {
+    name.starts_with(TEMPORARY) || name.starts_with(OTHER_TEMPORARY)
 }
 
 fn lock(path: &Path) -> Result<File, RunError> {
