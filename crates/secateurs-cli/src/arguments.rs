@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use secateurs::data::{ChannelOrder, DataOptions, Layout, Preprocess, Preset, Resample, Resize, Size};
+use secateurs_graph::session::Precision;
 use secateurs_graph::{Bindings, Graph};
 use secateurs_torch::tch::Device;
 use serde::Serialize;
@@ -145,6 +146,11 @@ fn parse_device(text: &str) -> Result<Device, String> {
 }
 
 impl EngineArguments {
+    /// What 32-bit floats are computed in.
+    pub fn precision(&self) -> Precision {
+        if self.double { Precision::Double } else { Precision::Single }
+    }
+
     /// Loads libtorch, checks that the device is there, and sets the threads.
     pub fn prepare(&self) -> Result {
         if self.engine == Engine::Onnxruntime {

@@ -21,6 +21,7 @@ pub mod load;
 pub mod op;
 pub mod ops;
 pub mod patch;
+pub mod rewrite;
 pub mod save;
 #[cfg(feature = "torch")]
 pub mod session;

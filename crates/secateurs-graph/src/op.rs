@@ -53,6 +53,22 @@ pub trait Op: Any + fmt::Debug + Send + Sync + CloneOp {
         InputRole::Data
     }
 
+    /// How the op computes where a session mixes precisions. Views follow their input, others compute in full unless they say
+    /// otherwise.
+    fn mixed(&self) -> Mixed {
+        if self.is_view() { Mixed::Follow } else { Mixed::Full }
+    }
+
+    /// That the op multiplies its inputs 0 and 1 and adds a bias, if it does nothing else.
+    fn affine(&self) -> Option<Affine> {
+        None
+    }
+
+    /// What a constant at an input starts training from.
+    fn initial(&self, _input: usize, _inputs: &Inputs) -> Initial {
+        Initial::Keep
+    }
+
     /// Whether 2-d convolutions of this op run faster with the channels innermost in memory.
     fn prefers_channels_last(&self) -> bool {
         false
@@ -86,6 +102,70 @@ pub enum InputRole {
     Control,
     /// A tensor of which only the sizes or the type are read.
     Sizes,
+}
+
+/// How an op computes in a session of mixed precision (bfloat16 beside 32 bits), as PyTorch's autocast has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mixed {
+    /// In the low precision: matrix products and convolutions.
+    Low,
+    /// In whatever comes; where inputs differ, in the higher precision.
+    Follow,
+    /// In 32 bits.
+    Full,
+}
+
+/// What a run does differently while a model is trained.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct TrainingMode {
+    /// `BatchNormalization` normalises by the batch and moves its running statistics towards those of the batch.
+    pub batch_statistics: bool,
+    /// How far they move, from 0 to 1; as the node says (1 − ONNX's momentum) where it is left out.
+    pub statistics_rate: Option<f64>,
+    /// `Dropout` drops, by libtorch's generator.
+    pub dropout: bool,
+}
+
+/// An op that is linear in input 0 and in input 1, and adds a multiple of another input: a convolution, a matrix product.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Affine {
+    /// The input that is added, present or not; `None` if the op has no such input.
+    pub bias: Option<usize>,
+    /// What the op multiplies it by.
+    pub bias_factor: f64,
+}
+
+/// What a parameter starts training from.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Initial {
+    /// What it is: no trained parameter, or one that nothing is known of.
+    Keep,
+    /// This number everywhere.
+    Constant(f64),
+    /// Independent normal numbers of mean 0.
+    Normal {
+        /// Their standard deviation.
+        std: f64,
+    },
+    /// Independent uniform numbers in ±bound.
+    Uniform {
+        /// The largest of them.
+        bound: f64,
+    },
+}
+
+impl Initial {
+    /// Embeddings, as BERT (Devlin et al. 2018) and GPT-2 (Radford et al. 2019) draw them.
+    pub const EMBEDDING: Initial = Initial::Normal { std: 0.02 };
+
+    /// Normal numbers that keep the variance of what flows through a layer and a ReLU behind it: std = √(2 / fan) (He, Zhang,
+    /// Ren and Sun 2015). [`Initial::Keep`] where the fan is not known.
+    pub fn he(fan: &Dim) -> Initial {
+        match fan.known() {
+            Some(fan @ 1..) => Initial::Normal { std: (2.0 / fan as f64).sqrt() },
+            _ => Initial::Keep,
+        }
+    }
 }
 
 /// An op that [`crate::ops`] can construct from a node.
@@ -254,8 +334,10 @@ pub struct Args<'a> {
     pub outputs: &'a [Fact],
     /// Where the session runs.
     pub device: tch::Device,
-    /// The kind that stands for 32-bit floats: `Float`, or `Double` in a 64-bit session.
-    pub float: tch::Kind,
+    /// The kinds that floats are computed in.
+    pub floats: crate::session::Floats,
+    /// What is different while training.
+    pub training: TrainingMode,
 }
 
 #[cfg(feature = "torch")]
@@ -291,8 +373,7 @@ impl<'a> Args<'a> {
     /// The libtorch kind that a session computes this element type in.
     pub fn kind(&self, element_type: ElementType) -> Result<tch::Kind, OpError> {
         match crate::session::kind_of(element_type) {
-            Some(tch::Kind::Float) => Ok(self.float),
-            Some(kind) => Ok(kind),
+            Some(kind) => Ok(self.floats.kind(kind)),
             None => Err(OpError::Unsupported(format!("evaluation of {element_type} tensors"))),
         }
     }
@@ -333,8 +414,8 @@ pub(crate) mod prelude {
     #[cfg(feature = "torch")]
     pub(crate) use super::Args;
     pub(crate) use super::{
-        InputRole, Inputs, Op, OpError, ParseContext, Register, broadcast, expect_same, normalize_axes,
-        normalize_axis,
+        Affine, Initial, InputRole, Inputs, Mixed, Op, OpError, ParseContext, Register, broadcast,
+        expect_same, normalize_axes, normalize_axis,
     };
     pub(crate) use crate::attribute::{Attribute, Attributes};
     pub(crate) use crate::axes::{Axis, AxisMap, Role, Segment, product, unit_axis};

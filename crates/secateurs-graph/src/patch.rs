@@ -34,6 +34,7 @@ enum Edit {
     SetInputs(NodeId, Vec<Feed>),
     SetInputConstant(Vec<(NodeId, usize)>, String, Tensor),
     InsertAfter { value: ValueId, name: String, op: Box<dyn Op>, extra: Vec<(String, Tensor)> },
+    Absorb(NodeId),
     Insert { before: Use, name: String, op: Box<dyn Op>, extra: Vec<(String, Tensor)> },
     AddNode { name: String, op: Box<dyn Op>, inputs: Vec<Option<ValueId>>, replaces: Vec<ValueId> },
     Prune,
@@ -90,6 +91,13 @@ impl Patch {
         extra: Vec<(String, Tensor)>,
     ) -> &mut Patch {
         self.edits.push(Edit::InsertAfter { value, name: name.into(), op, extra });
+        self
+    }
+
+    /// Removes a node of one output that alone reads what its input 0 carries: the producer of that makes the node's output in its
+    /// place. Undoes [`Patch::insert_after`].
+    pub fn absorb(&mut self, node: NodeId) -> &mut Patch {
+        self.edits.push(Edit::Absorb(node));
         self
     }
 
@@ -215,6 +223,23 @@ impl Editor<'_> {
                 let node = self.add_node(name, op, inputs);
                 self.graph.nodes[node].outputs.push(Some(value));
                 self.graph.values[value].source = Source::Node(node, 0);
+            }
+            Edit::Absorb(node) => {
+                let target = self.graph.nodes.get(node).ok_or_else(|| gone("node"))?;
+                let (Some(&Some(input)), &[Some(output)]) = (target.inputs.first(), &target.outputs[..])
+                else {
+                    return Err(gone("node input"));
+                };
+                let Source::Node(producer, index) = self.graph.values[input].source else {
+                    let name = &self.graph.values[input].name;
+                    return Err(GraphError::Inconsistent(format!("no node makes '{name}'")));
+                };
+                self.graph.nodes[producer].outputs[index] = Some(output);
+                self.graph.nodes[producer].origin = Origin::Patched;
+                self.graph.values[output].source = Source::Node(producer, index);
+                self.graph.values.remove(input);
+                self.graph.nodes.remove(node);
+                self.graph.order.retain(|id| *id != node);
             }
             Edit::Insert { before, name, op, extra } => {
                 let target = self.graph.nodes.get(before.node).ok_or_else(|| gone("node"))?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use secateurs_graph::graph::Use;
 use secateurs_graph::ops::{Identity, Relu};
 use secateurs_graph::patch::Patch;
-use secateurs_graph::session::{Session, SessionOptions, Tap};
+use secateurs_graph::session::{Precision, Session, SessionOptions, Tap};
 use secateurs_graph::{Graph, GraphError, ValueId};
 use secateurs_onnx::proto::{AttributeProto, FunctionProto, OperatorSetIdProto};
 use secateurs_onnx::{ElementType, Model, ModelBuilder, Tensor};
@@ -39,7 +39,8 @@ fn value(graph: &Graph, name: &str) -> ValueId {
 }
 
 fn session(graph: &Graph, train_parameters: bool) -> Session {
-    let options = SessionOptions { double: true, train_parameters, ..SessionOptions::default() };
+    let options =
+        SessionOptions { precision: Precision::Double, train_parameters, ..SessionOptions::default() };
     Session::new(Arc::new(graph.clone()), options).unwrap()
 }
 

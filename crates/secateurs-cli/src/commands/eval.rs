@@ -58,7 +58,7 @@ impl Eval {
             engine: match self.engine.engine {
                 Engine::Libtorch => pipeline::Engine::Libtorch(SessionOptions {
                     device: self.engine.device.device,
-                    double: self.engine.double,
+                    precision: self.engine.precision(),
                     ..SessionOptions::default()
                 }),
                 Engine::Onnxruntime => pipeline::Engine::OnnxRuntime {

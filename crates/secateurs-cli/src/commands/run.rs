@@ -39,7 +39,7 @@ impl Run {
             Engine::Libtorch => {
                 let options = SessionOptions {
                     device: self.engine.device.device,
-                    double: self.engine.double,
+                    precision: self.engine.precision(),
                     ..SessionOptions::default()
                 };
                 let graph = Arc::new(graph);

@@ -10,7 +10,7 @@ use crate::dim::Bindings;
 use crate::fact::{Content, Fact};
 use crate::graph::Graph;
 use crate::op::{ParseContext, Register};
-use crate::session::{Session, SessionOptions};
+use crate::session::{Precision, Session, SessionOptions};
 
 /// Tries an op with all its cases.
 pub fn check<T: Register>() {
@@ -55,7 +55,8 @@ fn attributes_round_trip<T: Register>(case: &Case, what: &str) {
 
 /// Runs a graph of the harness.
 pub fn run(graph: &Arc<Graph>, fed: &[Tensor], double: bool, what: &str) -> Vec<Tensor> {
-    let session = Session::new(graph.clone(), SessionOptions { double, ..SessionOptions::default() });
+    let precision = if double { Precision::Double } else { Precision::Single };
+    let session = Session::new(graph.clone(), SessionOptions { precision, ..SessionOptions::default() });
     session.and_then(|s| s.run(fed)).unwrap_or_else(|e| panic!("{what}: {e}"))
 }
 

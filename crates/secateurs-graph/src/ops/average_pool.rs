@@ -75,6 +75,10 @@ impl Op for AveragePool {
         pool::axes(inputs, outputs)
     }
 
+    fn mixed(&self) -> Mixed {
+        Mixed::Follow
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let geometry = pool::Geometry::new(&self.window, args.tensor(0)?)?;

@@ -51,6 +51,51 @@ impl Register for BatchNormalization {
     }
 }
 
+#[cfg(feature = "torch")]
+impl BatchNormalization {
+    /// y by the statistics of the batch; the running ones, which must be tensors of their own, move towards them in place.
+    fn train(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
+        if !self.spatial || args.outputs.len() > 1 {
+            let text = "training of BatchNormalization with spatial = 0 or with statistics as outputs";
+            return Err(OpError::Unsupported(text.into()));
+        }
+        let input = args.tensor(0)?;
+        let x = if input.dim() == 1 { input.f_unsqueeze(1)? } else { input.shallow_clone() };
+        if x.numel() as i64 == x.size()[1] {
+            return Err(OpError::invalid("one value a channel has no variance; train with larger batches"));
+        }
+        let rate = args.training.statistics_rate.unwrap_or(1.0 - f64::from(self.momentum));
+        let y = x.f_batch_norm(
+            Some(args.tensor(1)?),
+            Some(args.tensor(2)?),
+            Some(args.tensor(3)?),
+            Some(args.tensor(4)?),
+            true,
+            rate,
+            f64::from(self.epsilon),
+            true,
+        )?;
+        Ok(vec![y.f_reshape(input.size())?])
+    }
+}
+
+impl BatchNormalization {
+    /// Normalization by given statistics.
+    pub fn new(epsilon: f32) -> BatchNormalization {
+        BatchNormalization { epsilon, momentum: 0.9, training: false, spatial: true, old_training: false }
+    }
+
+    /// What is added to the variance.
+    pub fn epsilon(&self) -> f32 {
+        self.epsilon
+    }
+
+    /// Whether the statistics are given and not the batch's.
+    pub fn is_inference(&self) -> bool {
+        !self.training && !self.old_training
+    }
+}
+
 impl Op for BatchNormalization {
     fn name(&self) -> &str {
         Self::NAME
@@ -122,20 +167,40 @@ impl Op for BatchNormalization {
         }
     }
 
+    fn mixed(&self) -> Mixed {
+        Mixed::Follow
+    }
+
+    fn initial(&self, input: usize, _: &Inputs) -> Initial {
+        match input {
+            1 | 4 => Initial::Constant(1.0),
+            2 | 3 => Initial::Constant(0.0),
+            _ => Initial::Keep,
+        }
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         if self.old_training || (self.training && !self.spatial) {
             return Err(OpError::Unsupported("BatchNormalization in the training mode of old opsets".into()));
         }
         let input = args.tensor(0)?;
+        if args.training.batch_statistics {
+            return self.train(args);
+        }
         // Half-precision activations may come with 32-bit parameters.
         let kinds = (0..5).map(|i| Ok(args.tensor(i)?.f_kind()?)).collect::<Result<Vec<_>, OpError>>()?;
+        // The kernel takes bfloat16 with parameters in 32 bits.
+        let mixed = kinds[0] == Kind::BFloat16 && kinds[1..] == [Kind::Float; 4] && self.spatial && !self.training;
         let kind = match kinds[1..].iter().all(|kind| *kind == kinds[0]) {
             true => kinds[0],
             false if kinds.contains(&Kind::Double) => Kind::Double,
             false => Kind::Float,
         };
-        let cast = |i: usize| Ok::<_, OpError>(args.tensor(i)?.f_to_kind(kind)?);
+        let cast = |i: usize| {
+            let tensor = args.tensor(i)?;
+            Ok::<_, OpError>(if mixed { tensor.shallow_clone() } else { tensor.f_to_kind(kind)? })
+        };
         let (mut x, scale, bias, mean, var) = (cast(0)?, cast(1)?, cast(2)?, cast(3)?, cast(4)?);
         let epsilon = f64::from(self.epsilon);
         if !self.spatial {

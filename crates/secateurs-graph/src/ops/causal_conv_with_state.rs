@@ -97,6 +97,11 @@ impl Op for CausalConvWithState {
         if matches!(input, 1 | 2) { InputRole::Parameter } else { InputRole::Data }
     }
 
+    fn initial(&self, input: usize, inputs: &Inputs) -> Initial {
+        let Ok(w @ [_, _, _]) = inputs.shape(1) else { return Initial::Keep };
+        super::shared::convolution::initial(input, 2, w, &1.into())
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let (x, w) = (args.tensor(0)?, args.tensor(1)?);

@@ -103,6 +103,10 @@ impl Op for Clip {
         if input == 0 { InputRole::Data } else { InputRole::Control }
     }
 
+    fn mixed(&self) -> Mixed {
+        Mixed::Follow
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         use secateurs_torch::tch::Scalar;

@@ -76,6 +76,6 @@ impl Op for Constant {
 
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
-        Ok(vec![crate::session::to_device(&self.tensor, args.device, args.float)?])
+        Ok(vec![crate::session::to_device(&self.tensor, args.device, args.floats)?])
     }
 }

@@ -147,8 +147,21 @@ impl Op for ConvTranspose {
         if input == 0 { InputRole::Data } else { InputRole::Parameter }
     }
 
+    fn affine(&self) -> Option<Affine> {
+        Some(convolution::AFFINE)
+    }
+
+    fn initial(&self, input: usize, inputs: &Inputs) -> Initial {
+        let Ok(w @ [_, filters, ..]) = inputs.shape(1) else { return Initial::Keep };
+        convolution::initial(input, 2, w, filters)
+    }
+
     fn prefers_channels_last(&self) -> bool {
         true
+    }
+
+    fn mixed(&self) -> Mixed {
+        Mixed::Low
     }
 
     #[cfg(feature = "torch")]

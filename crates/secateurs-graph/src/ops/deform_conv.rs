@@ -127,6 +127,11 @@ impl Op for DeformConv {
         if matches!(input, 1 | 3) { InputRole::Parameter } else { InputRole::Data }
     }
 
+    fn initial(&self, input: usize, inputs: &Inputs) -> Initial {
+        let Ok(w @ [filters, _, ..]) = inputs.shape(1) else { return Initial::Keep };
+        convolution::initial(input, 3, w, &filters.floor_div(&self.group.into()))
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let y = super::shared::pool::widened(args.tensor(0)?, |x| self.convolve(args, x));

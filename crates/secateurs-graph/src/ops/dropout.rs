@@ -44,6 +44,23 @@ impl Register for Dropout {
     }
 }
 
+#[cfg(feature = "torch")]
+impl Dropout {
+    /// Each element is zero with probability `ratio`, the others are divided by 1 − `ratio`.
+    fn train(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
+        let x = args.tensor(0)?;
+        let ratio = match (self.ratio, args.get(1)) {
+            (Some(ratio), _) => f64::from(ratio),
+            (None, Some(_)) => args.floats(1)?.first().copied().unwrap_or(0.5),
+            (None, None) => 0.5,
+        };
+        if args.outputs.len() > 1 {
+            return Err(OpError::Unsupported("training of Dropout with its mask as an output".into()));
+        }
+        Ok(vec![x.f_dropout(ratio, true)?])
+    }
+}
+
 impl Op for Dropout {
     fn name(&self) -> &str {
         Self::NAME
@@ -71,6 +88,10 @@ impl Op for Dropout {
         if input == 0 { InputRole::Data } else { InputRole::Control }
     }
 
+    fn mixed(&self) -> Mixed {
+        Mixed::Follow
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let training = args.get(2).is_some() && args.ints(2)?.iter().any(|&on| on != 0);
@@ -82,6 +103,9 @@ impl Op for Dropout {
             }
         }
         let x = args.tensor(0)?;
+        if args.training.dropout {
+            return self.train(args);
+        }
         let mut outputs = vec![x.f_alias()?];
         if args.outputs.len() > 1 {
             let kind = if self.boolean_mask { Kind::Bool } else { x.f_kind()? };

@@ -80,6 +80,10 @@ impl Op for Einsum {
         InputRole::Parameter
     }
 
+    fn initial(&self, input: usize, inputs: &Inputs) -> Initial {
+        self.labelled(inputs).map_or(Initial::Keep, |labelled| labelled.initial(input, inputs))
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let operands = (0..args.tensors.len()).map(|i| args.tensor(i)).collect::<Result<Vec<_>, _>>()?;

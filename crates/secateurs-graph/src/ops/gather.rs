@@ -140,6 +140,16 @@ impl Op for Gather {
         if input == 0 { InputRole::Data } else { InputRole::Control }
     }
 
+    fn mixed(&self) -> Mixed {
+        Mixed::Follow
+    }
+
+    /// The rows of a table are embeddings.
+    fn initial(&self, input: usize, inputs: &Inputs) -> Initial {
+        let table = inputs.get(0).and_then(Fact::rank) >= Some(2);
+        if input == 0 && table { Initial::EMBEDDING } else { Initial::Keep }
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let (x, indices) = (args.tensor(0)?, args.tensor(1)?);

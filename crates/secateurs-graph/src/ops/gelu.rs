@@ -49,6 +49,10 @@ impl Op for Gelu {
         AxisMap::elementwise(inputs.facts, &outputs[0])
     }
 
+    fn mixed(&self) -> Mixed {
+        Mixed::Follow
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         Ok(vec![args.tensor(0)?.f_gelu(if self.tanh { "tanh" } else { "none" })?])

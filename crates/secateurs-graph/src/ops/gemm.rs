@@ -115,6 +115,22 @@ impl Op for Gemm {
         InputRole::Parameter
     }
 
+    fn mixed(&self) -> Mixed {
+        Mixed::Low
+    }
+
+    fn affine(&self) -> Option<Affine> {
+        Some(Affine { bias: Some(2), bias_factor: self.beta.into() })
+    }
+
+    fn initial(&self, input: usize, inputs: &Inputs) -> Initial {
+        match (input, self.labelled(inputs)) {
+            (0 | 1, Ok(labelled)) => labelled.initial(input, inputs),
+            (2, _) => Initial::Constant(0.0),
+            _ => Initial::Keep,
+        }
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let matrix = |i: usize, transposed: bool| match (args.tensor(i), transposed) {

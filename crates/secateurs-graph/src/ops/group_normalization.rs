@@ -103,6 +103,14 @@ impl Op for GroupNormalization {
         if input == 0 { InputRole::Data } else { InputRole::Parameter }
     }
 
+    fn initial(&self, input: usize, _: &Inputs) -> Initial {
+        match input {
+            1 => Initial::Constant(1.0),
+            2 => Initial::Constant(0.0),
+            _ => Initial::Keep,
+        }
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let x = args.tensor(0)?;

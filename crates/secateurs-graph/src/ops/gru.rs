@@ -77,6 +77,10 @@ impl Op for Gru {
         self.layer.role(input)
     }
 
+    fn initial(&self, input: usize, inputs: &Inputs) -> Initial {
+        self.layer.initial(input, inputs)
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         self.layer.run(args, self.linear_before_reset, |cell, x, states| {

@@ -80,6 +80,10 @@ impl Op for Lstm {
         self.layer.role(input)
     }
 
+    fn initial(&self, input: usize, inputs: &Inputs) -> Initial {
+        self.layer.initial(input, inputs)
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         self.layer.run(args, false, |cell, x, states| {

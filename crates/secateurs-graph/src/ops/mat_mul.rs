@@ -78,6 +78,18 @@ impl Op for MatMul {
         InputRole::Parameter
     }
 
+    fn mixed(&self) -> Mixed {
+        Mixed::Low
+    }
+
+    fn affine(&self) -> Option<Affine> {
+        Some(Affine { bias: None, bias_factor: 1.0 })
+    }
+
+    fn initial(&self, input: usize, inputs: &Inputs) -> Initial {
+        labelled(inputs).map_or(Initial::Keep, |labelled| labelled.initial(input, inputs))
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         Ok(vec![args.tensor(0)?.f_matmul(args.tensor(1)?)?])

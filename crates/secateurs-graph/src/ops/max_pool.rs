@@ -77,6 +77,10 @@ impl Op for MaxPool {
         }
     }
 
+    fn mixed(&self) -> Mixed {
+        Mixed::Follow
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let x = args.tensor(0)?;

@@ -235,6 +235,10 @@ impl Op for Pad {
         if input == 0 { InputRole::Data } else { InputRole::Control }
     }
 
+    fn mixed(&self) -> Mixed {
+        Mixed::Follow
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         use super::shared::at_run::{at_run, index_tensor};

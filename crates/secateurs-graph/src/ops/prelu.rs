@@ -54,6 +54,15 @@ impl Op for PRelu {
         if input == 0 { InputRole::Data } else { InputRole::Parameter }
     }
 
+    fn mixed(&self) -> Mixed {
+        Mixed::Follow
+    }
+
+    /// Where PyTorch's slopes start.
+    fn initial(&self, input: usize, _: &Inputs) -> Initial {
+        if input == 1 { Initial::Constant(0.25) } else { Initial::Keep }
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let (x, slope) = (args.tensor(0)?, args.tensor(1)?);

@@ -55,6 +55,10 @@ impl Op for Rnn {
         self.0.role(input)
     }
 
+    fn initial(&self, input: usize, inputs: &Inputs) -> Initial {
+        self.0.initial(input, inputs)
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         self.0.run(args, false, |cell, x, states| {

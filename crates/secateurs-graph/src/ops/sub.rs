@@ -4,6 +4,7 @@ binary_op! {
     /// `Sub`.
     Sub, since: [7, 13, 14],
     eval: |a, b| a.f_sub(b),
+    mixed: Follow,
     ints: |a, b| Some(a.clone() - b.clone()),
     floats: |a, b| Some(a - b),
     cases: vec![

@@ -84,6 +84,10 @@ impl Op for Where {
         if input == 0 { InputRole::Control } else { InputRole::Data }
     }
 
+    fn mixed(&self) -> Mixed {
+        Mixed::Follow
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         Ok(vec![args.tensor(1)?.f_where_self(args.tensor(0)?, args.tensor(2)?)?])

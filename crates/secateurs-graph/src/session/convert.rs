@@ -22,14 +22,37 @@ pub fn kind_of(element_type: ElementType) -> Option<Kind> {
     })
 }
 
-/// A copy of a host tensor on a device; 32-bit floats become the kind `float`.
-pub fn to_device(tensor: &HostTensor, device: Device, float: Kind) -> Result<Tensor, OpError> {
+/// The kinds that a session computes floats in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Floats {
+    /// What stands for 32-bit floats: `Float` or `Double`.
+    pub single: Kind,
+    /// What stands for 16-bit floats, if not they themselves.
+    pub half: Option<Kind>,
+    /// Whether values of 32 bits may flow in bfloat16, as each op's [`Mixed`](crate::op::Mixed) says.
+    pub mixed: bool,
+}
+
+impl Floats {
+    /// The kind in which a tensor of this kind is held.
+    pub fn kind(self, kind: Kind) -> Kind {
+        match kind {
+            Kind::Float => self.single,
+            Kind::Half | Kind::BFloat16 => self.half.unwrap_or(kind),
+            other => other,
+        }
+    }
+}
+
+/// A copy of a host tensor on a device; floats become the kind that `floats` says.
+pub fn to_device(tensor: &HostTensor, device: Device, floats: Floats) -> Result<Tensor, OpError> {
     let element_type = tensor.element_type();
     let unsupported = || OpError::Unsupported(format!("evaluation of {element_type} tensors"));
     let kind = kind_of(element_type).ok_or_else(unsupported)?;
     let shape: Vec<i64> = tensor.shape().iter().map(|&n| n as i64).collect();
     let copy = Tensor::f_from_data_size(tensor.bytes(), &shape, kind)?;
-    let copy = if kind == Kind::Float && float != kind { copy.f_to_kind(float)? } else { copy };
+    let held = floats.kind(kind);
+    let copy = if held != kind { copy.f_to_kind(held)? } else { copy };
     Ok(copy.f_to_device(device)?)
 }
 

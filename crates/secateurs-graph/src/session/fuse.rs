@@ -8,7 +8,7 @@ use slotmap::SecondaryMap;
 
 use crate::graph::{Graph, Node, NodeId, Source, Use, ValueId};
 use crate::infer::Facts;
-use crate::op::OpError;
+use crate::op::{Mixed, OpError};
 
 /// Nodes that run as one kernel, in the place of the last of them.
 pub(super) struct Fusion {
@@ -33,6 +33,14 @@ pub(super) enum Kernel {
 }
 
 impl Kernel {
+    /// How it computes where precisions are mixed.
+    pub fn mixed(self) -> Mixed {
+        match self {
+            Kernel::Linear | Kernel::Attention { .. } => Mixed::Low,
+            Kernel::Gelu => Mixed::Follow,
+        }
+    }
+
     pub fn run(self, inputs: &[&Tensor]) -> Result<Tensor, OpError> {
         Ok(match (self, inputs) {
             (Kernel::Linear, [x, w, b]) => x.f_linear(&w.f_tr()?, Some(*b))?,

@@ -16,11 +16,11 @@ mod plan_test;
 mod tap;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use secateurs_onnx::Tensor as HostTensor;
+use secateurs_onnx::{ElementType, Tensor as HostTensor};
 use secateurs_torch::tch::{self, Device, Kind, Tensor};
 use slotmap::SecondaryMap;
 
@@ -28,9 +28,10 @@ use crate::dim::Dim;
 use crate::error::GraphError;
 use crate::fact::Fact;
 use crate::graph::{Graph, Source, ValueId};
-use crate::op::InputRole;
+use crate::op::{InputRole, TrainingMode};
+use crate::patch::Patch;
 
-pub use convert::{kind_of, to_device, to_host};
+pub use convert::{Floats, kind_of, to_device, to_host};
 use plan::Plan;
 pub use tap::Tap;
 
@@ -39,8 +40,8 @@ pub use tap::Tap;
 pub struct SessionOptions {
     /// Where tensors live.
     pub device: Device,
-    /// Whether 32-bit floats are computed in 64 bits.
-    pub double: bool,
+    /// What 32-bit floats are computed in.
+    pub precision: Precision,
     /// Whether the graph's parameters require gradients.
     pub train_parameters: bool,
     /// Whether patterns that exporters decompose (linear layers, GELU, attention) run as one kernel. Never in 64 bits, where a
@@ -50,18 +51,38 @@ pub struct SessionOptions {
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        SessionOptions { device: Device::Cpu, double: false, train_parameters: false, fuse: true }
+        SessionOptions {
+            device: Device::Cpu,
+            precision: Precision::Single,
+            train_parameters: false,
+            fuse: true,
+        }
     }
+}
+
+/// What 32-bit floats are computed in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Precision {
+    /// Matrix products and convolutions in bfloat16, and what follows them as each op's [`Mixed`](crate::op::Mixed) says;
+    /// parameters stay in 32 bits.
+    Bf16,
+    /// 32 bits.
+    Single,
+    /// 64 bits.
+    Double,
 }
 
 /// A graph that can run.
 pub struct Session {
     graph: Arc<Graph>,
     options: SessionOptions,
+    training: TrainingMode,
     /// Constants, and what was folded from constants alone.
     constants: SecondaryMap<ValueId, Tensor>,
     /// Parameters that require gradients; also in `constants`.
     parameters: Vec<ValueId>,
+    /// Running statistics, where parameters are trained; also in `constants`.
+    statistics: Vec<ValueId>,
     plans: RefCell<HashMap<PlanKey, Rc<Plan>>>,
 }
 
@@ -85,8 +106,10 @@ impl Session {
         secateurs_torch::load()?;
         let mut session = Session {
             options,
+            training: TrainingMode::default(),
             constants: SecondaryMap::new(),
             parameters: Vec::new(),
+            statistics: Vec::new(),
             plans: RefCell::default(),
             graph,
         };
@@ -110,16 +133,60 @@ impl Session {
         self.parameters.iter().map(|&id| (id, &self.constants[id]))
     }
 
-    /// The libtorch kind that stands for 32-bit floats here.
-    pub fn float(&self) -> Kind {
-        if self.options.double { Kind::Double } else { Kind::Float }
+    /// Sets what runs do differently while the model is trained; at first nothing.
+    pub fn set_training(&mut self, training: TrainingMode) {
+        self.training = training;
+    }
+
+    /// Takes parameters out of those that are trained.
+    pub fn freeze(&mut self, frozen: &HashSet<ValueId>) -> Result<(), GraphError> {
+        for &id in &self.parameters {
+            if frozen.contains(&id) {
+                let tensor = self.constants[id].f_set_requires_grad(false);
+                self.constants.insert(id, tensor.map_err(|e| GraphError::Run(e.to_string()))?);
+            }
+        }
+        self.parameters.retain(|id| !frozen.contains(id));
+        Ok(())
+    }
+
+    /// The running statistics (such as a batch norm's), with their tensors, in the order of first use.
+    pub fn statistics(&self) -> impl Iterator<Item = (ValueId, &Tensor)> {
+        self.statistics.iter().map(|&id| (id, &self.constants[id]))
+    }
+
+    /// The kinds that floats are computed in. While parameters are trained, 16-bit ones are held in 32 bits.
+    pub fn floats(&self) -> Floats {
+        let single = match self.options.precision {
+            Precision::Double => Kind::Double,
+            Precision::Single | Precision::Bf16 => Kind::Float,
+        };
+        Floats {
+            single,
+            half: self.options.train_parameters.then_some(single),
+            mixed: self.options.precision == Precision::Bf16,
+        }
+    }
+
+    /// A patch that gives the graph the present parameters and statistics, in the element types of the file.
+    pub fn trained(&self) -> Result<Patch, GraphError> {
+        let mut patch = Patch::new();
+        for (id, tensor) in self.parameters().chain(self.statistics()) {
+            let value = &self.graph.values[id];
+            let fail = |e: crate::op::OpError| GraphError::Run(format!("parameter '{}': {e}", value.name));
+            let element_type = value.fact.element_type.unwrap_or(ElementType::Float32);
+            let kind = kind_of(element_type).unwrap_or(Kind::Float);
+            let narrowed = tensor.f_detach().and_then(|t| t.f_to_kind(kind)).map_err(|e| fail(e.into()))?;
+            patch.set_tensor(id, to_host(&narrowed, Some(element_type)).map_err(fail)?);
+        }
+        Ok(patch)
     }
 
     /// Runs the graph on host tensors, given in the order of the graph's inputs, without gradients.
     pub fn run(&self, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, GraphError> {
         let inputs: Vec<Tensor> = inputs
             .iter()
-            .map(|t| to_device(t, self.options.device, self.float()))
+            .map(|t| to_device(t, self.options.device, self.floats()))
             .collect::<Result<_, _>>()
             .map_err(|e| GraphError::Run(e.to_string()))?;
         let run = tch::no_grad(|| self.forward(&inputs, &[]))?;
@@ -132,7 +199,10 @@ impl Session {
     /// parameters (where asked for), to taps, and to inputs that require them, unless the caller runs it under `no_grad`.
     pub fn forward(&self, inputs: &[Tensor], taps: &[Tap]) -> Result<Run, GraphError> {
         self.check_inputs(inputs)?;
-        let plan = self.plan(inputs, self.options.fuse && !self.options.double && taps.is_empty())?;
+        let plan = self.plan(
+            inputs,
+            self.options.fuse && self.options.precision != Precision::Double && taps.is_empty(),
+        )?;
         plan.run(self, inputs, taps)
     }
 
@@ -174,10 +244,7 @@ impl Session {
         }
         for (tensor, &id) in inputs.iter().zip(wanted) {
             let value = &self.graph.values[id];
-            let kind = value.fact.element_type.and_then(kind_of).map(|k| match k {
-                Kind::Float => self.float(),
-                other => other,
-            });
+            let kind = value.fact.element_type.and_then(kind_of).map(|kind| self.floats().kind(kind));
             let given = tensor.f_kind().map_err(|e| GraphError::Run(e.to_string()))?;
             let size = tensor.size();
             if !value.fact.admits(&size) || kind.is_some_and(|k| k != given) {
@@ -206,14 +273,18 @@ impl Session {
                 continue;
             }
             let fail = |e: crate::op::OpError| GraphError::Run(format!("constant '{}': {e}", value.name));
-            let mut tensor = to_device(tensor, self.options.device, self.float()).map_err(fail)?;
+            let mut tensor = to_device(tensor, self.options.device, self.floats()).map_err(fail)?;
             if channels_last.contains_key(id) {
                 tensor = convert::channels_last(&tensor).map_err(fail)?;
             }
             self.constants.insert(id, tensor);
         }
         if self.options.train_parameters {
-            for parameter in graph.parameters().iter().filter(|p| !p.statistic) {
+            for parameter in graph.parameters() {
+                if parameter.statistic {
+                    self.statistics.push(parameter.value);
+                    continue;
+                }
                 let tensor = self.constants[parameter.value].f_set_requires_grad(true);
                 let tensor = tensor.map_err(|e| GraphError::Run(e.to_string()))?;
                 self.constants.insert(parameter.value, tensor);
@@ -228,7 +299,9 @@ impl Session {
         let graph = self.graph.clone();
         for &id in &graph.order {
             let node = &graph.nodes[id];
-            let constant = |v: &ValueId| self.constants.get(*v).is_some_and(|t| !t.requires_grad());
+            let moves = |v: ValueId| self.statistics.contains(&v);
+            let constant =
+                |v: &ValueId| self.constants.get(*v).is_some_and(|t| !t.requires_grad() && !moves(*v));
             if node.op.constant().is_some()
                 || node.inputs.is_empty()
                 || !node.inputs.iter().flatten().all(constant)

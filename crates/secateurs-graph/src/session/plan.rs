@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use secateurs_torch::tch::{self, Tensor};
+use secateurs_torch::tch::{Kind, Tensor};
 use slotmap::SecondaryMap;
 
 use super::{Run, Session, Tap, convert, fuse};
@@ -13,7 +13,7 @@ use crate::error::GraphError;
 use crate::fact::{Content, Fact};
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::infer::Facts;
-use crate::op::{Args, Inputs, OpError};
+use crate::op::{Args, Inputs, Mixed, OpError};
 use secateurs_onnx::{ElementType, Tensor as HostTensor};
 
 /// Which values are computed by which steps, in which slots, and when they are freed.
@@ -116,7 +116,7 @@ impl Plan {
         if session.constants.contains_key(value) {
             self.shared.push((slot, value));
         } else if let Some(host) = facts.get(value).and_then(known_tensor) {
-            let tensor = convert::to_device(&host, session.options.device, session.float())
+            let tensor = convert::to_device(&host, session.options.device, session.floats())
                 .map_err(|e| GraphError::Run(e.to_string()))?;
             self.constants.push((slot, tensor));
         } else {
@@ -167,7 +167,15 @@ impl Plan {
             let outputs = match step.fused {
                 Some(kernel) => {
                     let arguments: Vec<&Tensor> = arguments.into_iter().flatten().collect();
-                    vec![kernel.run(&arguments).map_err(|e| graph.node_error(step.node, e))?]
+                    let fail = |e| graph.node_error(step.node, e);
+                    let cast =
+                        casts(session, kernel.mixed(), arguments.iter().map(|t| Some(*t))).map_err(fail)?;
+                    let arguments: Vec<&Tensor> = arguments
+                        .iter()
+                        .enumerate()
+                        .map(|(i, own)| cast.get(i).and_then(Option::as_ref).unwrap_or(own))
+                        .collect();
+                    vec![kernel.run(&arguments).map_err(fail)?]
                 }
                 None => eval(session, step.node, &arguments, &step.input_facts, &step.output_facts)?,
             };
@@ -182,10 +190,14 @@ impl Plan {
             }
         }
         let outputs = graph.outputs.iter().map(|&id| {
-            let tensor = values[self.slots[id]].as_ref().map(Tensor::shallow_clone);
-            tensor.ok_or_else(|| {
-                GraphError::Run(format!("output '{}' was not computed", graph.values[id].name))
-            })
+            let value = &graph.values[id];
+            let failed = |why: String| GraphError::Run(format!("output '{}' {why}", value.name));
+            let tensor = values[self.slots[id]].as_ref().ok_or_else(|| failed("was not computed".into()))?;
+            // What flowed in bfloat16 comes out as the model says.
+            match session.floats().mixed && value.fact.element_type == Some(ElementType::Float32) {
+                true => tensor.f_to_kind(session.floats().single).map_err(|e| failed(e.to_string())),
+                false => Ok(tensor.shallow_clone()),
+            }
         });
         Ok(Run { outputs: outputs.collect::<Result<_, _>>()?, taps: caught.finish(graph)? })
     }
@@ -200,6 +212,11 @@ pub(super) fn eval(
     output_facts: &[Fact],
 ) -> Result<Vec<Tensor>, GraphError> {
     let graph = session.graph.as_ref();
+    let cast = casts(session, graph.nodes[node].op.mixed(), tensors.iter().copied())
+        .map_err(|e| graph.node_error(node, e))?;
+    let tensors: Vec<Option<&Tensor>> =
+        tensors.iter().enumerate().map(|(i, own)| cast.get(i).and_then(Option::as_ref).or(*own)).collect();
+    let tensors = tensors.as_slice();
     let observed =
         observed(graph, node, tensors, input_facts, output_facts).map_err(|e| graph.node_error(node, e))?;
     let (input_facts, output_facts) = match &observed {
@@ -212,7 +229,8 @@ pub(super) fn eval(
         inputs: Inputs { facts: &facts, outputs: output_facts.len() },
         outputs: output_facts,
         device: session.options.device,
-        float: session.float(),
+        floats: session.floats(),
+        training: session.training,
     };
     // Where libtorch refuses a call that takes a scalar, `tch` 0.24 panics: the scalar's `Drop` finds the error first.
     let outputs = catch_unwind(AssertUnwindSafe(|| graph.nodes[node].op.eval(&args)))
@@ -222,6 +240,29 @@ pub(super) fn eval(
         check_inference(graph, node, output_facts, &outputs)?;
     }
     Ok(outputs)
+}
+
+/// The inputs that a session of mixed precision casts for an op: to bfloat16 where it is cheaper, or back to 32 bits.
+fn casts<'t>(
+    session: &Session,
+    mixed: Mixed,
+    tensors: impl Iterator<Item = Option<&'t Tensor>>,
+) -> Result<Vec<Option<Tensor>>, OpError> {
+    let floats = session.floats();
+    let (from, to) = match mixed {
+        Mixed::Low => (floats.single, Kind::BFloat16),
+        Mixed::Full => (Kind::BFloat16, floats.single),
+        Mixed::Follow => return Ok(Vec::new()),
+    };
+    if !floats.mixed {
+        return Ok(Vec::new());
+    }
+    tensors
+        .map(|tensor| match tensor {
+            Some(tensor) if tensor.f_kind()? == from => Ok(Some(tensor.f_to_kind(to)?)),
+            _ => Ok(None),
+        })
+        .collect()
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {
@@ -383,10 +424,7 @@ impl<'t> Caught<'t> {
 
 /// A tensor that gradients can be taken with respect to.
 fn differentiable(tensor: Tensor) -> Result<Tensor, GraphError> {
-    let float = matches!(
-        tensor.f_kind(),
-        Ok(tch::Kind::Float | tch::Kind::Double | tch::Kind::BFloat16 | tch::Kind::Half)
-    );
+    let float = matches!(tensor.f_kind(), Ok(Kind::Float | Kind::Double | Kind::BFloat16 | Kind::Half));
     if tensor.requires_grad() || !float {
         return Ok(tensor);
     }

@@ -72,7 +72,7 @@ fn width(tensor: &Tensor) -> Result<usize, GraphError> {
 }
 
 /// A tensor of floats in a floating-point type.
-pub(super) fn floats(
+pub(crate) fn floats(
     element_type: ElementType,
     shape: Vec<usize>,
     values: &[f64],

@@ -1,7 +1,7 @@
 //! Exact surgery: the smaller model, and its twin of the original shape in which the removed units are zeroed where they are
 //! consumed. Both are a [`Patch`](crate::patch::Patch), found from the coupling alone.
 
-mod constants;
+pub(crate) mod constants;
 mod controls;
 mod mask;
 mod remove;

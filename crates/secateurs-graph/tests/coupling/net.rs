@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use secateurs_graph::Graph;
 use secateurs_graph::coupling::{Coupling, CouplingOptions, Remaining, Selection, Split};
-use secateurs_graph::session::{Session, SessionOptions};
+use secateurs_graph::session::{Precision, Session, SessionOptions};
 use secateurs_onnx::proto::AttributeProto;
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
@@ -287,7 +287,7 @@ impl Model {
                 }
             });
         }
-        let options = SessionOptions { double: true, ..SessionOptions::default() };
+        let options = SessionOptions { precision: Precision::Double, ..SessionOptions::default() };
         Session::new(Arc::new(graph.clone()), options).unwrap().run(&feed).unwrap()
     }
 }

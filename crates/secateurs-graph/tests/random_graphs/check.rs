@@ -6,7 +6,7 @@ use std::sync::Arc;
 use secateurs_graph::attribute::Attribute;
 use secateurs_graph::coupling::{Costs, Coupling, CouplingOptions, Remaining, Selection, Split};
 use secateurs_graph::patch::Patch;
-use secateurs_graph::session::{Session, SessionOptions};
+use secateurs_graph::session::{Precision, Session, SessionOptions};
 use secateurs_graph::{Graph, NodeId, ValueId};
 use secateurs_onnx::{Model, Tensor, encode};
 
@@ -83,7 +83,7 @@ fn trial(
     costs_as_foreseen(graph, coupling, selection, &smaller)?;
     read_again(&smaller, "the smaller model")?;
     let run = |graph: &Graph, round: u64, what: &str| {
-        let options = SessionOptions { double: true, ..SessionOptions::default() };
+        let options = SessionOptions { precision: Precision::Double, ..SessionOptions::default() };
         let feed: Vec<Tensor> = feeds.iter().enumerate().map(|(i, f)| fed(f, round, i as u64)).collect();
         let run = Session::new(Arc::new(graph.clone()), options).and_then(|s| s.run(&feed));
         run.map_err(|e| format!("{what} does not run: {e}"))

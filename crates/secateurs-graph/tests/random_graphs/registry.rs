@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use secateurs_graph::harness::{Case, Input};
 use secateurs_graph::ops::REGISTRY;
-use secateurs_graph::session::{Session, SessionOptions};
+use secateurs_graph::session::{Precision, Session, SessionOptions};
 use secateurs_graph::{Graph, Source};
 use secateurs_onnx::proto::AttributeProto;
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
@@ -176,7 +176,7 @@ fn call(op: &str, case: Case, model: secateurs_onnx::Model, opset: i64) -> Optio
         return None;
     }
     let shapes: Vec<_> = graph.outputs.iter().map(|&v| graph.values[v].fact.clone()).collect();
-    let options = SessionOptions { double: true, ..SessionOptions::default() };
+    let options = SessionOptions { precision: Precision::Double, ..SessionOptions::default() };
     let run = Session::new(Arc::new(graph), options).and_then(|s| s.run(&case.fed_tensors())).ok()?;
     let outputs = shapes.iter().zip(&run).map(|(fact, tensor)| {
         let numbers = tensor.to_f64_vec().ok()?;

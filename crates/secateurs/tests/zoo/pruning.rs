@@ -14,7 +14,7 @@ use secateurs::runtime::relative_difference;
 use secateurs::search::{Budget, Limit, Resource, Scope, SelectOptions};
 use secateurs_graph::cost::Cost;
 use secateurs_graph::coupling::{Coupling, CouplingOptions, Reason, Selection, UnitKind};
-use secateurs_graph::session::{Session, SessionOptions};
+use secateurs_graph::session::{Precision, Session, SessionOptions};
 use secateurs_graph::{Bindings, Graph};
 use secateurs_onnx::{ElementType, Tensor, WriteOptions, write};
 use serde_json::{Value, json};
@@ -141,7 +141,7 @@ impl Bench<'_> {
             let inputs = in_order(&graph, &self.zoo.example_inputs(batch));
             let outputs = session.run(&inputs).map_err(|e| format!("batch {batch}: {e}"))?;
             let double = outputs.iter().all(|o| o.element_type() == ElementType::Float64);
-            assert_eq!(double, options.double, "a run in 64 bits gives 64 bits");
+            assert_eq!(double, options.precision == Precision::Double, "a run in 64 bits gives 64 bits");
             Ok(names.iter().cloned().zip(outputs).collect())
         };
         BATCHES.iter().map(run).collect()
@@ -149,7 +149,7 @@ impl Bench<'_> {
 
     /// How much a smaller file differs from its twin, in the interpreter and in ONNX Runtime.
     fn differences(&self, smaller: &Path, masked: &Graph) -> Result<[Differences; 2], String> {
-        let double = SessionOptions { double: true, ..SessionOptions::default() };
+        let double = SessionOptions { precision: Precision::Double, ..SessionOptions::default() };
         let again = Graph::read(smaller).map_err(|e| e.to_string())?;
         let ours =
             differences(&self.interpreted(again, double)?, &self.interpreted(masked.clone(), double)?)?;

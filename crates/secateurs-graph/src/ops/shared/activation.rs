@@ -53,6 +53,10 @@ macro_rules! activation_op {
                 AxisMap::elementwise(inputs.facts, &outputs[0])
             }
 
+            fn mixed(&self) -> Mixed {
+                Mixed::Follow
+            }
+
             #[cfg(feature = "torch")]
             fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
                 let eval: fn(&$op, &Tensor) -> Result<Tensor, secateurs_torch::tch::TchError> = $eval;

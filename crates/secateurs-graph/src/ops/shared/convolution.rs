@@ -5,7 +5,7 @@ use crate::attribute::Attributes;
 use crate::axes::{Axis, AxisMap, Role, Segment, product};
 use crate::dim::{Dim, element_count};
 use crate::fact::Fact;
-use crate::op::{Inputs, OpError, expect_same};
+use crate::op::{Affine, Initial, Inputs, OpError, expect_same};
 use crate::shrink::Kept;
 
 /// Reads a number of groups.
@@ -105,6 +105,19 @@ pub(in crate::ops) fn kept_groups(kept: &Kept, group: i64) -> i64 {
         Segment::Pick { .. } => None,
     };
     groups().filter(|_| group > 1).and_then(|groups| kept.size(groups).known()).unwrap_or(group)
+}
+
+/// The product of input and weight plus the bias, input 2.
+pub(in crate::ops) const AFFINE: Affine = Affine { bias: Some(2), bias_factor: 1.0 };
+
+/// A weight is drawn as torchvision's ResNets draw theirs: by He's rule for the backward pass, whose fan is the number of outputs
+/// that an input reaches at stride 1, `filters` · kernel; a bias is zero. `filters`: output channels over groups.
+pub(in crate::ops) fn initial(input: usize, bias: usize, weight: &[Dim], filters: &Dim) -> Initial {
+    match input {
+        1 => Initial::he(&(filters.clone() * element_count(&weight[2..]))),
+        _ if input == bias => Initial::Constant(0.0),
+        _ => Initial::Keep,
+    }
 }
 
 /// Multiply–accumulates: every one of `positions` meets all of the weight but its first axis.

@@ -4,6 +4,8 @@ use crate::dim::Dim;
 use crate::fact::{Content, Fact, MAX_CONTENT};
 use crate::op::{Inputs, OpError, broadcast};
 use secateurs_onnx::ElementType;
+#[cfg(feature = "torch")]
+use secateurs_torch::tch::Kind;
 
 /// Defines an op of one input and no attributes that works element by element.
 ///
@@ -13,7 +15,7 @@ macro_rules! unary_op {
     (
         $(#[$doc:meta])* $op:ident, since: $since:expr,
         eval: $eval:expr
-        $(, output: $output:ident)? $(, ints: $ints:expr)? $(, floats: $floats:expr)?,
+        $(, mixed: $mixed:ident)? $(, output: $output:ident)? $(, ints: $ints:expr)? $(, floats: $floats:expr)?,
         cases: $cases:expr $(,)?
     ) => {
         use crate::op::prelude::*;
@@ -67,6 +69,10 @@ macro_rules! unary_op {
                 AxisMap::elementwise(inputs.facts, &outputs[0])
             }
 
+            $(fn mixed(&self) -> Mixed {
+                Mixed::$mixed
+            })?
+
             #[cfg(feature = "torch")]
             fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
                 let eval: fn(&Tensor) -> Result<Tensor, secateurs_torch::tch::TchError> = $eval;
@@ -83,7 +89,7 @@ macro_rules! binary_op {
     (
         $(#[$doc:meta])* $op:ident, since: $since:expr,
         eval: $eval:expr
-        $(, output: $output:ident)? $(, ints: $ints:expr)? $(, floats: $floats:expr)?,
+        $(, mixed: $mixed:ident)? $(, output: $output:ident)? $(, ints: $ints:expr)? $(, floats: $floats:expr)?,
         cases: $cases:expr $(,)?
     ) => {
         use crate::op::prelude::*;
@@ -135,6 +141,10 @@ macro_rules! binary_op {
             fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
                 AxisMap::elementwise(inputs.facts, &outputs[0])
             }
+
+            $(fn mixed(&self) -> Mixed {
+                Mixed::$mixed
+            })?
 
             #[cfg(feature = "torch")]
             fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
@@ -210,7 +220,8 @@ pub(in crate::ops) fn broadcast_index(from: &[i64], to: &[i64]) -> Vec<usize> {
         .collect()
 }
 
-/// libtorch promotes mixed kinds; ONNX has none, so the result gets the kind that inference says.
+/// libtorch promotes mixed kinds; ONNX has none, so the result gets the kind that inference says, unless the session mixes
+/// precisions.
 #[cfg(feature = "torch")]
 pub(in crate::ops) fn promote(
     args: &crate::op::Args,
@@ -218,6 +229,7 @@ pub(in crate::ops) fn promote(
     tensor: secateurs_torch::tch::Tensor,
 ) -> Result<secateurs_torch::tch::Tensor, OpError> {
     match args.outputs.get(output).and_then(|f| f.element_type) {
+        Some(ElementType::Float32) if args.floats.mixed && tensor.f_kind()? == Kind::BFloat16 => Ok(tensor),
         Some(element_type) => Ok(tensor.f_to_kind(args.kind(element_type)?)?),
         None => Ok(tensor),
     }

@@ -7,7 +7,7 @@ use std::fmt;
 use crate::axes::{Axis, AxisMap, Role, unit_axis};
 use crate::dim::Dim;
 use crate::fact::Shape;
-use crate::op::{Inputs, OpError, broadcast};
+use crate::op::{Initial, Inputs, OpError, broadcast};
 
 /// An equation such as `...ij,jk->...ik`.
 #[derive(Clone, PartialEq, Debug)]
@@ -162,6 +162,17 @@ impl Labelled {
         }
         map.outputs[0] = Some(self.output.iter().map(|label| axes[label].clone()).collect());
         map
+    }
+
+    /// A weight of a linear layer is drawn by He's rule for the forward pass, whose fan is the number of inputs that an output sums
+    /// over. What sums nothing up, as an outer product of frequencies and positions, has no weight.
+    pub fn initial(&self, input: usize, inputs: &Inputs) -> Initial {
+        let (Some(labels), Ok(shape)) = (self.inputs.get(input), inputs.shape(input)) else {
+            return Initial::Keep;
+        };
+        let summed = labels.iter().zip(shape).filter(|(label, _)| !self.output.contains(label));
+        let fan = summed.fold(Dim::from(1), |fan, (_, size)| fan * size.clone());
+        if fan.is(1) { Initial::Keep } else { Initial::he(&fan) }
     }
 
     fn role(&self, label: Label) -> Role {

@@ -233,6 +233,10 @@ impl Op for Slice {
         if input == 0 { InputRole::Data } else { InputRole::Control }
     }
 
+    fn mixed(&self) -> Mixed {
+        Mixed::Follow
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let cuts = super::shared::at_run::at_run(args, &[1, 2, 3, 4], |inputs| self.cuts(inputs))?;

@@ -243,6 +243,17 @@ impl Layer {
         }
     }
 
+    /// Uniform in ±1 / √hidden, as PyTorch draws weights and biases alike.
+    pub fn initial(&self, input: usize, inputs: &Inputs) -> Initial {
+        let hidden = self.sizes(inputs).ok().and_then(|sizes| sizes.hidden.known());
+        match (self.role(input), hidden) {
+            (InputRole::Parameter, Some(hidden @ 1..)) => {
+                Initial::Uniform { bound: 1.0 / (hidden as f64).sqrt() }
+            }
+            _ => Initial::Keep,
+        }
+    }
+
     /// The axes of x.
     fn sequence<'a, T>(&self, [steps, batch, width]: [&'a T; 3]) -> [&'a T; 3] {
         if self.batch_first { [batch, steps, width] } else { [steps, batch, width] }
