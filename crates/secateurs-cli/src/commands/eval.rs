@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use clap::Args;
+use secateurs::format::count;
 use secateurs::pipeline::{self, EvaluateOptions, Evaluation};
 use secateurs_graph::session::SessionOptions;
 use serde::Serialize;
@@ -10,7 +11,6 @@ use serde::Serialize;
 use crate::arguments::{DataArguments, Engine, EngineArguments, ModelArguments};
 use crate::error::Result;
 use crate::progress;
-use crate::table::count;
 
 /// Measure a model's accuracy and loss on data
 ///

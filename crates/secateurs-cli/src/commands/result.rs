@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
+use secateurs::format::{bytes, count};
 use secateurs::pipeline::{self, Applied, WriteAppliedOptions, Written, dim_json};
 use secateurs::plan::{Plan, PlannedShare};
 use secateurs_graph::{Bindings, Graph};
@@ -12,7 +13,7 @@ use serde::Serialize;
 use crate::arguments::ResultArguments;
 use crate::error::{CliError, Result};
 use crate::progress;
-use crate::table::{Table, bytes, count};
+use crate::table::Table;
 
 /// Before and after.
 #[derive(Serialize)]
@@ -120,9 +121,12 @@ impl Report {
             None => count(self.macs[i].to_string()),
         });
         row("MACs", texts, macs[0].zip(macs[1]).map(|(a, b)| [a, b]));
-        row("constants", self.constant_bytes.map(bytes), Some(self.constant_bytes.map(|n| n as f64)));
-        let file = self.file_bytes.map(|n| n as usize);
-        row("file", file.map(bytes), Some(file.map(|n| n as f64)));
+        row(
+            "constants",
+            self.constant_bytes.map(|n| bytes(n as u64)),
+            Some(self.constant_bytes.map(|n| n as f64)),
+        );
+        row("file", self.file_bytes.map(bytes), Some(self.file_bytes.map(|n| n as f64)));
         let (texts, values) = counts(self.units);
         row("units", texts, values);
         table.print(out)?;

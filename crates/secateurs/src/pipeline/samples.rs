@@ -1,9 +1,7 @@
 //! Some samples as the model sees them, for reports.
 
-use std::io::Cursor;
 use std::sync::Arc;
 
-use image::{DynamicImage, ImageFormat, RgbImage};
 use secateurs_graph::Graph;
 use secateurs_graph::session::{Session, SessionOptions};
 use secateurs_onnx::Tensor;
@@ -11,7 +9,7 @@ use secateurs_onnx::Tensor;
 use super::evaluate::find_output;
 use super::job::JobError;
 use super::stages::Stages;
-use crate::data::{Batch, ChannelOrder, Dataset, Layout, Stream};
+use crate::data::{Batch, Dataset, Preview};
 use crate::report::{Content, Prediction, Sample};
 
 const SAMPLES: usize = 6;
@@ -22,45 +20,47 @@ const FIRST: usize = 8;
 pub(super) fn samples(stages: &Stages, original: &Graph, result: &Graph) -> Result<Vec<Sample>, JobError> {
     let data = &stages.data;
     let from = if stages.validation.is_empty() { &stages.training } else { &stages.validation };
-    let count = SAMPLES.min(from.len());
-    let mut indices = from[..count].to_vec();
-    // A model of one batch size needs full batches.
-    indices
-        .resize(data.fixed_batch_size().unwrap_or(count).max(count), indices.first().copied().unwrap_or(0));
-    let batch = data.batch(&indices[..data.fixed_batch_size().unwrap_or(count)])?;
-    let augmented = augmented(stages, &indices)?;
-    let predictions = |graph| predictions(stages, graph, &batch);
-    let (originals, results) = (predictions(original)?, predictions(result)?);
-    let shown = count.min(batch.indices.len());
-    let samples = (0..shown).map(|row| Sample {
-        plain: content(data, &batch, row),
-        augmented: augmented.as_ref().and_then(|batch| {
-            let row = batch.indices.iter().position(|index| *index == indices[row])?;
-            Some(content(data, batch, row))
-        }),
-        label: batch.labels.as_ref().map(|labels| class_name(data, labels[row] as usize)),
-        original: originals.get(row).cloned(),
-        result: results.get(row).cloned(),
-    });
-    Ok(samples.collect())
+    let shown = &from[..SAMPLES.min(from.len())];
+    let mut indices = shown.to_vec();
+    if let (Some(batch), Some(&first)) = (data.fixed_batch_size(), shown.first()) {
+        // A model of one batch size needs full batches.
+        indices.resize(batch, first);
+    }
+    let batch = data.batch(&indices)?;
+    let originals = predictions(stages, original, &batch)?;
+    let results = predictions(stages, result, &batch)?;
+    let options = &stages.config.tune;
+    let augment = Some((&options.augment, options.seed, 0)).filter(|(augment, ..)| !augment.is_empty());
+    let sample = |(row, &index): (usize, &usize)| {
+        let augmented = match augment {
+            Some(_) => data.preview(index, augment)?.map(|preview| content(preview, &batch, row)),
+            None => None,
+        };
+        Ok(Sample {
+            plain: match data.preview(index, None)? {
+                Some(preview) => content(preview, &batch, row),
+                None => Content::Text(String::new()),
+            },
+            augmented,
+            label: batch.labels.as_ref().map(|labels| class_name(data, labels[row] as usize)),
+            original: originals.get(row).cloned(),
+            result: results.get(row).cloned(),
+        })
+    };
+    shown.iter().take(indices.len()).enumerate().map(sample).collect()
 }
 
-/// The first step of a training on these samples alone; `None` where nothing is augmented.
-fn augmented(stages: &Stages, indices: &[usize]) -> Result<Option<Batch>, JobError> {
-    let options = &stages.config.tune;
-    if options.augment.is_empty() {
-        return Ok(None);
+fn content(preview: Preview, batch: &Batch, row: usize) -> Content {
+    match preview {
+        Preview::Picture { png, .. } => Content::Picture(png),
+        Preview::Text { text, .. } => Content::Text(text),
+        Preview::Numbers { shape, .. } => {
+            let length: usize = shape.iter().product();
+            let values = batch.inputs[0].1.to_f64_vec().unwrap_or_default();
+            let first = values.iter().skip(row * length).take(FIRST.min(length));
+            Content::Array { first: first.map(|value| *value as f32).collect(), shape }
+        }
     }
-    let mut stream = stages.data.stream(Stream {
-        samples: indices.into(),
-        batch_size: indices.len(),
-        seed: options.seed,
-        augment: options.augment.clone(),
-        first_step: 0,
-        steps: 1,
-        threads: 1,
-    });
-    Ok(stream.next().transpose()?)
 }
 
 fn class_name(data: &Dataset, class: usize) -> String {
@@ -91,60 +91,4 @@ fn predictions(stages: &Stages, graph: &Graph, batch: &Batch) -> Result<Vec<Pred
         }
     };
     Ok(values.chunks_exact(classes).map(prediction).collect())
-}
-
-/// One sample of a batch.
-fn content(data: &Dataset, batch: &Batch, row: usize) -> Content {
-    let tensor = &batch.inputs[0].1;
-    let shape = tensor.shape()[1..].to_vec();
-    let length: usize = shape.iter().product();
-    let values = tensor.to_f64_vec().unwrap_or_default();
-    let values = values.get(row * length..(row + 1) * length).unwrap_or_default();
-    match picture(data, &shape, values) {
-        Some(picture) => Content::Picture(picture),
-        None => Content::Array { first: values.iter().take(FIRST).map(|v| *v as f32).collect(), shape },
-    }
-}
-
-/// A PNG file of the pixels before scale, mean and standard deviation.
-fn picture(data: &Dataset, shape: &[usize], values: &[f64]) -> Option<Vec<u8>> {
-    let preprocess = data.preprocess()?;
-    let &[a, b, c] = shape else { return None };
-    let nhwc = preprocess.layout == Some(Layout::Nhwc);
-    let (channels, height, width) = if nhwc { (c, a, b) } else { (a, b, c) };
-    if ![1, 3].contains(&channels) || values.len() != channels * height * width {
-        return None;
-    }
-    let of = |list: &Option<Vec<f64>>, channel: usize, default: f64| match list.as_deref() {
-        Some([one]) => *one,
-        Some(many) => many.get(channel).copied().unwrap_or(default),
-        None => default,
-    };
-    let scale = preprocess.scale.unwrap_or(1.0);
-    let pixel = |row: usize, column: usize, channel: usize| {
-        let at = if nhwc {
-            (row * width + column) * channels + channel
-        } else {
-            (channel * height + row) * width + column
-        };
-        let value = values[at] * of(&preprocess.std, channel, 1.0) + of(&preprocess.mean, channel, 0.0);
-        (value / scale).round().clamp(0.0, 255.0) as u8
-    };
-    let image = RgbImage::from_fn(width as u32, height as u32, |x, y| {
-        let of_channel = |color: usize| {
-            let bgr = preprocess.channel_order == Some(ChannelOrder::Bgr);
-            let channel = if channels == 1 {
-                0
-            } else if bgr {
-                2 - color
-            } else {
-                color
-            };
-            pixel(y as usize, x as usize, channel)
-        };
-        image::Rgb([0, 1, 2].map(of_channel))
-    });
-    let mut png = Cursor::new(Vec::new());
-    DynamicImage::ImageRgb8(image).write_to(&mut png, ImageFormat::Png).ok()?;
-    Some(png.into_inner())
 }
