@@ -1,8 +1,12 @@
 //! Arguments that several commands share.
 
 mod pruning;
+mod run;
+mod tuning;
 
 pub use pruning::{PruningArguments, ResultArguments, SplitArgument};
+pub use run::RunArguments;
+pub use tuning::TuningArguments;
 
 use std::path::PathBuf;
 
@@ -11,6 +15,8 @@ use secateurs::data::{ChannelOrder, DataOptions, Layout, Preprocess, Preset, Res
 use secateurs_graph::session::Precision;
 use secateurs_graph::{Bindings, Graph};
 use secateurs_torch::tch::Device;
+use serde::Serialize;
+use toml::Table;
 
 use crate::error::{CliError, Result};
 
@@ -110,12 +116,19 @@ pub struct EngineArguments {
     /// Which engine runs the model
     #[arg(long, value_enum, default_value_t)]
     pub engine: Engine,
-    /// Where libtorch computes: cpu, cuda, or cuda:N
-    #[arg(long, default_value = "cpu", value_parser = parse_device)]
-    pub device: Device,
+    #[command(flatten)]
+    pub device: DeviceArguments,
     /// Compute 32-bit floats in 64 bits (libtorch only)
     #[arg(long)]
     pub double: bool,
+}
+
+/// Where libtorch computes.
+#[derive(Args)]
+pub struct DeviceArguments {
+    /// Where libtorch computes: cpu, cuda, or cuda:N
+    #[arg(long, default_value = "cpu", value_parser = parse_device)]
+    pub device: Device,
     /// Threads; all cores by default
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
@@ -141,12 +154,19 @@ impl EngineArguments {
     /// Loads libtorch, checks that the device is there, and sets the threads.
     pub fn prepare(&self) -> Result {
         if self.engine == Engine::Onnxruntime {
-            if self.double || self.device != Device::Cpu {
+            if self.double || self.device.device != Device::Cpu {
                 let text = "--double and --device are for the libtorch engine; leave them or --engine out";
                 return Err(CliError::Input(text.into()));
             }
             return Ok(());
         }
+        self.device.prepare()
+    }
+}
+
+impl DeviceArguments {
+    /// Loads libtorch, checks that the device is there, and sets the threads.
+    pub fn prepare(&self) -> Result {
         let libtorch = secateurs_torch::load().map_err(|e| CliError::Failed(e.to_string()))?;
         if let Device::Cuda(index) = self.device {
             let count = secateurs_torch::tch::Cuda::device_count();
@@ -162,6 +182,20 @@ impl EngineArguments {
         }
         Ok(())
     }
+}
+
+/// What was given, as a table of settings: what was not given is not in it.
+fn table(arguments: &impl Serialize) -> Result<Table> {
+    Table::try_from(arguments).map_err(|e| CliError::Input(e.to_string()))
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// Seeds that recipes can hold: TOML's integers have a sign.
+pub fn parse_seed() -> clap::builder::RangedU64ValueParser<u64> {
+    clap::value_parser!(u64).range(..=i64::MAX as u64)
 }
 
 /// Data and how to read them.

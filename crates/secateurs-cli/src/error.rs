@@ -4,11 +4,18 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use secateurs::data::DataError;
-use secateurs::pipeline::{ApplyError, CheckError, EvaluateError, PlanningError, WriteError};
+use secateurs::pipeline::{
+    ApplyError, CheckError, EvaluateError, JobError, LatencyError, PlanningError, WriteError,
+};
 use secateurs::plan::PlanError;
+use secateurs::recipe::RecipeError;
+use secateurs::run::RunError;
 use secateurs::runtime::RuntimeError;
 use secateurs::search::SelectError;
+use secateurs::tune::TuneError;
 use secateurs_graph::GraphError;
+
+use crate::interrupt;
 
 /// Why a command ends without its result.
 pub enum CliError {
@@ -18,6 +25,8 @@ pub enum CliError {
     Failed(String),
     /// The budget cannot be met: exit code 3.
     Budget(String),
+    /// A signal ended it.
+    Interrupted,
     /// The reader of our output went away; not worth a word.
     ClosedPipe,
 }
@@ -30,6 +39,10 @@ impl CliError {
             CliError::Input(text) => (text, 2),
             CliError::Failed(text) => (text, 1),
             CliError::Budget(text) => (text, 3),
+            CliError::Interrupted => {
+                eprintln!("{}", interrupt::message());
+                return ExitCode::from(interrupt::EXIT_CODE);
+            }
             CliError::ClosedPipe => return ExitCode::SUCCESS,
         };
         eprintln!("error: {text}");
@@ -52,6 +65,52 @@ impl CliError {
             (ApplyError::Plan(error), None) => error.into(),
             (ApplyError::Graph(error), _) => error.in_file(Some(model)).into(),
         }
+    }
+}
+
+impl CliError {
+    /// Why a run ended without its result.
+    pub fn job(error: JobError, model: &Path) -> CliError {
+        match error {
+            JobError::Settings(text) => CliError::Input(text),
+            JobError::Run(error @ RunError::Write { .. }) => CliError::Failed(error.to_string()),
+            JobError::Run(error) => CliError::Input(error.to_string()),
+            JobError::Evaluate(error) => error.into(),
+            JobError::Data(error) => error.into(),
+            JobError::Planning { model, source } => CliError::planning(source, &model),
+            JobError::Plan(error @ PlanError::Io { .. }) => CliError::Failed(error.to_string()),
+            JobError::Plan(error) => error.into(),
+            JobError::Apply(error) => CliError::applying(error, model, None),
+            JobError::Write(error) => error.into(),
+            JobError::Tune(error) => error.into(),
+            JobError::Latency(error) => error.into(),
+            JobError::Runtime(error) => error.into(),
+            JobError::Graph(error) => error.into(),
+        }
+    }
+}
+
+impl From<TuneError> for CliError {
+    fn from(error: TuneError) -> CliError {
+        match error {
+            TuneError::Graph(error) => error.into(),
+            TuneError::Data(error) => error.into(),
+            TuneError::Interrupted { .. } => CliError::Interrupted,
+            error @ TuneError::Write { .. } => CliError::Failed(error.to_string()),
+            error => CliError::Input(error.to_string()),
+        }
+    }
+}
+
+impl From<LatencyError> for CliError {
+    fn from(error: LatencyError) -> CliError {
+        CliError::Input(error.to_string())
+    }
+}
+
+impl From<RecipeError> for CliError {
+    fn from(error: RecipeError) -> CliError {
+        CliError::Input(error.to_string())
     }
 }
 

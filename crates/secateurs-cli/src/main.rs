@@ -3,6 +3,7 @@
 mod arguments;
 mod commands;
 mod error;
+mod interrupt;
 mod progress;
 mod table;
 
@@ -13,7 +14,8 @@ use clap::{Parser, Subcommand};
 /// Makes trained neural networks smaller and faster without losing what they learned.
 ///
 /// Models are ONNX files. Results go to standard output, progress and messages to standard error.
-/// Exit codes: 0 done, 1 failed, 2 bad usage or input, 3 the budget cannot be met.
+/// Exit codes: 0 done, 1 failed, 2 bad usage or input, 3 the budget cannot be met,
+/// 130 interrupted.
 #[derive(Parser)]
 #[command(name = "secateurs", version, max_term_width = 110)]
 struct Cli {
@@ -25,6 +27,10 @@ struct Cli {
 enum Command {
     /// Show a model's layers with shapes, parameters and MACs
     Inspect(commands::inspect::Inspect),
+    /// Prune a model, tune it against the original, and report what was gained and lost
+    Compress(commands::compress::Compress),
+    /// Tune a model: against a teacher, on labels, or from scratch
+    Tune(commands::tune::Tune),
     /// Remove units of a model without data
     Prune(commands::prune::Prune),
     /// Choose which units to remove, and write the choice as a plan
@@ -50,6 +56,8 @@ fn main() -> ExitCode {
     secateurs_torch::keep_freed_memory();
     let result = match Cli::parse().command {
         Command::Inspect(command) => command.run(),
+        Command::Compress(command) => command.run(),
+        Command::Tune(command) => command.run(),
         Command::Prune(command) => command.run(),
         Command::Plan(command) => command.run(),
         Command::Apply(command) => command.run(),

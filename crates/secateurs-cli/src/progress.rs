@@ -13,7 +13,7 @@ pub fn bar(length: usize, what: &'static str) -> ProgressBar {
 }
 
 /// A spinner beside what is being done.
-pub fn busy(what: &'static str) -> ProgressBar {
+pub fn busy(what: impl Into<std::borrow::Cow<'static, str>>) -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_message(what);
     spinner.enable_steady_tick(std::time::Duration::from_millis(100));
     spinner

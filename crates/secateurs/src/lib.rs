@@ -6,15 +6,21 @@
 //! - [`pipeline`] has the steps, one function each.
 //! - [`tune`](mod@tune) trains models in the interpreter.
 //! - [`metrics`] says how good a model's outputs are.
+//! - [`run`] is the directory of a run, and [`recipe`] its settings as a file.
 //! - [`runtime`] runs models in ONNX Runtime, compares outputs and measures latency.
+//! - [`report`] makes a page of what a run did, with numbers in one [`format`](mod@format).
 //! - [`rng`] draws random numbers that can be repeated.
 
 pub mod data;
+pub mod format;
 pub mod methods;
 pub mod metrics;
 pub mod pipeline;
 pub mod plan;
+pub mod recipe;
+pub mod report;
 pub mod rng;
+pub mod run;
 pub mod runtime;
 pub mod search;
 pub mod tune;

@@ -4,56 +4,56 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
-use secateurs::methods::{METHODS, method};
+use secateurs::methods::METHODS;
 use secateurs::pipeline::PlanOptions;
 use secateurs::plan::PlannedSplit;
-use secateurs::search::{Budget, Limit, MAX_REMOVED, Scope, SelectOptions};
+use secateurs::recipe::Recipe;
+use secateurs::search::Limit;
 use secateurs_graph::{Bindings, Graph};
+use serde::Serialize;
+use toml::Table;
 
-use super::ModelArguments;
+use super::{ModelArguments, is_false, table};
 use crate::error::{CliError, Result};
 
-/// Which units to remove.
-#[derive(Args)]
+/// Which units to remove: the table `[plan]` of recipes.
+#[derive(Args, Serialize)]
+#[command(next_help_heading = "Pruning")]
 pub struct PruningArguments {
     /// What units are scored by; `secateurs methods` tells more
     #[arg(long, value_parser = PossibleValuesParser::new(METHODS.iter().map(|m| {
         clap::builder::PossibleValue::new(m.name).help(m.summary)
     })))]
-    method: String,
+    method: Option<String>,
     /// What to keep: shares between 0 and 1 of params, macs or units; all must hold
-    #[arg(long, value_name = "RESOURCE=SHARE,…", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "RESOURCE=SHARE,…", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     keep: Vec<Limit>,
-    /// Compare scores over the whole model, or within each group so that all keep the same share
-    #[arg(long, value_enum, default_value_t)]
-    scope: ScopeArgument,
-    /// Seed of methods that draw
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
-    /// Where an axis is heads × dimensions or groups × channels: whole heads and groups, or dimensions of all heads and
-    /// channels of all groups
-    #[arg(long, value_enum, default_value_t)]
-    split: SplitArgument,
-    /// The largest share of a group's units that may go; one unit stays always
-    #[arg(long, value_name = "SHARE", default_value_t = MAX_REMOVED, value_parser = parse_share)]
-    max_removed: f64,
+    /// Compare scores over the whole model, or within each group so that all keep the same share [default: global]
+    #[arg(long, value_parser = ["global", "layer"])]
+    scope: Option<String>,
+    /// Seed of everything that is drawn [default: 0]
+    #[arg(long, value_name = "N", value_parser = super::parse_seed())]
+    pub seed: Option<u64>,
+    /// Where an axis is heads × dimensions or groups × channels: whole heads and groups (outer), or dimensions of all heads and
+    /// channels of all groups (inner) [default: outer]
+    #[arg(long, value_enum)]
+    split: Option<SplitArgument>,
+    /// The largest share of a group's units that may go; one unit stays always [default: 0.9]
+    #[arg(long, value_name = "SHARE", value_parser = parse_share)]
+    max_removed: Option<f64>,
     /// Make the widths of all groups multiples of N, where they are at least as wide
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     multiple: Option<u32>,
     /// Prune groups too whose removal changes what the others compute (as behind a softmax or layer norm)
     #[arg(long)]
+    #[serde(skip_serializing_if = "is_false")]
     allow_inexact: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum, Default)]
-enum ScopeArgument {
-    #[default]
-    Global,
-    Layer,
-}
-
 /// Which units products of axes are split into.
-#[derive(Clone, Copy, ValueEnum, Default)]
+#[derive(Clone, Copy, ValueEnum, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SplitArgument {
     #[default]
     Outer,
@@ -77,25 +77,16 @@ fn parse_share(text: &str) -> Result<f64, String> {
 }
 
 impl PruningArguments {
+    /// What was given, as a recipe's table `[plan]`.
+    pub fn table(&self) -> Result<Table> {
+        table(self)
+    }
+
     /// The options for [`secateurs::pipeline::plan`].
     pub fn options(&self, sizes: Bindings) -> Result<PlanOptions> {
-        Ok(PlanOptions {
-            // The parser takes no other.
-            method: method(&self.method).unwrap_or(&METHODS[0]),
-            seed: self.seed,
-            budget: Budget::new(self.keep.clone()).map_err(|e| CliError::Input(format!("--keep: {e}")))?,
-            select: SelectOptions {
-                scope: match self.scope {
-                    ScopeArgument::Global => Scope::Global,
-                    ScopeArgument::Layer => Scope::Layer,
-                },
-                max_removed: self.max_removed,
-                multiple_of: self.multiple.map(|n| n as usize),
-                allow_inexact: self.allow_inexact,
-            },
-            split: self.split.into(),
-            sizes,
-        })
+        let flags = Table::from_iter([("plan".to_owned(), self.table()?.into())]);
+        let settings = Recipe::default().settings(flags)?;
+        settings.plan.options(sizes).map_err(CliError::Input)
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use secateurs::pipeline::latency_job;
 use secateurs::runtime::{
     LatencyJob, LatencyOptions, LatencyRequest, Timing, latency_child, measure_in_child,
 };
@@ -96,36 +97,7 @@ impl Bench {
     fn job(&self, model: &Path) -> Result<LatencyJob> {
         let mut graph = Graph::read(model)?;
         self.sizes.bind(&mut graph)?;
-        let mut first_axes = Bindings::new();
-        for &input in &graph.inputs {
-            let first = graph.values[input].fact.shape.as_ref().and_then(|s| s.first());
-            for symbol in first.map(|d| d.symbols()).unwrap_or_default() {
-                first_axes.insert(symbol.to_string(), self.batch);
-            }
-        }
-        let shapes = graph.inputs.iter().map(|&input| {
-            let value = &graph.values[input];
-            let shape = value.fact.shape.as_ref().ok_or_else(|| {
-                CliError::Input(format!(
-                    "{}: input '{}' has no shape; give it one with --shape {}=N,…",
-                    model.display(),
-                    value.name,
-                    value.name
-                ))
-            })?;
-            let sizes = shape.iter().map(|dim| {
-                let bound = dim.bind(&first_axes);
-                bound.known().map(|n| n as usize).ok_or_else(|| {
-                    CliError::Input(format!(
-                        "{}: input '{}' has the symbolic size {bound}; bind it with --dim {bound}=N",
-                        model.display(),
-                        value.name
-                    ))
-                })
-            });
-            Ok((value.name.clone(), sizes.collect::<Result<Vec<_>>>()?))
-        });
-        Ok(LatencyJob { shapes: shapes.collect::<Result<_>>()?, model: model.to_owned() })
+        Ok(latency_job(&graph, model, self.batch as usize, &Bindings::new())?)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use clap::Args;
+use secateurs::format::count;
 use secateurs::pipeline::{self, EvaluateOptions, Evaluation};
 use secateurs_graph::session::SessionOptions;
 use serde::Serialize;
@@ -10,7 +11,6 @@ use serde::Serialize;
 use crate::arguments::{DataArguments, Engine, EngineArguments, ModelArguments};
 use crate::error::Result;
 use crate::progress;
-use crate::table::count;
 
 /// Measure a model's accuracy and loss on data
 ///
@@ -57,13 +57,13 @@ impl Eval {
             output: self.output.clone(),
             engine: match self.engine.engine {
                 Engine::Libtorch => pipeline::Engine::Libtorch(SessionOptions {
-                    device: self.engine.device,
+                    device: self.engine.device.device,
                     precision: self.engine.precision(),
                     ..SessionOptions::default()
                 }),
                 Engine::Onnxruntime => pipeline::Engine::OnnxRuntime {
                     model: self.model.model.clone(),
-                    threads: self.engine.threads.map(Into::into),
+                    threads: self.engine.device.threads.map(Into::into),
                 },
             },
         };

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod bench;
 pub mod completions;
+pub mod compress;
 pub mod eval;
 pub mod inspect;
 pub mod methods;
@@ -10,3 +11,5 @@ pub mod plan;
 pub mod prune;
 mod result;
 pub mod run;
+pub mod tune;
+mod watch;

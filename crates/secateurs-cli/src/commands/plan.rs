@@ -4,12 +4,12 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
+use secateurs::format::count;
 use secateurs::pipeline;
 use secateurs::plan::Plan;
 
 use crate::arguments::{ModelArguments, PruningArguments};
 use crate::error::{CliError, Result};
-use crate::table::count;
 
 /// Choose which units to remove, and write the choice as a readable plan
 ///

@@ -1,9 +1,10 @@
 //! What `prune` and `apply` have in common: carry a plan out, write the result, say what came of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
+use secateurs::format::{bytes, count};
 use secateurs::pipeline::{self, Applied, WriteAppliedOptions, Written, dim_json};
 use secateurs::plan::{Plan, PlannedShare};
 use secateurs_graph::{Bindings, Graph};
@@ -12,7 +13,7 @@ use serde::Serialize;
 use crate::arguments::ResultArguments;
 use crate::error::{CliError, Result};
 use crate::progress;
-use crate::table::{Table, bytes, count};
+use crate::table::Table;
 
 /// Before and after.
 #[derive(Serialize)]
@@ -51,7 +52,7 @@ pub fn apply(
         );
     }
     // The result may take the model's place.
-    let file_bytes = file_bytes(model, graph);
+    let file_bytes = pipeline::file_bytes(graph);
     let sizes: Bindings = plan.model.sizes.clone();
     let options = WriteAppliedOptions {
         smaller: &result.output,
@@ -120,9 +121,12 @@ impl Report {
             None => count(self.macs[i].to_string()),
         });
         row("MACs", texts, macs[0].zip(macs[1]).map(|(a, b)| [a, b]));
-        row("constants", self.constant_bytes.map(bytes), Some(self.constant_bytes.map(|n| n as f64)));
-        let file = self.file_bytes.map(|n| n as usize);
-        row("file", file.map(bytes), Some(file.map(|n| n as f64)));
+        row(
+            "constants",
+            self.constant_bytes.map(|n| bytes(n as u64)),
+            Some(self.constant_bytes.map(|n| n as f64)),
+        );
+        row("file", self.file_bytes.map(bytes), Some(self.file_bytes.map(|n| n as f64)));
         let (texts, values) = counts(self.units);
         row("units", texts, values);
         table.print(out)?;
@@ -144,16 +148,6 @@ impl Report {
             (None, _) => writeln!(out, "not checked (--no-check)"),
         }
     }
-}
-
-/// The bytes of a model's file and its external data.
-fn file_bytes(model: &Path, graph: &Graph) -> u64 {
-    let mut files = BTreeSet::from([model.to_owned()]);
-    secateurs_onnx::for_each_tensor(&graph.source.proto, |_, tensor| {
-        let location = tensor.external_data.iter().find(|entry| entry.key() == "location");
-        files.extend(location.map(|entry| model.with_file_name(entry.value())));
-    });
-    files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|m| m.len()).sum()
 }
 
 /// Sizes as in `batch=1, sequence=128`; `None` where there are none.

@@ -38,7 +38,7 @@ impl Run {
         let outputs = match self.engine.engine {
             Engine::Libtorch => {
                 let options = SessionOptions {
-                    device: self.engine.device,
+                    device: self.engine.device.device,
                     precision: self.engine.precision(),
                     ..SessionOptions::default()
                 };
@@ -52,7 +52,7 @@ impl Run {
             }
             Engine::Onnxruntime => {
                 let options = RuntimeOptions {
-                    threads: self.engine.threads.map(Into::into),
+                    threads: self.engine.device.threads.map(Into::into),
                     optimisation: Optimisation::Off,
                     ..RuntimeOptions::default()
                 };

@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use secateurs_onnx::{ElementType, Tensor};
 
+use super::augment::Augmenting;
 use super::cast;
 use super::error::{DataError, Result};
 use super::labels;
 use super::npz::Archive;
 use super::preprocess::Preprocess;
-use super::resize::Image;
 use super::signature::InputSpec;
 use super::transform::Transform;
+use super::view::View;
 
 /// Names of the labels' array, where no input of the model has that name.
 const LABELS: [&str; 3] = ["y", "labels", "label"];
@@ -122,8 +123,33 @@ impl Arrays {
         })
     }
 
-    /// The rows `indices` for the input at `position`.
-    pub fn batch(&self, indices: &[usize], position: usize, spec: &InputSpec) -> Result<Tensor> {
+    /// The inputs that get 8-bit images: their places, what becomes of the images, and the images' channels.
+    pub fn byte_images(&self) -> Vec<(usize, &Transform, usize)> {
+        let columns = self.columns.iter().enumerate();
+        columns
+            .filter_map(|(position, Column { tensor, kind, .. })| match kind {
+                Kind::Images { transform, planar } if tensor.element_type() == ElementType::Uint8 => {
+                    let channels = tensor.shape().get(if *planar { 1 } else { 3 });
+                    Some((position, transform, *channels.unwrap_or(&1)))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The first input that gets one row a sample, which there is.
+    pub fn first_input(&self) -> usize {
+        self.columns.iter().position(|column| !matches!(column.kind, Kind::Constant)).unwrap_or_default()
+    }
+
+    /// The rows `indices` for the input at `position`; 8-bit images are augmented.
+    pub fn batch(
+        &self,
+        indices: &[usize],
+        position: usize,
+        spec: &InputSpec,
+        augmenting: Option<Augmenting<'_>>,
+    ) -> Result<Tensor> {
         let column = &self.columns[position];
         let tensor = &column.tensor;
         let error = |message: String| DataError::Array {
@@ -138,7 +164,8 @@ impl Arrays {
                 cast::cast(&rows, spec.element_type).map_err(error)
             }
             Kind::Images { transform, planar } => {
-                let (values, shape) = images(tensor, indices, transform, *planar).map_err(error)?;
+                let (values, shape) =
+                    images(tensor, indices, transform, *planar, augmenting).map_err(error)?;
                 cast::from_f32(values, shape, spec.element_type).map_err(error)
             }
         }
@@ -231,37 +258,29 @@ fn images(
     indices: &[usize],
     transform: &Transform,
     planar: bool,
+    augmenting: Option<Augmenting<'_>>,
 ) -> Result<(Vec<f32>, Vec<usize>), String> {
     let mut shape = [1; 3];
     shape[..tensor.shape().len() - 1].copy_from_slice(&tensor.shape()[1..]);
     if shape.contains(&0) {
         return Err(format!("has images without pixels, {:?}", tensor.shape()));
     }
-    let row: usize = shape.iter().product();
-    let mut values = Vec::with_capacity(indices.len() * row);
+    let row_bytes = tensor.bytes().len() / tensor.shape()[0];
+    let mut values: Vec<f32> = Vec::new();
     let mut full = vec![indices.len()];
     for (position, index) in indices.iter().enumerate() {
+        let bytes = tensor.bytes().slice(index * row_bytes..(index + 1) * row_bytes);
         let got = if tensor.element_type() == ElementType::Uint8 {
-            let pixels = &tensor.bytes()[index * row..(index + 1) * row];
-            transform.apply(interleaved(pixels, shape, planar), &mut values)
+            let augmenting = augmenting.map(|a| (a, *index));
+            transform.apply(View::new(&bytes, shape, planar), augmenting, &mut values)
         } else {
-            let one = rows(tensor, &[*index]).map_err(|e| e.to_string())?;
+            let one = Tensor::new(tensor.element_type(), shape.to_vec(), bytes).map_err(|e| e.to_string())?;
             transform.apply_floats(&one.to_f64_vec().map_err(|e| e.to_string())?, shape, planar, &mut values)
         };
         if position == 0 {
             full.extend(got);
+            values.reserve_exact(values.len() * (indices.len() - 1));
         }
     }
     Ok((values, full))
-}
-
-/// An image of `[H, W, C]` or, if planar, `[C, H, W]` bytes.
-fn interleaved(pixels: &[u8], shape: [usize; 3], planar: bool) -> Image {
-    if !planar {
-        return Image { height: shape[0], width: shape[1], channels: shape[2], pixels: pixels.to_vec() };
-    }
-    let [channels, height, width] = shape;
-    let plane = height * width;
-    let pixels = (0..plane).flat_map(|p| (0..channels).map(move |c| pixels[c * plane + p])).collect();
-    Image { height, width, channels, pixels }
 }

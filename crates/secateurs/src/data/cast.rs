@@ -1,5 +1,6 @@
 //! Conversions to the element type that a model's input has, which never change a value beyond rounding.
 
+use bytes::Bytes;
 use half::{bf16, f16};
 use secateurs_onnx::{ElementType, Tensor};
 
@@ -10,7 +11,7 @@ pub(crate) fn from_f32(
     element_type: ElementType,
 ) -> Result<Tensor, String> {
     let floats = match element_type {
-        ElementType::Float32 => Tensor::from_slice(shape, &values),
+        ElementType::Float32 => Tensor::new(element_type, shape, bytes(values)),
         ElementType::Float64 => Tensor::from_slice(shape, &collect(&values, f64::from)),
         ElementType::Float16 => Tensor::from_slice(shape, &collect(&values, f16::from_f32)),
         ElementType::Bfloat16 => Tensor::from_slice(shape, &collect(&values, bf16::from_f32)),
@@ -80,6 +81,21 @@ pub(super) fn from_i64(
         other => return Err(format!("integers cannot become {other}")),
     };
     tensor.map_err(|e| e.to_string())
+}
+
+/// The little-endian bytes of floats, which are not copied where memory has them so.
+fn bytes(values: Vec<f32>) -> Bytes {
+    struct Floats(Vec<f32>);
+    impl AsRef<[u8]> for Floats {
+        fn as_ref(&self) -> &[u8] {
+            bytemuck::cast_slice(&self.0)
+        }
+    }
+    if cfg!(target_endian = "little") {
+        Bytes::from_owner(Floats(values))
+    } else {
+        values.into_iter().flat_map(f32::to_le_bytes).collect()
+    }
 }
 
 fn collect<A: Copy, B>(values: &[A], convert: impl Fn(A) -> B) -> Vec<B> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use secateurs_onnx::Tensor;
 
 use super::arrays::{Arrays, Wishes};
+use super::augment::{Augment, Augmenting};
 use super::error::{DataError, Result};
 use super::images::{self, ImageFiles};
 use super::labels;
@@ -31,13 +32,13 @@ pub struct Batch {
 pub struct Dataset {
     path: PathBuf,
     inputs: Vec<InputSpec>,
-    source: Source,
+    pub(super) source: Source,
     labels: Option<Vec<i64>>,
     class_names: Vec<String>,
 }
 
 #[derive(Debug)]
-enum Source {
+pub(super) enum Source {
     Images(ImageFiles),
     Arrays(Arrays),
     Texts(Box<Texts>),
@@ -161,11 +162,67 @@ impl Dataset {
         self.inputs.iter().find_map(|input| input.size(0))
     }
 
+    /// How many threads keep a training run supplied without taking cores from it: more than one only where image
+    /// files are decoded.
+    pub fn reading_threads(&self) -> usize {
+        if let Source::Images(_) = self.source { 2 } else { 1 }
+    }
+
+    /// Whether the data can be changed so at random: its numbers can be used, and the data are 8-bit images.
+    pub fn check_augment(&self, augment: &Augment) -> Result<()> {
+        augment.check().map_err(|message| DataError::Options(format!("augmentation: {message}")))?;
+        if augment.is_empty() {
+            return Ok(());
+        }
+        let unsupported = |what: String, remedy: &str| DataError::Unsupported {
+            path: self.path.clone(),
+            what,
+            remedy: remedy.to_owned(),
+        };
+        let images = self.byte_images();
+        if images.is_empty() {
+            let kind = match self.source {
+                Source::Texts(_) => "texts",
+                _ => "arrays other than 8-bit images",
+            };
+            return Err(unsupported(
+                format!("augmentation changes 8-bit images, these data are {kind}"),
+                "leave augmentation out, or give images as files or as bytes [N, H, W, C] (with --scale 1 for a model \
+                 that takes integers)",
+            ));
+        }
+        match images.iter().find(|(_, _, channels)| !matches!(channels, 1 | 3)) {
+            Some((_, _, channels)) if augment.color.is_some() => Err(unsupported(
+                format!("colours can be changed in grey and RGB images, these have {channels} channels"),
+                "leave color out of the augmentation",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The inputs that get 8-bit images: their places, what becomes of the images, and the images' channels.
+    pub(super) fn byte_images(&self) -> Vec<(usize, &Transform, usize)> {
+        match &self.source {
+            Source::Images(images) => vec![(0, &images.transform, images.transform.channels)],
+            Source::Arrays(arrays) => arrays.byte_images(),
+            Source::Texts(_) => Vec::new(),
+        }
+    }
+
     /// The samples at `indices`, which may repeat.
     ///
     /// # Panics
     /// If an index is not below [`Dataset::len`].
     pub fn batch(&self, indices: &[usize]) -> Result<Batch> {
+        self.augmented_batch(indices, None)
+    }
+
+    /// The samples at `indices`, changed at random if that is asked for and [`Dataset::check_augment`] allows it.
+    pub(super) fn augmented_batch(
+        &self,
+        indices: &[usize],
+        augmenting: Option<Augmenting<'_>>,
+    ) -> Result<Batch> {
         if let Some(fixed) = self.fixed_batch_size().filter(|fixed| *fixed != indices.len()) {
             return Err(DataError::Options(format!(
                 "the model takes batches of {fixed}, not {}; use --batch-size {fixed} or export the model with a \
@@ -173,7 +230,7 @@ impl Dataset {
                 indices.len()
             )));
         }
-        let tensors = self.tensors(indices)?;
+        let tensors = self.tensors(indices, augmenting)?;
         for (input, tensor) in self.inputs.iter().zip(&tensors) {
             self.check(input, tensor)?;
         }
@@ -184,18 +241,26 @@ impl Dataset {
         })
     }
 
-    fn tensors(&self, indices: &[usize]) -> Result<Vec<Tensor>> {
+    /// One tensor for each of the inputs.
+    pub(super) fn tensors(
+        &self,
+        indices: &[usize],
+        augmenting: Option<Augmenting<'_>>,
+    ) -> Result<Vec<Tensor>> {
         match &self.source {
-            Source::Images(images) => Ok(vec![images.batch(indices, &self.inputs[0])?]),
-            Source::Arrays(arrays) => {
-                self.inputs.iter().enumerate().map(|(i, input)| arrays.batch(indices, i, input)).collect()
-            }
+            Source::Images(images) => Ok(vec![images.batch(indices, &self.inputs[0], augmenting)?]),
+            Source::Arrays(arrays) => self
+                .inputs
+                .iter()
+                .enumerate()
+                .map(|(i, input)| arrays.batch(indices, i, input, augmenting))
+                .collect(),
             Source::Texts(texts) => texts.batch(indices, &self.inputs),
         }
     }
 
     fn check_first(&self) -> Result<()> {
-        let tensors = self.tensors(&[0])?;
+        let tensors = self.tensors(&[0], None)?;
         self.inputs.iter().zip(&tensors).try_for_each(|(input, tensor)| self.check(input, tensor))
     }
 

@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 
 use secateurs_onnx::Tensor;
 
+use super::augment::Augmenting;
 use super::cast;
+use super::color::luma;
 use super::error::{DataError, Result};
 use super::labels::class_index;
 use super::resize::Image;
 use super::signature::{InputSpec, describe};
 use super::transform::Transform;
+use super::view::View;
 
 /// The suffixes of the formats that we decode.
 pub(super) const SUFFIXES: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "gif", "webp"];
@@ -119,13 +122,19 @@ fn name(path: &Path) -> String {
 }
 
 impl ImageFiles {
-    /// Reads and transforms the files at `indices` into one tensor for `spec`.
-    pub fn batch(&self, indices: &[usize], spec: &InputSpec) -> Result<Tensor> {
+    /// Reads, augments and transforms the files at `indices` into one tensor for `spec`.
+    pub fn batch(
+        &self,
+        indices: &[usize],
+        spec: &InputSpec,
+        augmenting: Option<Augmenting<'_>>,
+    ) -> Result<Tensor> {
         let mut values = Vec::new();
         let mut shape: Option<[usize; 3]> = None;
         for index in indices {
             let path = &self.files[*index];
-            let got = self.transform.apply(decode(path, self.transform.channels)?, &mut values);
+            let image = decode(path, self.transform.channels)?;
+            let got = self.transform.apply(View::from(&image), augmenting.map(|a| (a, *index)), &mut values);
             let first = *shape.get_or_insert(got);
             if first != got {
                 return Err(DataError::Signature {
@@ -167,11 +176,6 @@ pub(super) fn decode(path: &Path, channels: usize) -> Result<Image> {
         _ => rgb,
     };
     Ok(Image { height, width, channels: if channels == 1 { 1 } else { 3 }, pixels })
-}
-
-/// ITU-R 601-2 luma in Pillow's fixed-point arithmetic.
-fn luma([r, g, b]: [u8; 3]) -> u8 {
-    ((u32::from(r) * 19_595 + u32::from(g) * 38_470 + u32::from(b) * 7_471 + 0x8000) >> 16) as u8
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub fn shuffled(len: usize, seed: u64, epoch: u64) -> Vec<usize> {
     order
 }
 
-/// An iterator over the batches of an order of samples; see [`Dataset::loader`].
+/// An iterator over batches that are read ahead; see [`Dataset::loader`] and [`Dataset::stream`].
 #[derive(Debug)]
 pub struct Loader {
     shared: Arc<Shared>,
@@ -76,22 +76,36 @@ impl Dataset {
     /// threads and given in order. Ends after the first error. Both numbers are at least 1.
     pub fn loader(self: &Arc<Self>, order: Vec<usize>, batch_size: usize, threads: usize) -> Loader {
         let batch_size = batch_size.max(1);
+        let order: Arc<[usize]> = order.into();
+        Loader::start(order.len().div_ceil(batch_size), threads, || {
+            let (dataset, order) = (Arc::clone(self), Arc::clone(&order));
+            move |number| {
+                let start = number * batch_size;
+                dataset.batch(&order[start..(start + batch_size).min(order.len())])
+            }
+        })
+    }
+}
+
+impl Loader {
+    /// Reads batches `0..batches` on `threads` threads (at least 1), each with a reader of its own.
+    pub(super) fn start<R>(batches: usize, threads: usize, reader: impl Fn() -> R) -> Loader
+    where
+        R: FnMut(usize) -> Result<Batch> + Send + 'static,
+    {
         let threads = threads.max(1);
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             changed: Condvar::new(),
-            batches: order.len().div_ceil(batch_size),
+            batches,
             ahead: threads * AHEAD_PER_THREAD,
         });
-        let order: Arc<[usize]> = order.into();
-        let workers = (0..threads.min(shared.batches))
+        let workers = (0..threads.min(batches))
             .map(|_| {
-                let (dataset, shared, order) = (Arc::clone(self), Arc::clone(&shared), Arc::clone(&order));
+                let (shared, mut reader) = (Arc::clone(&shared), reader());
                 std::thread::spawn(move || {
                     while let Some(number) = shared.take() {
-                        let start = number * batch_size;
-                        let indices = &order[start..(start + batch_size).min(order.len())];
-                        let read = || dataset.batch(indices);
+                        let read = || reader(number);
                         let batch = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
                         shared.lock().ready.insert(number, batch);
                         shared.changed.notify_all();

@@ -1,10 +1,14 @@
 //! Data: samples from files in the form that a model takes.
 //!
 //! [`Dataset::open`] reads folders of images, NumPy archives and text files; [`Dataset::loader`] gives their
-//! batches in any order, read ahead on other threads.
+//! batches in any order, read ahead on other threads. For training, [`split`] sets a part aside to validate with and
+//! [`Dataset::stream`] gives the batches of a [`Stream`], shuffled and changed at random by an [`Augment`].
+//! [`Dataset::preview`] shows samples as the model sees them.
 
 mod arrays;
+mod augment;
 mod cast;
+mod color;
 mod dataset;
 mod error;
 mod hugging_face;
@@ -15,19 +19,27 @@ mod npy;
 pub mod npz;
 mod options;
 mod preprocess;
+mod preview;
 mod records;
 mod resize;
 mod signature;
+mod split;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod text;
 mod transform;
+mod view;
 
+pub use augment::{Augment, ColorJitter, RandomResizedCrop};
 pub(crate) use cast::from_f32;
 pub use dataset::{Batch, Dataset};
 pub use error::{DataError, Result};
 pub use loader::{Loader, shuffled};
 pub use options::DataOptions;
 pub use preprocess::{ChannelOrder, Layout, Preprocess, Preset, Resize, Size};
+pub use preview::Preview;
 pub use resize::Resample;
 pub use signature::InputSpec;
+pub use split::split;
+pub use stream::Stream;

@@ -185,7 +185,7 @@ impl Preprocess {
 }
 
 /// No side of a model's input is longer; guards against absurd sizes.
-const MAX_SIDE: usize = 16_384;
+pub(super) const MAX_SIDE: usize = 16_384;
 
 impl FromStr for Size {
     type Err = String;

@@ -7,6 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::view::View;
+
 /// How pixels are interpolated, by Pillow's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -85,26 +87,23 @@ pub struct Image {
 }
 
 /// Resizes to `height × width`, neither of which is 0.
-pub fn resize(image: Image, height: usize, width: usize, resample: Resample) -> Image {
-    if (height, width) == (image.height, image.width) {
-        return image;
-    }
+pub(super) fn resize(image: &View<'_>, height: usize, width: usize, resample: Resample) -> Image {
     if resample == Resample::Nearest {
-        return nearest(&image, height, width);
+        return nearest(image, height, width);
     }
-    let image = if width == image.width { image } else { horizontal(&image, width, resample) };
+    let image = if width == image.width { image.to_image() } else { horizontal(image, width, resample) };
     if height == image.height { image } else { vertical(&image, height, resample) }
 }
 
-fn nearest(image: &Image, height: usize, width: usize) -> Image {
+fn nearest(image: &View<'_>, height: usize, width: usize) -> Image {
     let (row_scale, column_scale) = (image.height as f64 / height as f64, image.width as f64 / width as f64);
     let source = |scale: f64, i: usize, size: usize| (((i as f64 + 0.5) * scale) as usize).min(size - 1);
     let mut pixels = Vec::with_capacity(height * width * image.channels);
     for row in 0..height {
-        let start = source(row_scale, row, image.height) * image.width;
+        let row = source(row_scale, row, image.height);
         for column in 0..width {
-            let at = (start + source(column_scale, column, image.width)) * image.channels;
-            pixels.extend_from_slice(&image.pixels[at..at + image.channels]);
+            let column = source(column_scale, column, image.width);
+            pixels.extend((0..image.channels).map(|channel| image.at(row, column, channel)));
         }
     }
     Image { height, width, channels: image.channels, pixels }
@@ -144,24 +143,22 @@ fn clip(sum: i32) -> u8 {
     (sum >> PRECISION).clamp(0, 255) as u8
 }
 
-fn horizontal(image: &Image, width: usize, resample: Resample) -> Image {
-    let channels = image.channels;
+fn horizontal(image: &View<'_>, width: usize, resample: Resample) -> Image {
+    let (height, channels) = (image.height, image.channels);
     let taps = taps(image.width, width, resample);
-    let mut pixels = Vec::with_capacity(image.height * width * channels);
-    for row in image.pixels.chunks_exact(image.width * channels) {
+    let mut pixels = Vec::with_capacity(height * width * channels);
+    for row in 0..height {
         for Taps { first, weights } in &taps {
             for channel in 0..channels {
                 let mut sum = 1 << (PRECISION - 1);
-                for (sample, weight) in
-                    row[first * channels + channel..].iter().step_by(channels).zip(weights)
-                {
-                    sum += i32::from(*sample) * weight;
+                for (sample, weight) in image.along(row, *first, channel).zip(weights) {
+                    sum += i32::from(sample) * weight;
                 }
                 pixels.push(clip(sum));
             }
         }
     }
-    Image { width, pixels, ..*image }
+    Image { height, width, channels, pixels }
 }
 
 fn vertical(image: &Image, height: usize, resample: Resample) -> Image {
@@ -195,7 +192,7 @@ mod tests {
     #[test]
     fn every_filter_gives_pillows_pixels() {
         for (resample, height, width, expected) in PILLOW {
-            let resized = resize(sample(11, 7), *height, *width, *resample);
+            let resized = resize(&View::from(&sample(11, 7)), *height, *width, *resample);
             assert_eq!((resized.height, resized.width), (*height, *width));
             assert_eq!(resized.pixels, *expected, "{resample:?} to {height}×{width}");
         }
@@ -203,6 +200,6 @@ mod tests {
 
     #[test]
     fn the_same_size_changes_nothing() {
-        assert_eq!(resize(sample(5, 4), 5, 4, Resample::Lanczos), sample(5, 4));
+        assert_eq!(resize(&View::from(&sample(5, 4)), 5, 4, Resample::Lanczos), sample(5, 4));
     }
 }

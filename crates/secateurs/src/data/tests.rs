@@ -283,3 +283,20 @@ fn the_loader_ends_after_an_error() {
     assert_eq!(results.len(), 2);
     assert!(results[0].is_ok() && results[1].is_err());
 }
+
+#[test]
+#[ignore = "measures"]
+fn batches_are_fast() {
+    let (_folder, path) = npz(&[("x", bytes(&[1000, 32, 32, 3]))]);
+    let options = DataOptions { preset: Some(Preset::Cifar10), ..DataOptions::default() };
+    let dataset =
+        Dataset::open(&path, &options, &[spec("input", ElementType::Float32, &[0, 3, 0, 0])], None).unwrap();
+    let indices: Vec<usize> = (0..128).map(|i| i * 7).collect();
+    for _ in 0..3 {
+        let start = std::time::Instant::now();
+        for _ in 0..100 {
+            std::hint::black_box(dataset.batch(&indices).unwrap());
+        }
+        eprintln!("{:.3} ms a batch of 128", start.elapsed().as_secs_f64() * 10.0);
+    }
+}

@@ -112,6 +112,24 @@ impl Texts {
         self.max_length
     }
 
+    /// The part of a text that the tokens within the maximum are made of, and their number with the special ones.
+    pub fn preview(&self, index: usize) -> Result<(String, usize)> {
+        let text = self.texts[index].as_str();
+        let encoding = self.tokenizer.encode(text, true).map_err(|e| self.cannot_tokenize(&e))?;
+        // Special tokens have empty places at the start of the text.
+        let places = encoding.get_offsets().iter().filter(|(start, end)| start < end);
+        let start = places.clone().map(|(start, _)| *start).min().unwrap_or(0);
+        let end = places.map(|(_, end)| *end).max().unwrap_or(0);
+        Ok((text.get(start..end).unwrap_or(text).to_owned(), encoding.get_ids().len()))
+    }
+
+    fn cannot_tokenize(&self, error: &tokenizers::Error) -> DataError {
+        DataError::Tokenizer {
+            path: self.path.clone(),
+            message: format!("a text cannot be tokenized: {error}"),
+        }
+    }
+
     /// The texts at `indices` as tokens, a tensor `[N, length]` for each of the inputs.
     pub fn batch(&self, indices: &[usize], inputs: &[InputSpec]) -> Result<Vec<Tensor>> {
         let error = |message: String| DataError::Tokenizer { path: self.path.clone(), message };
@@ -119,7 +137,7 @@ impl Texts {
             .iter()
             .map(|index| self.tokenizer.encode_fast(self.texts[*index].as_str(), true))
             .collect::<Result<Vec<Encoding>, _>>()
-            .map_err(|e| error(format!("a text cannot be tokenized: {e}")))?;
+            .map_err(|e| self.cannot_tokenize(&e))?;
         let longest = encodings.iter().map(|e| e.get_ids().len()).max().unwrap_or(0);
         let length = self.fixed_length.unwrap_or(longest.max(1));
         if self.pad_id.is_none() && encodings.iter().any(|e| e.get_ids().len() < length) {

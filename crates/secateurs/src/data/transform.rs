@@ -1,11 +1,14 @@
 //! Carries out a [`Preprocess`] for one of a model's inputs.
 
+use std::ops::Range;
 use std::path::Path;
 
+use super::augment::{Augmenting, Draw};
 use super::error::{DataError, Result};
 use super::preprocess::{ChannelOrder, Layout, Preprocess, Resize, Size};
 use super::resize::{Image, Resample, resize};
 use super::signature::InputSpec;
+use super::view::View;
 
 /// The steps for one input, with every choice made.
 #[derive(Debug, Clone)]
@@ -98,40 +101,93 @@ impl Transform {
         self.resize.is_some() || self.center_crop.is_some()
     }
 
-    /// Appends one image's values to `values`; returns its shape without the batch axis.
-    pub fn apply(&self, image: Image, values: &mut Vec<f32>) -> [usize; 3] {
-        let image = match self.resize {
-            None => image,
-            Some(target) => {
-                let (height, width) = target_size(target, image.height, image.width);
-                resize(image, height, width, self.resample)
+    /// Appends the values of one image, augmented if the sample is told, to `values`; returns its shape without the
+    /// batch axis.
+    pub fn apply(
+        &self,
+        image: View<'_>,
+        augmenting: Option<(Augmenting<'_>, usize)>,
+        values: &mut Vec<f32>,
+    ) -> [usize; 3] {
+        let resized_to = self.resize.map(|target| target_size(target, image.height, image.width));
+        let uncropped = resized_to.unwrap_or((image.height, image.width));
+        let (height, width) = self.center_crop.map_or(uncropped, |size| (size.height, size.width));
+        let draw = augmenting.map_or_else(Draw::default, |(augmenting, sample)| {
+            augmenting.draw(sample, [image.height, image.width], [height, width])
+        });
+        let changed;
+        let (part, size) = match draw.part {
+            Some(part) => {
+                (image.cut(part.corner.map(|at| at as isize), part.height, part.width), (height, width))
             }
+            None => (image, uncropped),
         };
-        let image = match self.center_crop {
-            None => image,
-            Some(size) => center_crop(&image, size),
+        let view = if size == (part.height, part.width) {
+            part
+        } else {
+            changed = resize(&part, size.0, size.1, self.resample);
+            View::from(&changed)
         };
-        let (height, width, channels) = (image.height, image.width, image.channels);
-        let source = |channel: usize| self.source_channel(channel, channels);
-        match self.layout {
-            Layout::Nchw => {
-                for (channel, table) in self.table.iter().enumerate() {
-                    let from = source(channel);
-                    values.extend(
-                        image.pixels.iter().skip(from).step_by(channels).map(|p| table[usize::from(*p)]),
-                    );
+        let view = view.middle(height, width).cut(draw.corner, height, width).mirrored(draw.mirrored);
+        if draw.adjustments.is_empty() {
+            return self.normalize(&view, &draw.hole, values);
+        }
+        let mut image = view.to_image();
+        draw.adjustments.iter().for_each(|adjustment| adjustment.apply(&mut image));
+        self.normalize(&View::from(&image), &draw.hole, values)
+    }
+
+    /// Appends what is seen after scale, mean and standard deviation, with 0 in the rows and columns of the hole.
+    fn normalize(&self, view: &View<'_>, hole: &[Range<usize>; 2], values: &mut Vec<f32>) -> [usize; 3] {
+        let (height, width, channels) = (view.height, view.width, self.table.len());
+        let start = values.len();
+        values.resize(start + channels * height * width, 0.0);
+        let values = &mut values[start..];
+        // From a channel, a row and a column to the next one.
+        let (shape, steps) = match self.layout {
+            Layout::Nchw => ([channels, height, width], [height * width, width, 1]),
+            Layout::Nhwc => ([height, width, channels], [1, width * channels, channels]),
+        };
+        for (channel, table) in self.table.iter().enumerate() {
+            let from = self.source_channel(channel, view.channels);
+            view.copy_channel(
+                from,
+                |value| table[usize::from(value)],
+                &mut values[channel * steps[0]..],
+                steps[2],
+            );
+        }
+        let [rows, columns] = hole;
+        for row in rows.clone() {
+            for column in columns.clone() {
+                for channel in 0..channels {
+                    values[channel * steps[0] + row * steps[1] + column * steps[2]] = 0.0;
                 }
-                [self.table.len(), height, width]
-            }
-            Layout::Nhwc => {
-                for pixel in image.pixels.chunks_exact(channels) {
-                    values.extend(
-                        self.table.iter().enumerate().map(|(c, table)| table[usize::from(pixel[source(c)])]),
-                    );
-                }
-                [height, width, self.table.len()]
             }
         }
+        shape
+    }
+
+    /// The 8-bit image, grey or RGB, that becomes these values of this shape; `None` for other numbers of channels.
+    pub fn picture(&self, values: &[f64], shape: [usize; 3]) -> Option<Image> {
+        let [channels, height, width] =
+            if self.layout == Layout::Nchw { shape } else { [shape[2], shape[0], shape[1]] };
+        if channels != 1 && channels != 3 {
+            return None;
+        }
+        let mut pixels = vec![0; values.len()];
+        for (pixel, to) in pixels.chunks_exact_mut(channels).enumerate() {
+            for channel in 0..channels {
+                let at = match self.layout {
+                    Layout::Nchw => channel * height * width + pixel,
+                    Layout::Nhwc => pixel * channels + channel,
+                };
+                let value = (values[at] * self.std[channel] + self.mean[channel]) / self.scale;
+                // `as u8` clips.
+                to[self.source_channel(channel, channels)] = value.round() as u8;
+            }
+        }
+        Some(Image { height, width, channels, pixels })
     }
 
     /// Appends one float image `[H, W, C]` or, if `planar`, `[C, H, W]` to `values`; returns its shape.
@@ -195,22 +251,6 @@ fn target_size(resize: Resize, height: usize, width: usize) -> (usize, usize) {
     }
 }
 
-fn center_crop(image: &Image, size: Size) -> Image {
-    let channels = image.channels;
-    let mut pixels = vec![0; size.height * size.width * channels];
-    // Where the cut begins in the image, and where the image begins in the cut if it is smaller.
-    let margins = |image: usize, cut: usize| (image.saturating_sub(cut) / 2, cut.saturating_sub(image) / 2);
-    let (top, pad_top) = margins(image.height, size.height);
-    let (left, pad_left) = margins(image.width, size.width);
-    let length = size.width.min(image.width) * channels;
-    for row in 0..size.height.min(image.height) {
-        let from = ((top + row) * image.width + left) * channels;
-        let to = ((pad_top + row) * size.width + pad_left) * channels;
-        pixels[to..to + length].copy_from_slice(&image.pixels[from..from + length]);
-    }
-    Image { height: size.height, width: size.width, channels, pixels }
-}
-
 #[cfg(test)]
 mod tests {
     use secateurs_onnx::ElementType;
@@ -235,7 +275,7 @@ mod tests {
     fn cifar10_pixels_become_the_numbers_of_the_exporter() {
         let transform = transform(&Preset::Cifar10.preprocess(), [0, 3, 0, 0]);
         let mut values = Vec::new();
-        assert_eq!(transform.apply(two_pixels(), &mut values), [3, 1, 2]);
+        assert_eq!(transform.apply(View::from(&two_pixels()), None, &mut values), [3, 1, 2]);
         // numpy: ((x / 255 - mean) / std).T
         let expected = [-1.989_474, -1.830_706, 0.081_153, -1.658_187, 2.115_826, -1.257_083];
         for (value, expected) in values.iter().zip(expected) {
@@ -247,7 +287,7 @@ mod tests {
     fn the_layout_follows_the_input_and_the_wish() {
         let order = |wishes: &Preprocess, shape| {
             let mut values = Vec::new();
-            let shape = transform(wishes, shape).apply(two_pixels(), &mut values);
+            let shape = transform(wishes, shape).apply(View::from(&two_pixels()), None, &mut values);
             (shape, values.iter().map(|v| (v * 255.0).round() as u8).collect::<Vec<_>>())
         };
         let plain = Preprocess::default();
@@ -267,7 +307,7 @@ mod tests {
         for wishes in [Preprocess::default(), Preset::Cifar10.preprocess()] {
             let transform = transform(&wishes, [0, 3, 0, 0]);
             let (mut expected, mut values) = (Vec::new(), Vec::new());
-            let shape = transform.apply(bytes.clone(), &mut expected);
+            let shape = transform.apply(View::from(&bytes), None, &mut expected);
             assert_eq!(transform.apply_floats(&floats, [1, 2, 3], false, &mut values), shape);
             assert_eq!(values, expected);
         }
@@ -283,7 +323,7 @@ mod tests {
     #[test]
     fn the_middle_is_cut_or_padded() {
         let image = Image { height: 1, width: 5, channels: 1, pixels: vec![1, 2, 3, 4, 5] };
-        let cut = |height, width| center_crop(&image, Size { height, width }).pixels;
+        let cut = |height, width| View::from(&image).middle(height, width).to_image().pixels;
         assert_eq!(cut(1, 3), [2, 3, 4]);
         assert_eq!(cut(1, 2), [2, 3]);
         assert_eq!(cut(3, 7), [[0; 7], [0, 1, 2, 3, 4, 5, 0], [0; 7]].concat());

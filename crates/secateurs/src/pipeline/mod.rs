@@ -2,18 +2,32 @@
 
 mod apply;
 mod check;
+mod compress;
+mod environment;
 mod evaluate;
 mod example;
+mod job;
+mod latency;
+mod outcome;
 mod plan;
+mod samples;
+mod stages;
+mod tune;
 mod write;
 #[cfg(test)]
 mod write_test;
 
 pub use apply::{Applied, ApplyError, apply};
 pub use check::CheckError;
+pub use compress::compress;
 pub use evaluate::{Engine, EvaluateError, EvaluateOptions, Evaluation, evaluate};
+pub use job::{JobError, Observe, Progress, RunJob, Stage};
+pub use latency::{LatencyError, latency_job};
 pub use plan::{PlanOptions, PlanningError, dim_json, macs_sizes, plan};
-pub use write::{WriteAppliedOptions, WriteError, Written, write_applied};
+pub use tune::tune_run;
+pub use write::{
+    CheckOptions, WriteAppliedOptions, WriteError, Written, file_bytes, write_applied, write_checked,
+};
 
 use std::path::Path;
 

@@ -1,5 +1,6 @@
 //! Models written only once they are found right.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use secateurs_graph::cost::Cost;
@@ -19,6 +20,15 @@ pub struct WriteAppliedOptions<'a> {
     /// Whether the models are run in ONNX Runtime and compared first.
     pub check: bool,
     /// The symbolic sizes, for the inputs that models are run on.
+    pub sizes: &'a Bindings,
+}
+
+/// Whether and how a model is tried before it gets its name.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckOptions<'a> {
+    /// Whether it is run in ONNX Runtime and compared.
+    pub check: bool,
+    /// The symbolic sizes, for the inputs that it is run on.
     pub sizes: &'a Bindings,
 }
 
@@ -64,6 +74,40 @@ pub fn write_applied(
         twin.commit().map_err(GraphError::from)?;
     }
     Ok(Written { cost, file_bytes, difference })
+}
+
+/// Writes a graph that was made of `original`. It must compute in ONNX Runtime what it does in the interpreter; only then does the
+/// file get its name. `what` is what messages call it.
+pub fn write_checked(
+    original: &Graph,
+    graph: &Graph,
+    path: &Path,
+    what: &'static str,
+    options: &CheckOptions,
+) -> Result<Written, WriteError> {
+    let file = staged(graph, path)?;
+    let difference = match options.check {
+        true => {
+            let check = Check::new(original, options.sizes)?;
+            Some(check.file(file.path(), &check.expected(graph, what)?, what)?)
+        }
+        false => None,
+    };
+    let cost = Graph::read(file.path())?.cost();
+    let file_bytes = file.size_bytes();
+    file.commit().map_err(GraphError::from)?;
+    Ok(Written { cost, file_bytes, difference })
+}
+
+/// The bytes of the file that a graph was read from, and of its external data.
+pub fn file_bytes(graph: &Graph) -> u64 {
+    let model = Path::new(graph.source.file());
+    let mut files = BTreeSet::from([model.to_owned()]);
+    secateurs_onnx::for_each_tensor(&graph.source.proto, |_, tensor| {
+        let location = tensor.external_data.iter().find(|entry| entry.key() == "location");
+        files.extend(location.map(|entry| model.with_file_name(entry.value())));
+    });
+    files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|m| m.len()).sum()
 }
 
 fn staged(graph: &Graph, path: &Path) -> Result<Staged, GraphError> {

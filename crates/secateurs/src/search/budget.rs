@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// Something that a model costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resource {
@@ -34,7 +36,8 @@ impl fmt::Display for Resource {
 }
 
 /// The share of a resource that may be kept, between 0 and 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Limit {
     /// Of what.
     pub resource: Resource,
@@ -65,6 +68,20 @@ pub enum BudgetError {
     /// No limit at all.
     #[error("there is no budget; give one, as in params=0.5")]
     Empty,
+}
+
+impl TryFrom<String> for Limit {
+    type Error = BudgetError;
+
+    fn try_from(text: String) -> Result<Limit, BudgetError> {
+        text.parse()
+    }
+}
+
+impl From<Limit> for String {
+    fn from(limit: Limit) -> String {
+        limit.to_string()
+    }
 }
 
 impl FromStr for Limit {

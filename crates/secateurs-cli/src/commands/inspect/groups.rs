@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
 
+use secateurs::format::count;
 use secateurs::pipeline::macs_sizes;
 use secateurs::plan::{PlannedSplit, parameter_names};
 use secateurs_graph::coupling::{Costs, Coupling, CouplingOptions, Group, Reason, Remaining};
@@ -11,7 +12,7 @@ use serde::Serialize;
 
 use super::{dim_json, text};
 use crate::commands::result::sizes_text;
-use crate::table::{Table, count};
+use crate::table::Table;
 
 /// The groups of a model.
 #[derive(Serialize)]

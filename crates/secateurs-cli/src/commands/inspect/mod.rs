@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use clap::Args;
+use secateurs::format::{bytes, count};
 use secateurs::pipeline::dim_json;
 use secateurs_graph::graph::NodeId;
 use secateurs_graph::{Graph, ops};
@@ -13,7 +14,7 @@ use serde::Serialize;
 
 use crate::arguments::{ModelArguments, SplitArgument};
 use crate::error::Result;
-use crate::table::{Table, bytes, count};
+use crate::table::Table;
 
 /// Show a model's layers with shapes, parameters and MACs
 ///
@@ -208,7 +209,7 @@ fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
     writeln!(out)?;
     writeln!(out, "parameters          {}", count(report.parameters))?;
     writeln!(out, "running statistics  {}", count(report.statistics))?;
-    writeln!(out, "constants           {}", bytes(report.constant_bytes))?;
+    writeln!(out, "constants           {}", bytes(report.constant_bytes as u64))?;
     writeln!(out, "MACs                {}", short(count(text(&report.macs))))?;
     if report.macs.is_string() {
         writeln!(out, "                    (bind the model's symbolic sizes for a number: --dim NAME=N)")?;

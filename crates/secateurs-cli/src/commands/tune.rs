@@ -1,0 +1,49 @@
+//! `secateurs tune`: training a model.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use secateurs::pipeline;
+use secateurs_graph::Graph;
+use toml::{Table, Value};
+
+use super::watch;
+use crate::arguments::{ModelArguments, RunArguments};
+use crate::error::Result;
+
+/// Tune a model: against a teacher, on labels, or from scratch
+///
+/// RUN is a directory of readable artifacts: config.toml, metrics.jsonl, model.onnx (the result), report.html and report.json. The
+/// same command goes on where it was interrupted or killed. The epoch is chosen on samples that are held out of the training data;
+/// test data are read once, at the end.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  secateurs tune smaller.onnx --teacher model.onnx --data train.npz -o run
+  secateurs tune model.onnx --reinit --data train.npz --test test.npz --recipe cifar10-scratch -o run")]
+pub struct Tune {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// The model whose outputs the tuned one is to have
+    #[arg(long, value_name = "MODEL")]
+    teacher: Option<PathBuf>,
+    /// Draw all parameters anew first
+    #[arg(long)]
+    reinit: bool,
+    /// Seed of everything that is drawn [default: 0]
+    #[arg(long, value_name = "N", value_parser = crate::arguments::parse_seed())]
+    seed: Option<u64>,
+    #[command(flatten)]
+    run: RunArguments,
+}
+
+impl Tune {
+    pub fn run(self) -> Result {
+        let teacher = self.teacher.as_deref().map(Graph::read).transpose()?;
+        let mut tune = Table::new();
+        tune.extend(self.seed.map(|seed| ("seed".to_owned(), Value::Integer(seed as i64))));
+        tune.extend(self.reinit.then(|| ("reinit".to_owned(), Value::Boolean(true))));
+        watch::run(&self.model, &self.run, [Table::new(), tune], |job, observe| {
+            pipeline::tune_run(job, teacher.as_ref(), observe)
+        })
+    }
+}

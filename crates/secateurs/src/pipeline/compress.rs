@@ -1,0 +1,26 @@
+//! The whole way: plan, prune, tune against the original, measure, report.
+
+use std::sync::Arc;
+
+use super::job::{JobError, Observe, RunJob};
+use super::stages::{Models, Stages};
+use crate::report::Report;
+
+/// Makes a smaller model in the directory of a run, or goes on with it where an earlier call was ended. Of a run that is finished
+/// the report is returned.
+pub fn compress(job: &RunJob, observe: &mut Observe) -> Result<Report, JobError> {
+    let plan = job.settings.plan.options(job.sizes.clone()).map_err(JobError::Settings)?;
+    let original = Arc::new(job.graph.clone());
+    let mut stages = Stages::open(job, Some(&job.settings.plan), None, observe)?;
+    if let Some(report) = stages.finished()? {
+        return Ok(report);
+    }
+    let mut models = Models::of(original.clone());
+    stages.validate(Models::ORIGINAL, &original, None)?;
+    let plan = stages.plan(&plan)?;
+    let pruned = stages.prune(&plan)?;
+    stages.validate(Models::PRUNED, &pruned, Some(&original))?;
+    let result = stages.tune(&pruned, Some(&original))?;
+    models.pruned = Some(pruned);
+    stages.finish(models, result)
+}

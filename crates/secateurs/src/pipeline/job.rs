@@ -1,0 +1,137 @@
+//! What a run in a directory is told, what it tells, and how it fails.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use secateurs_graph::{Bindings, Graph, GraphError};
+use secateurs_torch::tch::Device;
+
+use super::apply::ApplyError;
+use super::evaluate::EvaluateError;
+use super::latency::LatencyError;
+use super::plan::PlanningError;
+use super::write::WriteError;
+use crate::data::DataError;
+use crate::plan::PlanError;
+use crate::recipe::Settings;
+use crate::run::RunError;
+use crate::runtime::RuntimeError;
+use crate::tune::{Event, TuneError};
+
+/// What [`compress`](super::compress()) and [`tune_run`](super::tune_run()) work on.
+pub struct RunJob<'a> {
+    /// The model, read from its file, with symbolic sizes as they are.
+    pub graph: &'a Graph,
+    /// The training data, of which a part is held out for choices.
+    pub data: &'a Path,
+    /// The test data, which no choice depends on.
+    pub test: Option<&'a Path>,
+    /// The directory of the run.
+    pub folder: &'a Path,
+    /// All settings.
+    pub settings: &'a Settings,
+    /// Sizes to bind for counting MACs and measuring latency.
+    pub sizes: Bindings,
+    /// The output with the class scores; the first by default.
+    pub output: Option<&'a str>,
+    /// Where libtorch computes.
+    pub device: Device,
+    /// Its threads, which must be set already.
+    pub threads: usize,
+    /// Whether another run in the directory is discarded.
+    pub restart: bool,
+    /// Whether models are run in ONNX Runtime and compared before they get their names.
+    pub check: bool,
+    /// The program, and its arguments, that calls [`latency_child`](crate::runtime::latency_child).
+    pub latency_child: (&'a Path, &'a [&'a str]),
+    /// The command line, for the report.
+    pub command: &'a [String],
+}
+
+/// A part of a run that is done as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// A model is scored on data.
+    Score,
+    /// Units are chosen.
+    Plan,
+    /// They are removed, and the smaller model is checked.
+    Prune,
+    /// The model is trained.
+    Tune,
+    /// The trained model is checked and written.
+    Write,
+    /// Latency is measured.
+    Latency,
+    /// The report is written.
+    Report,
+}
+
+/// What a run tells while it works.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    /// A stage begins.
+    Begins {
+        /// Which.
+        stage: Stage,
+        /// What is done, for people.
+        what: String,
+        /// How many samples are gone through; 0 where that is not what takes time.
+        samples: usize,
+    },
+    /// So many samples more are done.
+    Samples(usize),
+    /// The training goes on.
+    Tuning(&'a Event),
+    /// Nothing is left to do, as the run was finished then.
+    WasFinished(&'a str),
+}
+
+/// What is told of a run; `Break` while training ends it, to be gone on with.
+pub type Observe<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
+
+/// Why a run ends without its result. What was finished is kept.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// Settings that are missing or make no sense.
+    #[error("{0}")]
+    Settings(String),
+    /// The directory.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The data do not fit the model.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// There is no plan.
+    #[error("{}: {source}", model.display())]
+    Planning {
+        /// The model.
+        model: PathBuf,
+        /// Why.
+        source: PlanningError,
+    },
+    /// The plan in the directory.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The plan cannot be carried out.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// A model was not found right, or cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// Tuning, or scoring.
+    #[error(transparent)]
+    Tune(#[from] TuneError),
+    /// A model cannot be timed.
+    #[error(transparent)]
+    Latency(#[from] LatencyError),
+    /// ONNX Runtime.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// A model.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+}

@@ -1,0 +1,412 @@
+//! The report of a run, from its log and its models.
+
+use std::collections::BTreeMap;
+
+use secateurs_graph::graph::NodeId;
+use secateurs_graph::{Bindings, Graph};
+use toml::{Table, Value};
+
+use super::environment::environment;
+use super::job::JobError;
+use super::samples::samples;
+use super::stages::{Models, Record, Stages};
+use super::write::file_bytes;
+use crate::data::Dataset;
+use crate::plan::Plan;
+use crate::report::{
+    ChosenState, Count, DataDescription, Figures, FileHash, LatencyConditions, Layer, Measured, Metric, Note,
+    NoteWeight, Quality, Quantity, Report, Rollback, Step, Training, TrainingEvaluation, TrainingStep, Unit,
+};
+use crate::run;
+use crate::runtime::Timing;
+use crate::tune::{Event, Scores};
+
+pub(super) fn report(
+    stages: &Stages,
+    models: &Models,
+    result: &Graph,
+    date: String,
+) -> Result<Report, JobError> {
+    let config = &stages.config;
+    let sizes = &config.sizes;
+    let plan = match &config.plan {
+        Some(_) => Some(Plan::read(&stages.directory.file(run::PLAN))?),
+        None => None,
+    };
+    let units = stages.find(|record| match record {
+        Record::Pruned { units, .. } => Some(units),
+        _ => None,
+    });
+    let timed = first_timed(stages);
+    let figures = |name: &str, graph: &Graph, units: Option<usize>, latency: Option<Timing>| {
+        let cost = graph.cost();
+        Figures {
+            test: stages.scores(name, "test").map(|s| quality(&s)),
+            validation: stages.scores(name, "validation").map(|s| quality(&s)),
+            parameters: cost.params as u64,
+            macs: Count::from(&cost.macs.bind(sizes)),
+            file_bytes: Some(file_bytes(graph)),
+            latency,
+            units: units.map(|n| n as u64),
+        }
+    };
+    let (before, after) = (units.map(|u| u[0]), units.map(|u| u[1]));
+    let latency = |which: fn(&Timed) -> &Timing| timed.as_ref().map(|t| which(t).clone());
+    let started = started(stages);
+    let mut settings = Table::try_from(config).unwrap_or_default();
+    if let Some(Event::Started { resolved, .. }) = &started {
+        settings.insert("tuned with".into(), Value::try_from(&**resolved).unwrap_or(Value::Boolean(true)));
+    }
+    Ok(Report {
+        format_version: crate::report::FORMAT_VERSION,
+        model: file_name(&models.original),
+        date,
+        seconds: seconds(stages),
+        command: stages.job.command.to_vec(),
+        original: figures(Models::ORIGINAL, &models.original, before, latency(|t| &t.original)),
+        pruned: models.pruned.as_ref().map(|graph| figures(Models::PRUNED, graph, after, None)),
+        result: figures(Models::RESULT, result, after, latency(|t| &t.result)),
+        sizes: sizes.clone(),
+        latency: timed.map(|t| LatencyConditions {
+            threads: config.latency.threads,
+            batch: t.batch,
+            shapes: t.shapes,
+        }),
+        notes: notes(stages),
+        layers: layers(&models.original, result, sizes),
+        training: training(stages),
+        ledger: ledger(stages, plan.as_ref(), models),
+        samples: samples(stages, &models.original, result)?,
+        data: Some(description(stages, result)),
+        settings,
+        seeds: seeds(stages),
+        environment: environment(&config.device, config.threads),
+        files: files(stages, models, result),
+    })
+}
+
+fn file_name(graph: &Graph) -> String {
+    let path = std::path::Path::new(graph.source.file());
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn quality(scores: &Scores) -> Quality {
+    let values = [
+        (Metric::Accuracy, scores.accuracy, scores.accuracy_standard_error),
+        (Metric::Loss, scores.loss, None),
+        (Metric::Agreement, scores.agreement, None),
+        (Metric::Divergence, scores.divergence, None),
+    ];
+    let metrics = values.into_iter().filter_map(|(metric, value, standard_error)| {
+        Some((metric, Measured { standard_error, ..Measured::exact(value?) }))
+    });
+    Quality { samples: scores.samples as u64, metrics: metrics.collect() }
+}
+
+struct Timed {
+    batch: usize,
+    shapes: Vec<(String, Vec<usize>)>,
+    original: Timing,
+    result: Timing,
+}
+
+/// What was measured at the first batch size.
+fn first_timed(stages: &Stages) -> Option<Timed> {
+    stages.log.records::<Record>().find_map(|record| match record {
+        Record::Timed { batch, shapes, original, result, .. } => {
+            Some(Timed { batch, shapes, original, result })
+        }
+        _ => None,
+    })
+}
+
+/// How the training began, as far as this log has it.
+fn started(stages: &Stages) -> Option<Event> {
+    stages.log.records::<Event>().filter(|event| matches!(event, Event::Started { .. })).last()
+}
+
+/// Wall-clock time of all stages; of a training that was interrupted, that of its whole epochs before.
+fn seconds(stages: &Stages) -> f64 {
+    let stages_seconds: f64 = stages.log.records::<Record>().map(|record| record.seconds()).sum();
+    let events: Vec<Event> = stages.log.records().collect();
+    let last = events.iter().rposition(|event| matches!(event, Event::Started { .. })).unwrap_or(0);
+    let epochs = events[..last].iter().map(|event| match event {
+        Event::Epoch { seconds, .. } => *seconds,
+        _ => 0.0,
+    });
+    stages_seconds + epochs.sum::<f64>()
+}
+
+fn notes(stages: &Stages) -> Vec<Note> {
+    let (mut warnings, mut notes) = (Vec::new(), Vec::new());
+    if stages.validation.is_empty() {
+        warnings.push(
+            "No samples were held out, so that nothing but the training data says which epoch is best."
+                .into(),
+        );
+    }
+    let checked = |what: &str, difference: Option<f64>| match difference {
+        Some(difference) => format!(
+            "{what} was run in ONNX Runtime before it got its name; it differs from what the interpreter says by \
+             {difference:.0e} of the largest output."
+        ),
+        None => format!("{what} was not checked in ONNX Runtime (--no-check)."),
+    };
+    for record in stages.log.records::<Record>() {
+        match record {
+            Record::Pruned { exact, left_alone, difference, .. } => {
+                if !exact {
+                    warnings.push(
+                        "Groups were pruned whose removal changes what the others compute (--allow-inexact)."
+                            .into(),
+                    );
+                }
+                if let Some((groups, reason)) = left_alone {
+                    notes.push(format!(
+                        "{groups} groups were left alone, as pruning is not exact there ({reason}); --allow-inexact \
+                         prunes them."
+                    ));
+                }
+                let list = if difference.is_some() { &mut notes } else { &mut warnings };
+                list.push(checked("The pruned model", difference));
+            }
+            Record::Tuned { notes: own, difference, .. } => {
+                notes.extend(own);
+                let list = if difference.is_some() { &mut notes } else { &mut warnings };
+                list.push(checked("The result", difference));
+            }
+            _ => {}
+        }
+    }
+    let note = |weight| move |text| Note { weight, text };
+    let warnings = warnings.into_iter().map(note(NoteWeight::Warning));
+    warnings.chain(notes.into_iter().map(note(NoteWeight::Note))).collect()
+}
+
+/// Nodes with parameters or MACs, as they were and as they are.
+fn layers(original: &Graph, result: &Graph, sizes: &Bindings) -> Vec<Layer> {
+    let (before, after) = (parameters(original), parameters(result));
+    let by_name: BTreeMap<String, NodeId> =
+        result.order.iter().map(|&id| (result.node_label(id), id)).collect();
+    let channels = |graph: &Graph, id: NodeId| {
+        let node = &graph.nodes[id];
+        let shape = node.outputs.first().copied().flatten().and_then(|v| graph.values[v].fact.shape.as_ref());
+        let axis = |rank: usize| if node.op.prefers_channels_last() { 1 } else { rank.saturating_sub(1) };
+        let size = shape.and_then(|shape| shape.get(axis(shape.len()))?.bind(sizes).known());
+        size.and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
+    };
+    let macs = |graph: &Graph, id: NodeId| Count::from(&graph.macs(id).bind(sizes));
+    let layer = |&id: &NodeId| {
+        let label = original.node_label(id);
+        let own = before.get(&id).copied().unwrap_or(0);
+        if own == 0 && original.macs(id).is(0) {
+            return None;
+        }
+        let new = by_name.get(&label).copied();
+        let now = new.and_then(|id| after.get(&id).copied()).unwrap_or(0);
+        Some(Layer {
+            name: label.trim_matches('\'').to_owned(),
+            op: original.nodes[id].op.name().to_owned(),
+            channels: [channels(original, id), new.map_or(0, |id| channels(result, id))],
+            parameters: [own as u64, now as u64],
+            macs: [macs(original, id), new.map_or(Count::Number(0), |id| macs(result, id))],
+        })
+    };
+    original.order.iter().filter_map(layer).collect()
+}
+
+/// Trained numbers of every node.
+fn parameters(graph: &Graph) -> BTreeMap<NodeId, usize> {
+    let mut parameters = BTreeMap::new();
+    for parameter in graph.parameters().iter().filter(|p| !p.statistic) {
+        *parameters.entry(parameter.node).or_default() += parameter.elements;
+    }
+    parameters
+}
+
+fn training(stages: &Stages) -> Option<Training> {
+    let Some(Event::Started { steps_per_epoch, .. }) = started(stages) else { return None };
+    let events: Vec<Event> = stages.log.records().collect();
+    let metric = events.iter().find_map(|event| match event {
+        Event::Epoch { scores: Scores { accuracy: Some(_), .. }, .. } => Some(Metric::Accuracy),
+        Event::Epoch { scores: Scores { agreement: Some(_), .. }, .. } => Some(Metric::Agreement),
+        _ => None,
+    });
+    let metric = metric.unwrap_or(Metric::Divergence);
+    let value = |scores: &Scores| match metric {
+        Metric::Accuracy => scores.accuracy,
+        Metric::Agreement => scores.agreement,
+        Metric::Loss => scores.loss,
+        Metric::Divergence => scores.divergence,
+    };
+    let options = &stages.config.tune;
+    let mut training = Training {
+        epochs: options.epochs as u64,
+        steps_per_epoch: steps_per_epoch as u64,
+        metric,
+        steps: Vec::new(),
+        evaluations: Vec::new(),
+        rollbacks: Vec::new(),
+        chosen: None,
+        stopped: None,
+    };
+    for event in &events {
+        match event {
+            Event::Started { .. } => {}
+            Event::Step { step, loss, learning_rate, .. } => training.steps.push(TrainingStep {
+                step: *step as u64,
+                loss: *loss,
+                learning_rate: *learning_rate,
+            }),
+            Event::Epoch { step, scores, raw, .. } => training.evaluations.push(TrainingEvaluation {
+                step: *step as u64,
+                weights: value(raw.as_ref().unwrap_or(scores)),
+                averaged: raw.and_then(|_| value(scores)),
+            }),
+            Event::RolledBack { step, reason, .. } => {
+                training.rollbacks.push(Rollback { step: *step as u64, reason: reason.clone() });
+            }
+            Event::Stopped { reason, .. } => training.stopped = Some(reason.clone()),
+        }
+    }
+    if training.steps.is_empty() {
+        return None;
+    }
+    let chosen = stages.find(|record| match record {
+        Record::Tuned { chosen, .. } => Some(chosen),
+        _ => None,
+    });
+    let state = |epoch: usize| ChosenState {
+        step: (epoch * steps_per_epoch) as u64,
+        averaged: options.ema.is_some(),
+    };
+    training.chosen = chosen.filter(|epoch| *epoch > 0).map(state);
+    Some(training)
+}
+
+fn ledger(stages: &Stages, plan: Option<&Plan>, models: &Models) -> Vec<Step> {
+    let quantity = |name: &str, unit, predicted: Option<f64>, measured: Option<f64>| Quantity {
+        name: name.into(),
+        unit,
+        predicted: predicted.map(Measured::exact),
+        measured: measured.map(Measured::exact),
+    };
+    let step = |record: Record| {
+        let seconds = record.seconds();
+        let (name, quantities) = match record {
+            Record::Scored { model, on, scores, .. } => {
+                let metrics = quality(&scores).metrics.into_iter();
+                let quantities = metrics.map(|(metric, measured)| Quantity {
+                    name: metric.name().into(),
+                    unit: metric.unit(),
+                    predicted: None,
+                    measured: Some(measured),
+                });
+                (format!("{model} model on {on} data"), quantities.collect())
+            }
+            Record::Planned { .. } => {
+                let reached = plan.iter().flat_map(|plan| &plan.reached);
+                let kept = |(resource, share): (&String, &crate::plan::PlannedShare)| {
+                    quantity(&format!("{resource} kept"), Unit::Share, Some(share.share), None)
+                };
+                ("plan".into(), reached.map(kept).collect())
+            }
+            Record::Pruned { .. } => {
+                let cost = |graph: &Graph| graph.cost();
+                let (before, after) = (cost(&models.original), models.pruned.as_deref().map(cost));
+                let macs =
+                    |dim: &secateurs_graph::Dim| dim.bind(&stages.config.sizes).known().map(|n| n as f64);
+                let measured = |resource: &str| {
+                    let after = after.as_ref()?;
+                    match resource {
+                        "params" => Some(after.params as f64 / before.params.max(1) as f64),
+                        "macs" => Some(macs(&after.macs)? / macs(&before.macs)?),
+                        _ => None,
+                    }
+                };
+                let reached = plan.iter().flat_map(|plan| &plan.reached);
+                let kept = reached.filter_map(|(resource, share)| {
+                    let measured = measured(resource)?;
+                    Some(quantity(
+                        &format!("{resource} kept"),
+                        Unit::Share,
+                        Some(share.share),
+                        Some(measured),
+                    ))
+                });
+                ("prune".into(), kept.collect())
+            }
+            Record::Tuned { optimizer_steps, .. } => {
+                let steps = quantity("steps", Unit::Count, None, Some(optimizer_steps as f64));
+                ("tune".into(), vec![steps])
+            }
+            Record::Timed { batch, original, result, .. } => {
+                let time =
+                    |name, timing: &Timing| quantity(name, Unit::Milliseconds, None, Some(timing.median_ms));
+                let times = vec![time("original, median", &original), time("result, median", &result)];
+                (format!("latency at batch {batch}"), times)
+            }
+            Record::Finished { .. } => return None,
+        };
+        Some(Step { name, seconds, quantities })
+    };
+    stages.log.records::<Record>().filter_map(step).collect()
+}
+
+fn description(stages: &Stages, result: &Graph) -> DataDescription {
+    let config = &stages.config;
+    let data = &stages.data;
+    DataDescription {
+        path: config.data.path.display().to_string(),
+        test_path: config.test.as_ref().map(|test| test.path.display().to_string()),
+        training: stages.training.len() as u64,
+        validation: stages.validation.len() as u64,
+        test: config.test.as_ref().map(|test| test.samples as u64),
+        classes: class_names(data, result),
+        preprocessing: lines(&config.reading.preprocess),
+        augmentation: lines(&config.tune.augment),
+    }
+}
+
+/// Names of the classes, or their numbers.
+fn class_names(data: &Dataset, result: &Graph) -> Vec<String> {
+    if !data.class_names().is_empty() || !data.has_labels() {
+        return data.class_names().to_vec();
+    }
+    let shape = result.outputs.first().and_then(|&v| result.values[v].fact.shape.as_deref());
+    match shape {
+        Some([_, classes]) => (0..classes.known().unwrap_or(0)).map(|class| class.to_string()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// What a table of settings says, a line each.
+fn lines(settings: &impl serde::Serialize) -> Vec<String> {
+    let table = Table::try_from(settings).unwrap_or_default();
+    table.iter().map(|(key, value)| format!("{key} = {value}")).collect()
+}
+
+fn seeds(stages: &Stages) -> BTreeMap<String, u64> {
+    let tune = &stages.config.tune;
+    let mut seeds = BTreeMap::from([
+        ("choice of the held-out samples".to_owned(), tune.validation_seed),
+        ("training".to_owned(), tune.seed),
+    ]);
+    seeds.extend(stages.config.plan.iter().map(|plan| ("plan".to_owned(), plan.seed)));
+    seeds
+}
+
+fn files(stages: &Stages, models: &Models, result: &Graph) -> Vec<FileHash> {
+    let config = &stages.config;
+    let file = |role: &str, path: String, hash: String| FileHash { role: role.into(), path, hash };
+    let path = |path: &std::path::Path| path.display().to_string();
+    let mut files = vec![file("model", path(&config.model.path), config.model.hash.clone())];
+    files.extend(config.teacher.iter().map(|m| file("teacher", path(&m.path), m.hash.clone())));
+    files.push(file("training data", path(&config.data.path), config.data.fingerprint.clone()));
+    files.extend(config.test.iter().map(|d| file("test data", path(&d.path), d.fingerprint.clone())));
+    if let (Some(_), Some(pruned)) = (&config.plan, &models.pruned) {
+        files.push(file("pruned model", run::PRUNED.into(), pruned.hash()));
+    }
+    files.push(file("result", run::MODEL.into(), result.hash()));
+    files
+}

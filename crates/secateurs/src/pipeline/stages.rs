@@ -1,0 +1,391 @@
+//! The stages of a run in a directory. Each is done once: what it found is a line of the log, what it made a file, and where both
+//! are there it is not done again.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use secateurs_graph::Graph;
+use secateurs_graph::session::SessionOptions;
+use secateurs_torch::tch::Device;
+use serde::{Deserialize, Serialize};
+
+use super::apply::apply;
+use super::environment::date;
+use super::job::{JobError, Observe, Progress, RunJob, Stage};
+use super::latency::{batch_symbols, latency_job};
+use super::open_data;
+use super::outcome;
+use super::plan::{PlanOptions, macs_sizes, plan};
+use super::write::{CheckOptions, WriteAppliedOptions, write_applied, write_checked};
+use crate::data::{self, DataOptions, Dataset};
+use crate::plan::Plan;
+use crate::recipe::PlanSettings;
+use crate::report::{self, Report};
+use crate::run::{self, Config, DataIdentity, Log, ModelIdentity, RunDirectory};
+use crate::runtime::{LatencyRequest, Timing, measure_in_child};
+use crate::tune::{Event, Scores, TuneJob, scores, tune};
+
+/// The models of a run.
+pub(super) struct Models {
+    /// The model that was given, or the teacher.
+    pub original: Arc<Graph>,
+    /// The model before it is tuned, where that is another one.
+    pub pruned: Option<Arc<Graph>>,
+}
+
+impl Models {
+    pub const ORIGINAL: &str = "original";
+    pub const PRUNED: &str = "pruned";
+    pub const RESULT: &str = "result";
+
+    pub fn of(original: Arc<Graph>) -> Models {
+        Models { original, pruned: None }
+    }
+}
+
+const VALIDATION: &str = "validation";
+const TEST: &str = "test";
+
+/// What stages found, as the log keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum Record {
+    /// A model was scored.
+    Scored { model: String, on: String, scores: Scores, seconds: f64 },
+    /// The plan was written.
+    Planned { seconds: f64 },
+    /// The pruned model was written.
+    Pruned {
+        /// Units before and after.
+        units: [usize; 2],
+        exact: bool,
+        left_alone: Option<(usize, String)>,
+        /// The largest difference found by the check.
+        difference: Option<f64>,
+        seconds: f64,
+    },
+    /// The tuned model was written.
+    Tuned { chosen: usize, optimizer_steps: usize, notes: Vec<String>, difference: Option<f64>, seconds: f64 },
+    /// Latency was measured.
+    Timed { batch: usize, shapes: Vec<(String, Vec<usize>)>, original: Timing, result: Timing, seconds: f64 },
+    /// The report was written.
+    Finished { date: String },
+}
+
+impl Record {
+    /// Wall-clock time.
+    pub fn seconds(&self) -> f64 {
+        match self {
+            Record::Scored { seconds, .. }
+            | Record::Planned { seconds }
+            | Record::Pruned { seconds, .. }
+            | Record::Tuned { seconds, .. }
+            | Record::Timed { seconds, .. } => *seconds,
+            Record::Finished { .. } => 0.0,
+        }
+    }
+}
+
+/// A run at work.
+pub(super) struct Stages<'a, 'o> {
+    pub job: &'a RunJob<'a>,
+    observe: &'a mut Observe<'o>,
+    pub directory: RunDirectory,
+    pub log: Log,
+    pub config: Config,
+    pub data: Arc<Dataset>,
+    pub test: Option<Arc<Dataset>>,
+    /// Samples that are trained on, and those that are held out.
+    pub training: Vec<usize>,
+    pub validation: Vec<usize>,
+}
+
+impl<'a, 'o> Stages<'a, 'o> {
+    /// Opens the data and the directory; `plan` is for runs that prune.
+    pub fn open(
+        job: &'a RunJob<'a>,
+        plan: Option<&PlanSettings>,
+        teacher: Option<&Graph>,
+        observe: &'a mut Observe<'o>,
+    ) -> Result<Stages<'a, 'o>, JobError> {
+        let options = &job.settings.data;
+        let open = |path: &Path| open_data(job.graph, path, options, job.output).map(Arc::new);
+        let data = open(job.data)?;
+        let test = job.test.map(open).transpose()?;
+        let model = |graph: &Graph| ModelIdentity { path: graph.source.file().into(), hash: graph.hash() };
+        let config = Config {
+            format_version: run::FORMAT_VERSION,
+            secateurs: env!("CARGO_PKG_VERSION").into(),
+            command: if plan.is_some() { "compress" } else { "tune" }.into(),
+            output: job.output.map(Into::into),
+            device: device_name(job.device),
+            threads: job.threads,
+            sizes: macs_sizes(job.graph, &job.sizes),
+            model: model(job.graph),
+            teacher: teacher.map(model),
+            data: DataIdentity::of(&data)?,
+            test: test.as_deref().map(DataIdentity::of).transpose()?,
+            // What a preset or a file says is said here in full.
+            reading: DataOptions {
+                preset: None,
+                preprocess_file: None,
+                preprocess: data.preprocess().unwrap_or_default(),
+                max_length: data.max_length(),
+                ..options.clone()
+            },
+            plan: plan.cloned(),
+            tune: job.settings.tune.clone(),
+            latency: job.settings.latency.clone(),
+        };
+        let directory = RunDirectory::open(job.folder, &config, job.restart)?;
+        let log = directory.log()?;
+        let tuning = &job.settings.tune;
+        let (training, validation) = data::split(&data, tuning.validation, tuning.validation_seed);
+        Ok(Stages { job, observe, directory, log, config, data, test, training, validation })
+    }
+
+    /// The report, where the run is finished.
+    pub fn finished(&mut self) -> Result<Option<Report>, JobError> {
+        let date = self.find(|record| match record {
+            Record::Finished { date } => Some(date),
+            _ => None,
+        });
+        let files = [run::REPORT_JSON, run::REPORT_HTML, run::MODEL].map(|name| self.directory.file(name));
+        let Some(date) = date.filter(|_| files.iter().all(|file| file.is_file())) else { return Ok(None) };
+        let path = &files[0];
+        let text = std::fs::read(path).map_err(run::RunError::open(path))?;
+        let report = serde_json::from_slice(&text).map_err(|e| run::RunError::Damaged {
+            path: path.clone(),
+            line: None,
+            reason: e.to_string(),
+        })?;
+        let _ = (self.observe)(Progress::WasFinished(&date));
+        Ok(Some(report))
+    }
+
+    /// Chooses units, or reads the choice.
+    pub fn plan(&mut self, options: &PlanOptions) -> Result<Plan, JobError> {
+        let path = self.directory.file(run::PLAN);
+        let planned = self.find(|record| matches!(record, Record::Planned { .. }).then_some(()));
+        if planned.is_some() && path.is_file() {
+            return Ok(Plan::read(&path)?);
+        }
+        self.begins(Stage::Plan, "choosing units", 0);
+        let start = Instant::now();
+        let plan = plan(self.job.graph, options)
+            .map_err(|source| JobError::Planning { model: self.job.graph.source.file().into(), source })?;
+        plan.write(&path)?;
+        self.done(Record::Planned { seconds: start.elapsed().as_secs_f64() })?;
+        Ok(plan)
+    }
+
+    /// Removes the units, or reads the smaller model.
+    pub fn prune(&mut self, plan: &Plan) -> Result<Arc<Graph>, JobError> {
+        let path = self.directory.file(run::PRUNED);
+        let pruned = self.find(|record| matches!(record, Record::Pruned { .. }).then_some(()));
+        if pruned.is_none() || !path.is_file() {
+            self.begins(Stage::Prune, "pruning, and checking in ONNX Runtime", 0);
+            let start = Instant::now();
+            let applied = apply(self.job.graph, plan)?;
+            self.directory.remove_model(run::PRUNED)?;
+            let options = WriteAppliedOptions {
+                smaller: &path,
+                masked: None,
+                check: self.job.check,
+                sizes: &self.config.sizes,
+            };
+            let written = write_applied(self.job.graph, &applied, &options)?;
+            self.done(Record::Pruned {
+                units: applied.units,
+                exact: applied.exact,
+                left_alone: applied.left_alone,
+                difference: written.difference,
+                seconds: start.elapsed().as_secs_f64(),
+            })?;
+        }
+        Ok(Arc::new(Graph::read(&path)?))
+    }
+
+    /// Scores a model on the samples that are held out.
+    pub fn validate(
+        &mut self,
+        model: &str,
+        graph: &Arc<Graph>,
+        teacher: Option<&Arc<Graph>>,
+    ) -> Result<(), JobError> {
+        let (data, samples) = (self.data.clone(), self.validation.clone());
+        self.score(model, VALIDATION, graph, teacher, &data, &samples)
+    }
+
+    /// Scores a model on the test data, if there are any.
+    fn test(
+        &mut self,
+        model: &str,
+        graph: &Arc<Graph>,
+        teacher: Option<&Arc<Graph>>,
+    ) -> Result<(), JobError> {
+        let Some(data) = self.test.clone() else { return Ok(()) };
+        let samples: Vec<usize> = (0..data.len()).collect();
+        self.score(model, TEST, graph, teacher, &data, &samples)
+    }
+
+    fn score(
+        &mut self,
+        model: &str,
+        on: &str,
+        graph: &Arc<Graph>,
+        teacher: Option<&Arc<Graph>>,
+        data: &Arc<Dataset>,
+        samples: &[usize],
+    ) -> Result<(), JobError> {
+        if self.scores(model, on).is_some() || samples.is_empty() {
+            return Ok(());
+        }
+        let noun = if on == TEST { "test data" } else { "the held-out samples" };
+        self.begins(Stage::Score, &format!("scoring the {model} model on {noun}"), samples.len());
+        let start = Instant::now();
+        let options = SessionOptions { device: self.job.device, ..SessionOptions::default() };
+        let observe = &mut *self.observe;
+        let mut progress = |done: usize| {
+            // A stage is done whole, so that there is nothing to break off.
+            let _ = observe(Progress::Samples(done));
+        };
+        let scores = scores(graph, teacher, data, samples, self.job.output, options, &mut progress)?;
+        self.done(Record::Scored {
+            model: model.into(),
+            on: on.into(),
+            scores,
+            seconds: start.elapsed().as_secs_f64(),
+        })
+    }
+
+    /// What the log says of a model on data.
+    pub fn scores(&self, wanted: &str, wanted_on: &str) -> Option<Scores> {
+        self.find(|record| match record {
+            Record::Scored { model, on, scores, .. } if model == wanted && on == wanted_on => Some(scores),
+            _ => None,
+        })
+    }
+
+    /// Trains a model, checks and writes it, or reads it.
+    pub fn tune(&mut self, graph: &Arc<Graph>, teacher: Option<&Arc<Graph>>) -> Result<Arc<Graph>, JobError> {
+        let path = self.directory.file(run::MODEL);
+        let tuned = self.find(|record| matches!(record, Record::Tuned { .. }).then_some(()));
+        if tuned.is_none() || !path.is_file() {
+            self.begins(Stage::Tune, "tuning", 0);
+            let start = Instant::now();
+            let job = TuneJob {
+                graph,
+                teacher: teacher.map(|teacher| &**teacher),
+                data: &self.data,
+                output: self.job.output,
+                options: &self.job.settings.tune,
+                device: self.job.device,
+                folder: self.directory.path(),
+            };
+            let (log, observe) = (&mut self.log, &mut *self.observe);
+            let mut failed = None;
+            let tuned = tune(&job, &mut |event| {
+                let logged = match event {
+                    Event::Started { step, .. } => log.rewind(*step).and_then(|()| log.append(event)),
+                    event => log.append(event),
+                };
+                match logged {
+                    Ok(()) => observe(Progress::Tuning(event)),
+                    Err(error) => {
+                        failed = Some(error);
+                        ControlFlow::Break(())
+                    }
+                }
+            });
+            let tuned = match (failed, tuned) {
+                (Some(error), _) => return Err(error.into()),
+                (None, tuned) => tuned?,
+            };
+            self.begins(Stage::Write, "checking the result in ONNX Runtime", 0);
+            self.directory.remove_model(run::MODEL)?;
+            let check = CheckOptions { check: self.job.check, sizes: &self.config.sizes };
+            let written = write_checked(self.job.graph, &tuned.graph, &path, "the tuned model", &check)?;
+            self.done(Record::Tuned {
+                chosen: tuned.chosen,
+                optimizer_steps: tuned.steps,
+                notes: tuned.notes,
+                difference: written.difference,
+                seconds: start.elapsed().as_secs_f64(),
+            })?;
+        }
+        Ok(Arc::new(Graph::read(&path)?))
+    }
+
+    /// What is measured of the result, once every choice has been made, and the report.
+    pub fn finish(mut self, models: Models, result: Arc<Graph>) -> Result<Report, JobError> {
+        let original = models.original.clone();
+        self.validate(Models::RESULT, &result, Some(&original))?;
+        self.test(Models::ORIGINAL, &original, None)?;
+        self.test(Models::RESULT, &result, Some(&original))?;
+        self.time(&original, &result)?;
+        self.begins(Stage::Report, "writing the report", 0);
+        let date = date();
+        let report = outcome::report(&self, &models, &result, date.clone())?;
+        let text = serde_json::to_string_pretty(&report)
+            .map_err(|e| run::RunError::write(&self.directory.file(run::REPORT_JSON))(e.into()))?;
+        self.directory.write(run::REPORT_JSON, text.as_bytes())?;
+        self.directory.write(run::REPORT_HTML, report::render(&report).as_bytes())?;
+        self.done(Record::Finished { date })?;
+        Ok(report)
+    }
+
+    /// Measures the latency of the original and the result side by side, at every batch size.
+    fn time(&mut self, original: &Graph, result: &Graph) -> Result<(), JobError> {
+        let settings = &self.job.settings.latency;
+        let dynamic = !batch_symbols(original).is_empty();
+        // A model of one batch size is measured at that.
+        let batches =
+            if dynamic { &settings.batches[..] } else { &settings.batches[..settings.batches.len().min(1)] };
+        for &batch in batches {
+            let timed = |record| matches!(record, Record::Timed { batch: b, .. } if b == batch).then_some(());
+            if self.find(timed).is_some() {
+                continue;
+            }
+            self.begins(Stage::Latency, &format!("measuring latency at batch {batch}"), 0);
+            let start = Instant::now();
+            let sizes = &self.config.sizes;
+            let job = |graph: &Graph| latency_job(graph, Path::new(graph.source.file()), batch, sizes);
+            let jobs = vec![job(original)?, job(result)?];
+            let shapes = jobs[0].shapes.clone();
+            let (program, arguments) = self.job.latency_child;
+            let request = LatencyRequest { jobs, options: settings.options() };
+            let timings = measure_in_child(program, arguments, &request)?;
+            let [original, result] = <[Timing; 2]>::try_from(timings)
+                .unwrap_or_else(|timings| unreachable!("two models give two timings, not {}", timings.len()));
+            let seconds = start.elapsed().as_secs_f64();
+            self.done(Record::Timed { batch, shapes, original, result, seconds })?;
+        }
+        Ok(())
+    }
+
+    /// The last record of which `choose` makes something.
+    pub fn find<T>(&self, choose: impl Fn(Record) -> Option<T>) -> Option<T> {
+        self.log.records::<Record>().filter_map(choose).last()
+    }
+
+    fn begins(&mut self, stage: Stage, what: &str, samples: usize) {
+        // Only training can be broken off.
+        let _ = (self.observe)(Progress::Begins { stage, what: what.into(), samples });
+    }
+
+    fn done(&mut self, record: Record) -> Result<(), JobError> {
+        Ok(self.log.append_synced(&record)?)
+    }
+}
+
+/// As `--device` takes it.
+fn device_name(device: Device) -> String {
+    match device {
+        Device::Cpu => "cpu".into(),
+        Device::Cuda(index) => format!("cuda:{index}"),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}

@@ -1,0 +1,164 @@
+//! What a run can be told: the keys of recipes, by table.
+
+use secateurs_graph::Bindings;
+use serde::{Deserialize, Serialize};
+
+use crate::data::DataOptions;
+use crate::methods::{METHODS, method};
+use crate::pipeline::PlanOptions;
+use crate::plan::PlannedSplit;
+use crate::runtime::LatencyOptions;
+use crate::search::{Budget, Limit, MAX_REMOVED, Scope, SelectOptions};
+use crate::tune::TuneOptions;
+
+/// All settings of a run; recipes have these tables.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Which units go.
+    pub plan: PlanSettings,
+    /// How the model is tuned.
+    pub tune: TuneOptions,
+    /// How data are read.
+    pub data: DataOptions,
+    /// How latency is measured.
+    pub latency: LatencySettings,
+}
+
+/// Which units go: [`PlanOptions`] as recipes write them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlanSettings {
+    /// What units are scored by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// What may be kept, as in `["params=0.5"]`.
+    pub keep: Vec<Limit>,
+    /// What scores are compared with.
+    pub scope: Scope,
+    /// Seed of methods that draw.
+    pub seed: u64,
+    /// Which units products of axes are split into.
+    pub split: PlannedSplit,
+    /// The largest share of a group that may go.
+    pub max_removed: f64,
+    /// What widths must be multiples of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multiple: Option<usize>,
+    /// Whether groups may lose units whose removal changes what the others compute.
+    pub allow_inexact: bool,
+}
+
+impl Default for PlanSettings {
+    fn default() -> PlanSettings {
+        PlanSettings {
+            method: None,
+            keep: Vec::new(),
+            scope: Scope::default(),
+            seed: 0,
+            split: PlannedSplit::default(),
+            max_removed: MAX_REMOVED,
+            multiple: None,
+            allow_inexact: false,
+        }
+    }
+}
+
+/// How latency is measured in ONNX Runtime.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LatencySettings {
+    /// Threads of ONNX Runtime.
+    pub threads: usize,
+    /// Runs of every model that are not timed, first.
+    pub warmup: usize,
+    /// Timed runs of every model at least.
+    pub runs: usize,
+    /// Seconds to go on for, at every batch size.
+    pub seconds: f64,
+    /// Batch sizes, where the model's batch is dynamic; none measures nothing.
+    pub batches: Vec<usize>,
+}
+
+impl Default for LatencySettings {
+    fn default() -> LatencySettings {
+        let LatencyOptions { threads, warmup, min_runs: runs, seconds } = LatencyOptions::default();
+        LatencySettings { threads, warmup, runs, seconds, batches: vec![1, 32] }
+    }
+}
+
+impl LatencySettings {
+    /// The options for [`measure`](crate::runtime::measure).
+    pub fn options(&self) -> LatencyOptions {
+        LatencyOptions {
+            threads: self.threads,
+            warmup: self.warmup,
+            min_runs: self.runs,
+            seconds: self.seconds,
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match self {
+            _ if self.threads == 0 => Err("latency.threads = 0: must be at least 1".into()),
+            _ if self.runs == 0 => Err("latency.runs = 0: must be at least 1".into()),
+            _ if self.batches.contains(&0) => Err("latency.batches: a batch has at least 1 sample".into()),
+            _ if !self.seconds.is_finite() || self.seconds < 0.0 => {
+                Err(format!("latency.seconds = {}: must be a time", self.seconds))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl PlanSettings {
+    /// The options for [`plan`](crate::pipeline::plan()); `sizes` are bound for counting MACs. Fails where there is no method or
+    /// no budget, with the remedy.
+    pub fn options(&self, sizes: Bindings) -> Result<PlanOptions, String> {
+        self.check()?;
+        let names = || METHODS.iter().map(|m| m.name).collect::<Vec<_>>().join(", ");
+        let method = self.method.as_deref().and_then(method);
+        let method =
+            method.ok_or_else(|| format!("no method is chosen; give one with --method ({})", names()))?;
+        Ok(PlanOptions {
+            method,
+            seed: self.seed,
+            budget: Budget::new(self.keep.clone()).map_err(|e| format!("--keep: {e}"))?,
+            select: SelectOptions {
+                scope: self.scope,
+                max_removed: self.max_removed,
+                multiple_of: self.multiple,
+                allow_inexact: self.allow_inexact,
+            },
+            split: self.split,
+            sizes,
+        })
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if let Some(name) = self.method.as_deref().filter(|name| method(name).is_none()) {
+            let known = METHODS.iter().map(|m| m.name).collect::<Vec<_>>().join(", ");
+            return Err(format!("plan.method = '{name}': there is no such method; there are {known}"));
+        }
+        if !(0.0..=1.0).contains(&self.max_removed) {
+            return Err(format!("plan.max_removed = {}: must be a number from 0 to 1", self.max_removed));
+        }
+        match self.multiple {
+            Some(0) => Err("plan.multiple = 0: must be at least 1".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Settings {
+    /// Refuses settings that make no sense, naming them.
+    pub fn check(&self) -> Result<(), String> {
+        self.plan.check()?;
+        self.tune.check().map_err(|reason| format!("tune.{reason}"))?;
+        self.latency.check()
+    }
+
+    pub(super) fn deserialize_table(table: toml::Table) -> Result<Settings, String> {
+        table.try_into().map_err(|e: toml::de::Error| e.message().replace('\n', "; "))
+    }
+}

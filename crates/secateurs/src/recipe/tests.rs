@@ -1,0 +1,79 @@
+//! Layers of settings, and what is wrong in recipes.
+
+use toml::Table;
+
+use super::*;
+use crate::methods::method;
+
+fn error(text: &str) -> String {
+    Recipe::parse("my.toml", text).unwrap_err().to_string()
+}
+
+#[test]
+fn flags_win_over_the_recipe_and_the_recipe_over_defaults() {
+    let recipe = Recipe::parse(
+        "my.toml",
+        "[plan]\nmethod = 'random'\nkeep = ['params=0.5', 'macs=0.4']\n[tune]\nepochs = 7\nmomentum = 1e-1\n\
+         [data]\npreset = 'cifar10'\n[data.preprocess]\nscale = 0.5\nmean = 1\n",
+    )
+    .unwrap();
+    let flags: Table =
+        toml::from_str("[plan]\nkeep = ['units=0.3']\n[tune]\nepochs = 2\n[data.preprocess]\nscale = 2.0\n")
+            .unwrap();
+    let settings = recipe.settings(flags).unwrap();
+    assert_eq!(settings.plan.method.as_deref(), Some("random"));
+    assert_eq!(settings.plan.keep, ["units=0.3".parse().unwrap()]);
+    assert_eq!((settings.tune.epochs, settings.tune.momentum, settings.tune.batch_size), (2, 0.1, 128));
+    assert_eq!(settings.data.preprocess.scale, Some(2.0));
+    assert_eq!(settings.data.preprocess.mean, Some(vec![1.0]));
+    assert_eq!(Recipe::default().settings(Table::new()).unwrap(), Settings::default());
+}
+
+#[test]
+fn unknown_keys_are_named_with_their_line_and_the_nearest_key() {
+    assert_eq!(
+        error("[tune]\nepochs = 2\n\nlearning_rat = 0.1\n"),
+        "my.toml, line 4: unknown key 'learning_rat'; did you mean 'learning_rate'?"
+    );
+    assert_eq!(
+        error("# comment\n[tun]\nepochs = 2\n"),
+        "my.toml, line 2: unknown key 'tun'; did you mean 'tune'?"
+    );
+    let message = error("[data.preprocess]\nbrightness = 2\n");
+    assert!(message.starts_with("my.toml, line 2: unknown key 'brightness'; the keys here are resize,"));
+}
+
+#[test]
+fn values_of_a_wrong_kind_or_without_sense_are_named() {
+    let message = error("[plan]\nmethod = 'magnitude'\n[tune]\nepochs = 'three'\n");
+    assert!(message.starts_with("my.toml, line 4: ") && message.contains("three"), "{message}");
+    let message = error("[plan]\nkeep = ['params=1.5']\n");
+    assert!(message.starts_with("my.toml, line 2: ") && message.contains("'params=1.5'"), "{message}");
+    let message = error("[tune]\n\nschedule = 'cosin'\n");
+    assert!(message.starts_with("my.toml, line 3: ") && message.contains("cosine"), "{message}");
+    assert!(error("[tune\nepochs = 1").starts_with("my.toml, line 1: "));
+    assert!(error("[tune]\nmomentum = 2.0").starts_with("my.toml: tune.momentum = 2"));
+    assert!(error("[plan]\nmethod = 'magic'").contains("my.toml: plan.method = 'magic'"));
+    assert!(error("[latency]\nruns = 0").contains("latency.runs"));
+}
+
+#[test]
+fn shipped_recipes_are_right_and_say_what_they_are_for() {
+    for (name, text) in SHIPPED {
+        let recipe = Recipe::find(name).unwrap();
+        let settings = recipe.settings(Table::new()).unwrap();
+        assert!(settings.plan.method.is_none_or(|name| method(&name).is_some()));
+        assert!(text.starts_with("# ") && summary(text).len() > 10, "{name}");
+    }
+}
+
+#[test]
+fn files_are_looked_for_beside_the_recipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("my.toml");
+    std::fs::write(&path, "[data]\ntokenizer = 'tokenizer.json'\n").unwrap();
+    let settings = Recipe::find(path.to_str().unwrap()).unwrap().settings(Table::new()).unwrap();
+    assert_eq!(settings.data.tokenizer, Some(folder.path().join("tokenizer.json")));
+    let error = Recipe::find("cifar11").unwrap_err().to_string();
+    assert!(error.contains("cifar11") && error.contains("cifar10, "), "{error}");
+}

@@ -1,0 +1,189 @@
+//! The settings of a run with every choice made, as `config.toml` keeps them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use super::CONFIG;
+use super::error::{Difference, RunError};
+use crate::data::{DataError, DataOptions, Dataset};
+use crate::recipe::{LatencySettings, PlanSettings};
+use crate::tune::TuneOptions;
+
+/// The version of the format that this program writes.
+pub const FORMAT_VERSION: u64 = 1;
+
+/// Everything that a run's result depends on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// [`FORMAT_VERSION`].
+    pub format_version: u64,
+    /// The version of secateurs.
+    pub secateurs: String,
+    /// `compress` or `tune`.
+    pub command: String,
+    /// The output with the class scores; the first by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+    /// Where libtorch computes.
+    pub device: String,
+    /// Its threads.
+    pub threads: usize,
+    /// What symbolic sizes are bound to for counting MACs and measuring latency.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sizes: BTreeMap<String, i64>,
+    /// The model that is worked on.
+    pub model: ModelIdentity,
+    /// The model that it is tuned against, where that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<ModelIdentity>,
+    /// The training data.
+    pub data: DataIdentity,
+    /// The test data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<DataIdentity>,
+    /// How data are read.
+    pub reading: DataOptions,
+    /// Which units go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanSettings>,
+    /// How the model is tuned.
+    pub tune: TuneOptions,
+    /// How latency is measured.
+    pub latency: LatencySettings,
+}
+
+/// A model, by what it computes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelIdentity {
+    /// Its file, for people.
+    pub path: PathBuf,
+    /// Its [`Graph::hash`](secateurs_graph::Graph::hash).
+    pub hash: String,
+}
+
+/// Data, by what is in them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DataIdentity {
+    /// The file or folder, for people.
+    pub path: PathBuf,
+    /// Number of samples.
+    pub samples: usize,
+    /// [`fingerprint`].
+    pub fingerprint: String,
+}
+
+impl DataIdentity {
+    /// The identity of open data.
+    pub fn of(data: &Dataset) -> Result<DataIdentity, DataError> {
+        let path = data.path().to_owned();
+        let fingerprint = fingerprint(&path).map_err(DataError::io(&path))?;
+        Ok(DataIdentity { samples: data.len(), fingerprint, path })
+    }
+}
+
+/// What changes when data change: of a file the BLAKE3 hash of its bytes; of a folder that of its files' names, sizes and times
+/// of change, as reading thousands of pictures would take minutes.
+pub fn fingerprint(path: &Path) -> io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    match path.is_dir() {
+        false => {
+            hasher.update_reader(std::fs::File::open(path)?)?;
+        }
+        true => {
+            let mut folders = vec![path.to_owned()];
+            let mut files = BTreeMap::new();
+            while let Some(folder) = folders.pop() {
+                for entry in std::fs::read_dir(folder)? {
+                    let path = entry?.path();
+                    let metadata = std::fs::metadata(&path)?;
+                    match metadata.is_dir() {
+                        true => folders.push(path),
+                        false => {
+                            files.insert(path, metadata);
+                        }
+                    }
+                }
+            }
+            for (file, metadata) in files {
+                let name = file.strip_prefix(path).unwrap_or(&file);
+                let time = metadata.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+                let nanoseconds = time.map_or(0, |t| t.as_nanos());
+                hasher.update(format!("{}\0{}\0{nanoseconds}\0", name.display(), metadata.len()).as_bytes());
+            }
+        }
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Keys that say where something lies, or that this is a run at all. What lies there is told by hashes.
+const FOR_PEOPLE: &[&str] = &["model.path", "teacher.path", "data.path", "test.path"];
+
+impl Config {
+    /// Reads the config of a run's directory.
+    pub fn read(folder: &Path) -> Result<Config, RunError> {
+        let path = folder.join(CONFIG);
+        let text = std::fs::read_to_string(&path).map_err(RunError::open(&path))?;
+        let damaged = |reason: String| RunError::Damaged { path: path.clone(), line: None, reason };
+        // First, as a later version may have other keys.
+        let table: Table = toml::from_str(&text).unwrap_or_default();
+        match table.get("format_version").and_then(Value::as_integer) {
+            Some(version) if version == FORMAT_VERSION as i64 => {}
+            Some(version) => {
+                return Err(damaged(format!(
+                    "the run has format version {version}, this program reads {FORMAT_VERSION}"
+                )));
+            }
+            None => return Err(RunError::NotARun { path: folder.to_owned(), found: CONFIG.into() }),
+        }
+        toml::from_str(&text).map_err(|e| damaged(e.message().replace('\n', "; ")))
+    }
+
+    /// As a file.
+    pub fn to_text(&self) -> Result<String, RunError> {
+        toml::to_string(self).map_err(|e| RunError::Damaged {
+            path: CONFIG.into(),
+            line: None,
+            reason: format!("these settings cannot be written: {e}"),
+        })
+    }
+
+    /// What this run has otherwise than `asked`.
+    pub fn differences(&self, asked: &Config) -> Vec<Difference> {
+        let (run, asked) = (self.flat(), asked.flat());
+        let mut keys: Vec<&String> = run.keys().chain(asked.keys()).collect();
+        keys.sort();
+        keys.dedup();
+        let differs = |key: &&String| run.get(*key) != asked.get(*key) && !FOR_PEOPLE.contains(&key.as_str());
+        let difference = |key: &String| Difference {
+            key: key.clone(),
+            run: run.get(key).cloned(),
+            asked: asked.get(key).cloned(),
+        };
+        keys.into_iter().filter(differs).map(difference).collect()
+    }
+
+    /// Values by dotted key.
+    fn flat(&self) -> BTreeMap<String, String> {
+        fn add(flat: &mut BTreeMap<String, String>, key: String, value: &Value) {
+            match value {
+                Value::Table(table) => {
+                    for (name, value) in table {
+                        add(flat, if key.is_empty() { name.clone() } else { format!("{key}.{name}") }, value);
+                    }
+                }
+                value => {
+                    flat.insert(key, value.to_string());
+                }
+            }
+        }
+        let mut flat = BTreeMap::new();
+        let table = Table::try_from(self).unwrap_or_default();
+        add(&mut flat, String::new(), &Value::Table(table));
+        flat
+    }
+}

@@ -1,0 +1,102 @@
+//! What has happened in a run: JSON objects, a line each.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::error::RunError;
+use super::{METRICS, RunDirectory, write_whole};
+
+/// The log of a run, read when it is opened, and appended to.
+#[derive(Debug)]
+pub struct Log {
+    folder: PathBuf,
+    file: File,
+    lines: Vec<Value>,
+}
+
+impl RunDirectory {
+    /// Opens the log. A last line that a killed process has not finished is dropped.
+    pub fn log(&self) -> Result<Log, RunError> {
+        let path = self.file(METRICS);
+        let text = match std::fs::read(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            text => text.map_err(RunError::open(&path))?,
+        };
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let mut lines = Vec::new();
+        for (number, line) in text[..whole].split_inclusive(|byte| *byte == b'\n').enumerate() {
+            let line = serde_json::from_slice(line).map_err(|e| RunError::Damaged {
+                path: path.clone(),
+                line: Some(number + 1),
+                reason: format!("is no JSON: {e}"),
+            })?;
+            lines.push(line);
+        }
+        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(RunError::open(&path))?;
+        let mut log = Log { folder: self.path().to_owned(), file, lines };
+        if whole < text.len() {
+            log.rewrite()?;
+        }
+        Ok(log)
+    }
+}
+
+impl Log {
+    /// All lines that are of this kind.
+    pub fn records<T: DeserializeOwned>(&self) -> impl Iterator<Item = T> {
+        self.lines.iter().filter_map(|line| T::deserialize(line).ok())
+    }
+
+    /// Adds a line.
+    pub fn append(&mut self, record: &impl Serialize) -> Result<(), RunError> {
+        let path = self.path();
+        let value = serde_json::to_value(record).map_err(|e| RunError::write(&path)(e.into()))?;
+        // In one call, so that a kill tears at most this line.
+        self.file.write_all(format!("{value}\n").as_bytes()).map_err(RunError::write(&path))?;
+        self.lines.push(value);
+        Ok(())
+    }
+
+    /// Adds a line that later lines depend on: it lasts through a power cut.
+    pub fn append_synced(&mut self, record: &impl Serialize) -> Result<(), RunError> {
+        self.append(record)?;
+        self.file.sync_data().map_err(RunError::write(&self.path()))
+    }
+
+    /// Drops what training did after `step`, as it is done again from there. A step may have been met more than once, where the
+    /// training went back: what follows its last time goes.
+    pub fn rewind(&mut self, step: usize) -> Result<(), RunError> {
+        let of = |line: &Value| line.get("step").and_then(Value::as_u64);
+        let last = match step {
+            0 => None,
+            step => self.lines.iter().rposition(|line| of(line).is_some_and(|s| s <= step as u64)),
+        };
+        let before = self.lines.len();
+        let mut number = 0;
+        self.lines.retain(|line| {
+            number += 1;
+            of(line).is_none() || last.is_some_and(|last| number <= last + 1)
+        });
+        match self.lines.len() < before {
+            true => self.rewrite(),
+            false => Ok(()),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join(METRICS)
+    }
+
+    fn rewrite(&mut self) -> Result<(), RunError> {
+        let path = self.path();
+        let text: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
+        write_whole(&self.folder, METRICS, text.as_bytes()).map_err(RunError::write(&path))?;
+        self.file = OpenOptions::new().append(true).open(&path).map_err(RunError::open(&path))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,191 @@
+//! A run as a directory: what was asked for, what has been done, and what came of it.
+//!
+//! Every artifact is written whole under a temporary name and renamed, so that a run can be killed at any moment and the same
+//! command goes on. The log (`metrics.jsonl`) grows by whole lines, and says which stages are done.
+
+mod config;
+mod error;
+mod log;
+#[cfg(test)]
+mod tests;
+
+pub use config::{Config, DataIdentity, FORMAT_VERSION, ModelIdentity, fingerprint};
+pub use error::{Difference, RunError};
+pub use log::Log;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// The settings of the run.
+pub const CONFIG: &str = "config.toml";
+/// What has happened, a JSON object a line.
+pub const METRICS: &str = "metrics.jsonl";
+/// Which units stay.
+pub const PLAN: &str = "plan.json";
+/// The smaller model before it is tuned.
+pub const PRUNED: &str = "pruned.onnx";
+/// The result.
+pub const MODEL: &str = "model.onnx";
+/// The result's figures, for machines.
+pub const REPORT_JSON: &str = "report.json";
+/// The result for people.
+pub const REPORT_HTML: &str = "report.html";
+const LOCK: &str = "lock";
+/// What temporary files of this program are called.
+const TEMPORARY: &str = ".secateurs-";
+/// What the library that makes temporary files calls them otherwise, as those of checkpoints.
+const OTHER_TEMPORARY: &str = ".tmp";
+
+/// What a run consists of; `--restart` removes these and nothing else. The config goes last: with it goes the right to.
+const ARTIFACTS: &[&str] = &[
+    METRICS,
+    "checkpoint.safetensors",
+    "best.safetensors",
+    "epoch.safetensors",
+    PLAN,
+    PRUNED,
+    MODEL,
+    REPORT_JSON,
+    REPORT_HTML,
+    CONFIG,
+];
+
+/// The directory of a run, held by this process alone.
+#[derive(Debug)]
+pub struct RunDirectory {
+    path: PathBuf,
+    /// Held until the process ends, however it ends.
+    _lock: File,
+}
+
+impl RunDirectory {
+    /// Makes the directory of a run or opens it again, for the run that `config` says. A directory that holds another run is
+    /// refused, unless it may be discarded (`restart`); one that holds anything else is refused and left as it is.
+    pub fn open(path: &Path, config: &Config, restart: bool) -> Result<RunDirectory, RunError> {
+        std::fs::create_dir_all(path).map_err(RunError::open(path))?;
+        let foreign = foreign(path)?;
+        let has_config = path.join(CONFIG).exists();
+        if let (false, Some(found)) = (has_config, foreign) {
+            return Err(RunError::NotARun { path: path.to_owned(), found });
+        }
+        let old = if has_config { Some(Config::read(path)) } else { None };
+        if let Some(Err(error @ (RunError::NotARun { .. } | RunError::Io { .. }))) = old {
+            return Err(error);
+        }
+        let directory = RunDirectory { path: path.to_owned(), _lock: lock(path)? };
+        directory.remove_temporaries()?;
+        match old {
+            Some(_) if restart => directory.discard()?,
+            Some(old) => {
+                let differences = old?.differences(config);
+                return match differences.is_empty() {
+                    true => Ok(directory),
+                    false => Err(RunError::Differs { path: path.to_owned(), differences }),
+                };
+            }
+            None => {}
+        }
+        directory.write(CONFIG, config.to_text()?.as_bytes())?;
+        Ok(directory)
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where an artifact is.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Writes an artifact, whole or not at all.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
+        write_whole(&self.path, name, bytes).map_err(RunError::write(&self.file(name)))
+    }
+
+    /// Removes a model and its external data, so that what is written next has the names that a first run would give.
+    pub fn remove_model(&self, name: &str) -> Result<(), RunError> {
+        for entry in entries(&self.path)? {
+            let data =
+                entry.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with(".data"));
+            if data {
+                let path = self.file(&entry);
+                std::fs::remove_file(&path).map_err(RunError::write(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What killed processes have left half written.
+    fn remove_temporaries(&self) -> Result<(), RunError> {
+        for entry in entries(&self.path)?.iter().filter(|entry| is_temporary(entry)) {
+            let path = self.file(entry);
+            std::fs::remove_file(&path).map_err(RunError::open(&path))?;
+        }
+        Ok(())
+    }
+
+    fn discard(&self) -> Result<(), RunError> {
+        for name in ARTIFACTS {
+            match name.ends_with(".onnx") {
+                true => self.remove_model(name)?,
+                false => {
+                    let path = self.file(name);
+                    match std::fs::remove_file(&path) {
+                        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                            return Err(RunError::write(&path)(e));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn entries(folder: &Path) -> Result<Vec<String>, RunError> {
+    let entries = std::fs::read_dir(folder).and_then(|entries| {
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    });
+    entries.map_err(RunError::open(folder))
+}
+
+/// Something in the directory that a run which was killed before it had a config does not leave.
+fn foreign(path: &Path) -> Result<Option<String>, RunError> {
+    Ok(entries(path)?.into_iter().find(|name| name != LOCK && !is_temporary(name)))
+}
+
+fn is_temporary(name: &str) -> bool {
+    name.starts_with(TEMPORARY) || name.starts_with(OTHER_TEMPORARY)
+}
+
+fn lock(path: &Path) -> Result<File, RunError> {
+    let name = path.join(LOCK);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&name);
+    let file = file.map_err(RunError::open(&name))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(RunError::Locked { path: path.to_owned() }),
+        Err(TryLockError::Error(e)) => Err(RunError::open(&name)(e)),
+    }
+}
+
+/// A file under a temporary name, synchronised and renamed.
+fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY).suffix(".tmp");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(folder.join(name)).map_err(|e| e.error)?;
+    if let Ok(folder) = File::open(folder) {
+        // Makes the rename last through a power cut, where the system allows it.
+        let _ = folder.sync_all();
+    }
+    Ok(())
+}
