@@ -19,7 +19,7 @@ mod trainer;
 pub use error::TuneError;
 pub use loss::Meaning;
 pub use options::{BatchNormMode, Objective, OptimizerKind, Schedule, TuneOptions, TunePrecision};
-pub use scores::{Scores, scores};
+pub use scores::{ScoreOptions, Scores, scores};
 pub use settings::{Output, Resolved};
 
 use std::ops::ControlFlow;

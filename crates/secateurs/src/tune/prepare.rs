@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use secateurs_graph::op::Initial;
 use secateurs_graph::rewrite::{
-    Law, Statistics, fold_batch_norms_among, find_folded, insert_batch_norms, reinitialize,
+    Law, Statistics, find_folded, fold_batch_norms_among, insert_batch_norms, reinitialize,
 };
 use secateurs_graph::session::{Session, SessionOptions, Tap};
 use secateurs_graph::{Graph, GraphError, NodeId, ValueId};
@@ -52,7 +52,8 @@ impl Prepared {
         if places.is_empty() {
             return Ok(());
         }
-        let statistics = moments(&self.graph, &places, job, &samples[..samples.len().min(CALIBRATION_SAMPLES)], options)?;
+        let statistics =
+            moments(&self.graph, &places, job, &samples[..samples.len().min(CALIBRATION_SAMPLES)], options)?;
         let places: Vec<(ValueId, Statistics)> = places.into_iter().zip(statistics).collect();
         self.inserted = insert_batch_norms(&mut self.graph, &places)?;
         self.notes.push(format!(
@@ -74,7 +75,11 @@ impl Prepared {
         })?;
         let kept: Vec<&str> =
             started.iter().filter(|s| s.initial == Initial::Keep).map(|s| s.name.as_str()).collect();
-        self.notes.push(format!("{} of {} parameters are drawn anew", started.len() - kept.len(), started.len()));
+        self.notes.push(format!(
+            "{} of {} parameters are drawn anew",
+            started.len() - kept.len(),
+            started.len()
+        ));
         if !kept.is_empty() {
             self.notes.push(format!("kept as they are: {}", kept.join(", ")));
         }
@@ -96,7 +101,11 @@ fn moments(
     let mut counts = vec![0i64; values.len()];
     let batch_size = job.data.fixed_batch_size().unwrap_or(BATCH_SIZE);
     // A model of one batch size needs full batches.
-    let whole = if job.data.fixed_batch_size().is_some() { samples.len() / batch_size * batch_size } else { samples.len() };
+    let whole = if job.data.fixed_batch_size().is_some() {
+        samples.len() / batch_size * batch_size
+    } else {
+        samples.len()
+    };
     for batch in job.data.loader(samples[..whole].to_vec(), batch_size, 1) {
         let inputs = scores::inputs(&session, &batch?)?;
         tch::no_grad(|| -> Result<(), TuneError> {

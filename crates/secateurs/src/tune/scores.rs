@@ -13,7 +13,6 @@ use super::options::Objective;
 use crate::data::{Batch, Dataset};
 
 const BATCH_SIZE: usize = 128;
-const LOADER_THREADS: usize = 2;
 
 /// How good a model is on some samples. What cannot be told is left out: without labels accuracy and loss, without an original
 /// agreement and divergence.
@@ -54,21 +53,30 @@ impl Scores {
     }
 }
 
-/// Runs a graph, and the original if it is given, on some samples of a dataset. `output` names the output with the class scores;
-/// the first by default. `progress` is told the samples done, batch by batch.
+/// How scores are taken.
+#[derive(Debug, Clone, Copy)]
+pub struct ScoreOptions<'a> {
+    /// The output with the scores; all outputs that are floats by default, of which the first is the one that labels are for.
+    pub output: Option<&'a str>,
+    /// What outputs are taken for.
+    pub objective: Objective,
+    /// How models are run.
+    pub session: SessionOptions,
+}
+
+/// Runs a graph, and the original if it is given, on some samples of a dataset. `progress` is told the samples done, batch by
+/// batch.
 pub fn scores(
     graph: &Arc<Graph>,
     original: Option<&Arc<Graph>>,
     data: &Arc<Dataset>,
     samples: &[usize],
-    output: Option<&str>,
-    objective: Objective,
-    options: SessionOptions,
+    options: &ScoreOptions,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Scores, TuneError> {
-    let session = Session::new(graph.clone(), options)?;
-    let original = original.map(|graph| Session::new(graph.clone(), options)).transpose()?;
-    let heads = heads(graph, data, output, objective)?;
+    let session = Session::new(graph.clone(), options.session)?;
+    let original = original.map(|graph| Session::new(graph.clone(), options.session)).transpose()?;
+    let heads = heads(graph, data, options.output, options.objective)?;
     evaluate(&session, original.as_ref(), &heads, data, samples, BATCH_SIZE, progress)
 }
 
@@ -134,7 +142,7 @@ pub(super) fn evaluate(
         order.resize(samples.len().next_multiple_of(batch_size), last);
     }
     let mut left = samples.len();
-    for batch in data.loader(order, batch_size, LOADER_THREADS) {
+    for batch in data.loader(order, batch_size, data.reading_threads()) {
         let batch = batch?;
         let counted = batch.indices.len().min(left);
         left -= counted;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use secateurs_graph::Graph;
-use secateurs_graph::rewrite::fold_batch_norms;
 use secateurs_graph::op::TrainingMode;
+use secateurs_graph::rewrite::fold_batch_norms;
 use secateurs_graph::session::{Precision, Session, SessionOptions};
 use secateurs_torch::tch::{self, Tensor};
 
@@ -27,7 +27,6 @@ use crate::rng::Rng;
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 /// Returns to an earlier state before a training is given up.
 const MAX_ROLLBACKS: usize = 5;
-const LOADER_THREADS: usize = 1;
 
 pub(super) struct Trainer<'a> {
     job: &'a TuneJob<'a>,
@@ -64,14 +63,14 @@ impl<'a> Trainer<'a> {
         if !job.data.has_labels() && job.teacher.is_none() {
             return Err(TuneError::NoTarget { data: job.data.path().to_owned() });
         }
+        job.data.check_augment(&options.augment)?;
         let (training, validation) = data::split(job.data, options.validation, options.validation_seed);
         let plain = SessionOptions { device: job.device, ..SessionOptions::default() };
         let prepared = Prepared::new(job, &training, plain)?;
         let graph = &prepared.graph;
         let heads = scores::heads(graph, job.data, job.output, options.objective)?;
         let masks = masks(graph);
-        let trained =
-            graph.parameters().into_iter().filter(|p| !p.statistic && !masks.contains(&p.value));
+        let trained = graph.parameters().into_iter().filter(|p| !p.statistic && !masks.contains(&p.value));
         let situation = Situation {
             heads: &heads,
             labelled: job.data.has_labels(),
@@ -172,7 +171,7 @@ impl<'a> Trainer<'a> {
             augment: self.options.augment.clone(),
             first_step: self.progress.step,
             steps: self.steps,
-            threads: LOADER_THREADS,
+            threads: self.job.data.reading_threads(),
         });
         let (mut saved, mut epoch_start, mut pace) = (Instant::now(), Instant::now(), Pace::new());
         for batch in stream {
@@ -451,7 +450,9 @@ impl<'a> Trainer<'a> {
         let count = self.options.reestimate.min(order.len());
         let batch_size = self.resolved.batch_size.min(count);
         let samples = order[..count / batch_size * batch_size].iter().map(|&i| self.training[i]).collect();
-        for (number, batch) in self.job.data.loader(samples, batch_size, LOADER_THREADS).enumerate() {
+        for (number, batch) in
+            self.job.data.loader(samples, batch_size, self.job.data.reading_threads()).enumerate()
+        {
             let statistics_rate = Some(1.0 / (number + 1) as f64);
             self.session.set_training(TrainingMode {
                 batch_statistics: true,
