@@ -131,12 +131,8 @@ impl<'g> Places<'g> {
                 }
             }
         }
-        let is_operand = matches!(initial, Initial::EMBEDDING);
-        Ok(if is_operand && looks_computed(tensor.shape(), &numbers(tensor)?) {
-            Initial::Keep
-        } else {
-            initial
-        })
+        let computed = initial == Initial::EMBEDDING && looks_computed(tensor.shape(), &numbers(tensor)?);
+        Ok(if computed { Initial::Keep } else { initial })
     }
 
     /// What a node says of a constant that it reads.
@@ -234,7 +230,8 @@ fn looks_computed(shape: &[usize], numbers: &[f64]) -> bool {
     const SHORTEST: usize = 6;
     let Some(&first) = numbers.first() else { return true };
     let second = numbers.iter().find(|x| **x != first).copied().unwrap_or(first);
-    if numbers.iter().all(|x| *x == first || *x == second) || numbers.iter().any(|x| !(x.abs() < HUGE)) {
+    let huge = |x: &f64| x.is_nan() || x.abs() > HUGE;
+    if numbers.iter().any(huge) || numbers.iter().all(|x| *x == first || *x == second) {
         return true;
     }
     let obeys = |line: &[f64]| {
@@ -246,7 +243,7 @@ fn looks_computed(shape: &[usize], numbers: &[f64]) -> bool {
     };
     (0..shape.len()).filter(|&axis| shape[axis] >= SHORTEST).any(|axis| {
         let stride: usize = shape[axis + 1..].iter().product();
-        let starts = (0..numbers.len()).filter(|i| i / stride % shape[axis] == 0);
+        let starts = (0..numbers.len()).filter(|i| (i / stride).is_multiple_of(shape[axis]));
         starts
             .map(|at| (0..shape[axis]).map(|i| numbers[at + i * stride]).collect::<Vec<_>>())
             .all(|line| obeys(&line))
