@@ -78,7 +78,6 @@ impl CliError {
             JobError::Evaluate(error) => error.into(),
             JobError::Data(error) => error.into(),
             JobError::Planning { model, source } => CliError::planning(source, &model),
-            JobError::Plan(error @ PlanError::Io { .. }) => CliError::Failed(error.to_string()),
             JobError::Plan(error) => error.into(),
             JobError::Apply(error) => CliError::applying(error, model, None),
             JobError::Write(error) => error.into(),
@@ -86,6 +85,7 @@ impl CliError {
             JobError::Latency(error) => error.into(),
             JobError::Runtime(error) => error.into(),
             JobError::Graph(error) => error.into(),
+            JobError::Interrupted => CliError::Interrupted,
         }
     }
 }
@@ -95,8 +95,7 @@ impl From<TuneError> for CliError {
         match error {
             TuneError::Graph(error) => error.into(),
             TuneError::Data(error) => error.into(),
-            TuneError::Interrupted { .. } => CliError::Interrupted,
-            error @ TuneError::Write { .. } => CliError::Failed(error.to_string()),
+            error @ TuneError::Diverged { .. } => CliError::Failed(error.to_string()),
             error => CliError::Input(error.to_string()),
         }
     }
