@@ -4,6 +4,7 @@
 //! - [`methods`] say what units are worth, and [`search`] chooses among them under a budget; a [`plan`] is the choice as a
 //!   file.
 //! - [`pipeline`] has the steps, one function each.
+//! - [`tune`](mod@tune) trains models in the interpreter.
 //! - [`metrics`] says how good a model's outputs are.
 //! - [`run`] is the directory of a run, and [`recipe`] its settings as a file.
 //! - [`runtime`] runs models in ONNX Runtime, compares outputs and measures latency.

@@ -165,6 +165,13 @@ fn print(report: &Report, folder: &Path, json: bool) -> Result {
     if let Some(latency) = &report.latency {
         writeln!(out, "latency in ONNX Runtime, {} thread(s), batch {}", latency.threads, latency.batch)?;
     }
+    for step in report.ledger.iter().filter(|step| step.name.starts_with("latency")).skip(1) {
+        let times = step.quantities.iter().filter_map(|quantity| {
+            let measured = quantity.measured?;
+            Some(format!("{} {}", quantity.name, quantity.unit.texts(measured.value, None).0))
+        });
+        writeln!(out, "{}: {}", step.name, times.collect::<Vec<_>>().join(", "))?;
+    }
     if let Some(sizes) = super::result::sizes_text(&report.sizes) {
         writeln!(out, "MACs at {sizes}")?;
     }

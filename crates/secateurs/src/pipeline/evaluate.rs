@@ -101,7 +101,6 @@ pub enum EvaluateError {
 }
 
 const DEFAULT_BATCH_SIZE: usize = 128;
-const LOADER_THREADS: usize = 2;
 
 /// Accuracy and cross-entropy of a model on labelled data. `progress` is told the samples done, batch by batch.
 pub fn evaluate(
@@ -128,7 +127,7 @@ pub fn evaluate(
     }
     let (mut accuracy, mut loss, mut classes) = (Accuracy::default(), CrossEntropy::default(), 0);
     let (start, mut left) = (Instant::now(), samples);
-    for batch in dataset.loader(order, batch_size, LOADER_THREADS) {
+    for batch in dataset.loader(order, batch_size, dataset.reading_threads()) {
         let batch = batch?;
         let labels = batch.labels.clone().unwrap_or_default();
         let mut scores = engine.run(batch)?;

@@ -25,7 +25,7 @@ use crate::recipe::PlanSettings;
 use crate::report::{self, Report};
 use crate::run::{self, Config, DataIdentity, Log, ModelIdentity, RunDirectory};
 use crate::runtime::{LatencyRequest, Timing, measure_in_child};
-use crate::tune::{Event, Scores, TuneJob, scores, tune};
+use crate::tune::{Event, ScoreOptions, Scores, TuneJob, scores, tune};
 
 /// The models of a run.
 pub(super) struct Models {
@@ -246,14 +246,17 @@ impl<'a, 'o> Stages<'a, 'o> {
         let noun = if on == TEST { "test data" } else { "the held-out samples" };
         self.begins(Stage::Score, &format!("scoring the {model} model on {noun}"), samples.len())?;
         let start = Instant::now();
-        let options = SessionOptions { device: self.job.device, ..SessionOptions::default() };
+        let options = ScoreOptions {
+            output: self.job.output,
+            objective: self.job.settings.tune.objective,
+            session: SessionOptions { device: self.job.device, ..SessionOptions::default() },
+        };
         let observe = &mut *self.observe;
         let mut progress = |done: usize| {
             // What is scored is scored whole: nothing is lost if the process ends.
             let _ = observe(Progress::Samples(done));
         };
-        let (output, objective) = (self.job.output, self.job.settings.tune.objective);
-        let scores = scores(graph, teacher, data, samples, output, objective, options, &mut progress)?;
+        let scores = scores(graph, teacher, data, samples, &options, &mut progress)?;
         self.done(Record::Scored {
             model: model.into(),
             on: on.into(),
@@ -369,7 +372,7 @@ impl<'a, 'o> Stages<'a, 'o> {
 
     /// The last record of which `choose` makes something.
     pub fn find<T>(&self, choose: impl Fn(Record) -> Option<T>) -> Option<T> {
-        self.log.records::<Record>().filter_map(choose).last()
+        self.log.stages::<Record>().filter_map(choose).last()
     }
 
     fn begins(&mut self, stage: Stage, what: &str, samples: usize) -> Result<(), JobError> {

@@ -1,0 +1,156 @@
+//! The state of a training as a safetensors file, written whole.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensors, serialize};
+use secateurs_graph::session::{Floats, to_device, to_host};
+use secateurs_onnx::{ElementType, Tensor as HostTensor};
+use secateurs_torch::tch::{Device, Kind, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::error::TuneError;
+use super::scores::Scores;
+
+/// Where a training stands, beside its tensors.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(super) struct Progress {
+    /// A hash of the model and the settings: a checkpoint goes on with these alone.
+    pub fingerprint: String,
+    /// Steps done.
+    pub step: usize,
+    /// What the learning rate is multiplied with since the last return to an earlier state.
+    pub factor: f64,
+    /// Returns to an earlier state so far.
+    pub rollbacks: usize,
+    /// The best epoch so far, counted from 1, with its scores.
+    pub best: Option<(usize, Scores)>,
+}
+
+const KEY: &str = "secateurs";
+
+/// Writes tensors of 32 or 64 bits under their names.
+pub(super) fn write(path: &Path, progress: &Progress, tensors: &[(String, Tensor)]) -> Result<(), TuneError> {
+    let fail = |message: String| TuneError::Checkpoint { path: path.to_owned(), message };
+    let mut hosts = Vec::with_capacity(tensors.len());
+    for (name, tensor) in tensors {
+        let host = to_host(tensor, None).map_err(|e| fail(format!("'{name}': {e}")))?;
+        hosts.push((name.as_str(), host));
+    }
+    let mut views = Vec::with_capacity(hosts.len());
+    for (name, host) in &hosts {
+        let dtype = if host.element_type() == ElementType::Float64 { Dtype::F64 } else { Dtype::F32 };
+        let view = TensorView::new(dtype, host.shape().to_vec(), host.bytes());
+        views.push((*name, view.map_err(|e| fail(e.to_string()))?));
+    }
+    let text = serde_json::to_string(progress).map_err(|e| fail(e.to_string()))?;
+    let bytes =
+        serialize(views, Some(HashMap::from([(KEY.to_owned(), text)]))).map_err(|e| fail(e.to_string()))?;
+    write_whole(path, &bytes).map_err(|source| TuneError::Write { path: path.to_owned(), source })
+}
+
+/// Writes a file beside its place and renames it, so that it is there whole or not at all.
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|e| e.error)?;
+    Ok(())
+}
+
+/// A checkpoint that was read.
+pub(super) struct Checkpoint {
+    pub progress: Progress,
+    tensors: HashMap<String, HostTensor>,
+}
+
+impl Checkpoint {
+    /// Reads a file; `None` where there is none.
+    pub fn read(path: &Path, fingerprint: &str) -> Result<Option<Checkpoint>, TuneError> {
+        let fail = |message: String| TuneError::Checkpoint { path: path.to_owned(), message };
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(fail(e.to_string())),
+        };
+        let file =
+            SafeTensors::deserialize(&bytes).map_err(|e| fail(format!("is no safetensors file ({e})")))?;
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| fail(e.to_string()))?;
+        let text = metadata.metadata().as_ref().and_then(|m| m.get(KEY));
+        let text = text.ok_or_else(|| fail("is no checkpoint of secateurs".into()))?;
+        let progress: Progress = serde_json::from_str(text)
+            .map_err(|e| fail(format!("is no checkpoint of this version ({e})")))?;
+        if progress.fingerprint != fingerprint {
+            return Err(fail("belongs to a training of another model or with other settings".into()));
+        }
+        let mut tensors = HashMap::new();
+        for (name, view) in file.tensors() {
+            let element_type = match view.dtype() {
+                Dtype::F32 => ElementType::Float32,
+                Dtype::F64 => ElementType::Float64,
+                other => return Err(fail(format!("'{name}' has the type {other:?}"))),
+            };
+            let tensor = HostTensor::new(element_type, view.shape().to_vec(), view.data().to_vec().into());
+            tensors.insert(name, tensor.map_err(|e| fail(e.to_string()))?);
+        }
+        Ok(Some(Checkpoint { progress, tensors }))
+    }
+
+    /// Puts the stored tensors into those of these names, which must all be there.
+    pub fn restore(&self, path: &Path, into: &mut [(String, Tensor)]) -> Result<(), TuneError> {
+        let fail = |message: String| TuneError::Checkpoint { path: path.to_owned(), message };
+        for (name, tensor) in into {
+            let stored = self.tensors.get(name).ok_or_else(|| fail(format!("lacks '{name}'")))?;
+            let shape: Vec<i64> = stored.shape().iter().map(|&n| n as i64).collect();
+            if shape != tensor.size() {
+                return Err(fail(format!("'{name}' has the shape {shape:?}, not {:?}", tensor.size())));
+            }
+            let floats = Floats { single: Kind::Float, half: None, mixed: false };
+            let stored = to_device(stored, Device::Cpu, floats).map_err(|e| fail(e.to_string()))?;
+            secateurs_torch::tch::no_grad(|| tensor.f_copy_(&stored))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_foreign_files_are_refused() {
+        secateurs_torch::load().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint.safetensors");
+        assert!(Checkpoint::read(&path, "a").unwrap().is_none());
+        let tensor = Tensor::from_slice(&[1.5f32, -2.0, 3.0, 4.0]).view([2, 2]);
+        let double = Tensor::from_slice(&[0.1f64]);
+        let progress = Progress {
+            fingerprint: "a".into(),
+            step: 7,
+            factor: 0.5,
+            rollbacks: 1,
+            best: Some((2, Scores { samples: 3, accuracy: Some(0.5), ..Scores::default() })),
+        };
+        let tensors = [("w".to_owned(), tensor.shallow_clone()), ("d".to_owned(), double)];
+        write(&path, &progress, &tensors).unwrap();
+        let read = Checkpoint::read(&path, "a").unwrap().unwrap();
+        assert_eq!(read.progress, progress);
+        let mut into = [("w".to_owned(), tensor.zeros_like()), ("d".to_owned(), Tensor::from_slice(&[0f64]))];
+        read.restore(&path, &mut into).unwrap();
+        assert_eq!(into[0].1, tensor);
+        assert_eq!(into[1].1.double_value(&[0]), 0.1);
+
+        let error = |result: Result<(), TuneError>| result.unwrap_err().to_string();
+        let mut wrong = [("w".to_owned(), Tensor::from_slice(&[0f32]))];
+        assert!(error(read.restore(&path, &mut wrong)).contains("shape"));
+        let mut missing = [("v".to_owned(), tensor)];
+        assert!(error(read.restore(&path, &mut missing)).contains("lacks 'v'"));
+        assert!(error(Checkpoint::read(&path, "b").map(|_| ())).contains("other settings"));
+        std::fs::write(&path, b"12345678garbage").unwrap();
+        assert!(error(Checkpoint::read(&path, "a").map(|_| ())).contains("checkpoint.safetensors"));
+    }
+}

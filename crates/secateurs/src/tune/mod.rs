@@ -1,0 +1,158 @@
+//! Training in the interpreter: to recover a pruned model from its original, or from scratch.
+//!
+//! [`tune`] trains a graph on a dataset by the settings of [`TuneOptions`], with checkpoints: the same call goes on where a killed
+//! process has stopped, and ends with the same bytes. A part of the samples is held out and chooses among the epochs.
+
+mod checkpoint;
+mod error;
+mod loss;
+mod optimizer;
+mod options;
+mod prepare;
+mod schedule;
+mod scores;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod trainer;
+
+pub use error::TuneError;
+pub use loss::Meaning;
+pub use options::{BatchNormMode, Objective, OptimizerKind, Schedule, TuneOptions, TunePrecision};
+pub use scores::{ScoreOptions, Scores, scores};
+pub use settings::{Output, Resolved};
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use secateurs_graph::Graph;
+use secateurs_torch::tch::Device;
+use serde::{Deserialize, Serialize};
+
+use crate::data::Dataset;
+
+/// What is trained on what.
+pub struct TuneJob<'a> {
+    /// The model.
+    pub graph: &'a Graph,
+    /// The model whose outputs it is to have.
+    pub teacher: Option<&'a Graph>,
+    /// The samples, of which a part is held out.
+    pub data: &'a Arc<Dataset>,
+    /// The output with the scores; all outputs that are floats by default, of which the first is the one that labels are for.
+    pub output: Option<&'a str>,
+    /// The settings.
+    pub options: &'a TuneOptions,
+    /// Where libtorch computes.
+    pub device: Device,
+    /// Where the checkpoints are: `checkpoint.safetensors` (the last state), `epoch.safetensors` (the state after the last epoch)
+    /// and `best.safetensors`. A state that is there is gone on from.
+    pub folder: &'a Path,
+}
+
+/// What happens while training. Steps are counted from 1, and an event belongs to the step that was done last.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// Before the first step.
+    Started {
+        /// Steps done before, by the run that this one goes on with.
+        step: usize,
+        /// Steps in all.
+        steps: usize,
+        /// Steps an epoch.
+        steps_per_epoch: usize,
+        /// Samples that are trained on.
+        training_samples: usize,
+        /// Samples that are held out.
+        validation_samples: usize,
+        /// The settings in use.
+        resolved: Box<Resolved>,
+        /// What was assumed.
+        notes: Vec<String>,
+    },
+    /// After each step.
+    Step {
+        /// The step.
+        step: usize,
+        /// Epochs done, as a fraction.
+        epoch: f64,
+        /// The loss of the step's batch.
+        loss: f64,
+        /// The learning rate of the step.
+        learning_rate: f64,
+        /// The norm of the gradient over all parameters, before clipping.
+        gradient_norm: f64,
+        /// Samples a second, a moving average.
+        samples_per_second: f64,
+    },
+    /// After each epoch.
+    Epoch {
+        /// The step.
+        step: usize,
+        /// The epoch, counted from 1.
+        epoch: usize,
+        /// Scores on the held-out samples, of the averaged weights if there are any.
+        scores: Scores,
+        /// Scores of the weights themselves, where they are averaged.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        raw: Option<Scores>,
+        /// Whether they are the best so far.
+        best: bool,
+        /// Seconds of the epoch, as far as this process has seen it.
+        seconds: f64,
+    },
+    /// After a loss or gradient that is infinite or no number: the training goes on from an earlier state with smaller steps.
+    RolledBack {
+        /// The step that failed.
+        step: usize,
+        /// The step that the state returned to was taken after.
+        to: usize,
+        /// What was seen.
+        reason: String,
+        /// What learning rates are multiplied with from now on.
+        learning_rate_factor: f64,
+    },
+    /// Before its time.
+    Stopped {
+        /// The step.
+        step: usize,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Event {
+    /// The step that was done last.
+    pub fn step(&self) -> usize {
+        match self {
+            Event::Started { step, .. }
+            | Event::Step { step, .. }
+            | Event::Epoch { step, .. }
+            | Event::RolledBack { step, .. }
+            | Event::Stopped { step, .. } => *step,
+        }
+    }
+}
+
+/// What came of a training.
+#[derive(Debug)]
+pub struct Tuned {
+    /// The trained model.
+    pub graph: Graph,
+    /// The epoch whose weights it has, counted from 1; 0 where none was trained.
+    pub chosen: usize,
+    /// Its scores on the held-out samples.
+    pub scores: Scores,
+    /// Steps done in all.
+    pub steps: usize,
+    /// What was assumed.
+    pub notes: Vec<String>,
+}
+
+/// Trains a model. `observe` is told what happens and may end it: a checkpoint is written then, and the result is
+/// [`TuneError::Interrupted`].
+pub fn tune(job: &TuneJob, observe: &mut dyn FnMut(&Event) -> ControlFlow<()>) -> Result<Tuned, TuneError> {
+    trainer::Trainer::new(job)?.run(observe)
+}

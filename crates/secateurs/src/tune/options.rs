@@ -1,0 +1,215 @@
+//! How a model is tuned: every setting that changes the result.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Settings of a training. The default recovers a pruned model from its original; keys of recipes have these names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TuneOptions {
+    /// Passes over the training samples; 0 trains not at all.
+    pub epochs: usize,
+    /// Samples a step.
+    pub batch_size: usize,
+    /// The rule of the steps; chosen by the model where it is left out: SGD for convolutional nets, AdamW for others.
+    pub optimizer: Option<OptimizerKind>,
+    /// The peak learning rate; where it is left out, 0.05 for SGD at batch 128 (in proportion to the batch) and 5e-5 for AdamW;
+    /// from scratch 0.2 and 1e-3.
+    pub learning_rate: Option<f64>,
+    /// Momentum of SGD.
+    pub momentum: f64,
+    /// Whether SGD looks ahead (Nesterov).
+    pub nesterov: bool,
+    /// Decay rates of AdamW's averages of gradients and their squares.
+    pub betas: [f64; 2],
+    /// AdamW's ε.
+    pub epsilon: f64,
+    /// Weight decay of matrices and kernels, never of norms, biases and other vectors; where it is left out, 5e-4 for SGD (added
+    /// to the gradient) and 0.01 for AdamW (decoupled).
+    pub weight_decay: Option<f64>,
+    /// Epochs in which the learning rate rises linearly from 0 to its peak; may be a fraction.
+    pub warmup: f64,
+    /// How the learning rate falls after its peak.
+    pub schedule: Schedule,
+    /// The learning rate at the end, as a share of the peak.
+    pub final_learning_rate: f64,
+    /// What the outputs are taken for.
+    pub objective: Objective,
+    /// Weight of the teacher's outputs in the loss, the labels having the rest; without labels it is 1.
+    pub distillation: f64,
+    /// Temperature of the distillation (Hinton, Vinyals and Dean 2015).
+    pub temperature: f64,
+    /// Share of the label's probability that is spread evenly over all classes (Szegedy et al. 2016).
+    pub label_smoothing: f64,
+    /// The largest norm of the gradient over all parameters; longer ones are shortened to it.
+    pub clip_norm: Option<f64>,
+    /// Decay of the moving average of the weights, which is then what is validated and written; in use from the first step on, with
+    /// decay min(ema, (1 + step) / (10 + step)).
+    pub ema: Option<f64>,
+    /// What is computed in which precision; where it is left out, bf16 where the processor has it, else f32.
+    pub precision: Option<TunePrecision>,
+    /// What becomes of batch norms.
+    pub batch_norm: BatchNormMode,
+    /// Training samples on which the statistics of batch norms are estimated anew before writing; 0 keeps the moving averages.
+    pub reestimate: usize,
+    /// Changes of the training pictures.
+    pub augment: crate::data::Augment,
+    /// Share of the training samples that are held out: they choose among epochs and are reported.
+    pub validation: f64,
+    /// Seed of the choice of the held-out samples, apart from `seed`, so that runs with other seeds are comparable.
+    pub validation_seed: u64,
+    /// Epochs without a better validation metric after which the training ends.
+    pub patience: Option<usize>,
+    /// Seed of everything that is drawn.
+    pub seed: u64,
+    /// Whether all parameters are drawn anew first.
+    pub reinit: bool,
+}
+
+impl Default for TuneOptions {
+    fn default() -> TuneOptions {
+        TuneOptions {
+            epochs: 3,
+            batch_size: 128,
+            optimizer: None,
+            learning_rate: None,
+            momentum: 0.9,
+            nesterov: true,
+            betas: [0.9, 0.999],
+            epsilon: 1e-8,
+            weight_decay: None,
+            warmup: 0.2,
+            schedule: Schedule::Cosine,
+            final_learning_rate: 0.0,
+            objective: Objective::Auto,
+            distillation: 0.5,
+            temperature: 2.0,
+            label_smoothing: 0.0,
+            clip_norm: None,
+            ema: None,
+            precision: None,
+            batch_norm: BatchNormMode::Auto,
+            reestimate: 0,
+            augment: crate::data::Augment::default(),
+            validation: 0.1,
+            validation_seed: 0,
+            patience: None,
+            seed: 0,
+            reinit: false,
+        }
+    }
+}
+
+/// The rule by which gradients change parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// Stochastic gradient descent with momentum.
+    Sgd,
+    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+    AdamW,
+}
+
+/// How the learning rate falls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// Half a cosine (Loshchilov and Hutter 2017).
+    Cosine,
+    /// A straight line.
+    Linear,
+    /// Not at all.
+    Constant,
+}
+
+/// What the outputs are taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Objective {
+    /// Class scores where the data have labels or the output's name or shape `[N, K]` say so, else numbers.
+    Auto,
+    /// Class scores: cross-entropy and divergence of their softmax.
+    Classes,
+    /// Numbers: squared error, relative to their variance.
+    Values,
+}
+
+/// What is computed in which precision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TunePrecision {
+    /// Matrix products and convolutions in bfloat16, parameters and their updates in 32 bits.
+    Bf16,
+    /// 32 bits.
+    F32,
+    /// 64 bits.
+    F64,
+}
+
+/// What becomes of batch norms in training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BatchNormMode {
+    /// They normalise by the batch; where the exporter has folded them into convolutions, exact ones are inserted while tuning
+    /// and folded again on writing.
+    Auto,
+    /// They normalise by the batch; none are inserted.
+    Train,
+    /// They keep their statistics; none are inserted.
+    Freeze,
+}
+
+macro_rules! names {
+    ($($type:ty: $($variant:ident = $name:literal),+;)+) => {$(
+        impl $type {
+            /// All choices.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+            /// The name in recipes and on the command line.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+        }
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    )+};
+}
+
+names! {
+    OptimizerKind: Sgd = "sgd", AdamW = "adamw";
+    Schedule: Cosine = "cosine", Linear = "linear", Constant = "constant";
+    Objective: Auto = "auto", Classes = "classes", Values = "values";
+    TunePrecision: Bf16 = "bf16", F32 = "f32", F64 = "f64";
+    BatchNormMode: Auto = "auto", Train = "train", Freeze = "freeze";
+}
+
+impl TuneOptions {
+    /// Refuses settings that make no sense, naming them.
+    pub fn check(&self) -> Result<(), String> {
+        let within = |name: &str, value: f64, low: f64, high: f64| match (low..=high).contains(&value) {
+            true => Ok(()),
+            false => Err(format!("{name} = {value}: must be from {low} to {high}")),
+        };
+        if self.batch_size == 0 {
+            return Err("batch_size = 0: must be at least 1".into());
+        }
+        within("learning_rate", self.learning_rate.unwrap_or(0.0), 0.0, 1e3)?;
+        within("momentum", self.momentum, 0.0, 0.999_999)?;
+        within("betas", self.betas[0], 0.0, 0.999_999)?;
+        within("betas", self.betas[1], 0.0, 0.999_999_99)?;
+        within("epsilon", self.epsilon, f64::MIN_POSITIVE, 1.0)?;
+        within("weight_decay", self.weight_decay.unwrap_or(0.0), 0.0, 1e3)?;
+        within("warmup", self.warmup, 0.0, 1e6)?;
+        within("final_learning_rate", self.final_learning_rate, 0.0, 1.0)?;
+        within("distillation", self.distillation, 0.0, 1.0)?;
+        within("temperature", self.temperature, 1e-3, 1e3)?;
+        within("label_smoothing", self.label_smoothing, 0.0, 1.0)?;
+        within("clip_norm", self.clip_norm.unwrap_or(1.0), f64::MIN_POSITIVE, f64::MAX)?;
+        within("ema", self.ema.unwrap_or(0.0), 0.0, 0.999_999_99)?;
+        within("validation", self.validation, 0.0, 0.9)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+//! The graph that is trained: the model with its folded batch norms put back, and drawn anew where that is asked for.
+
+use std::sync::Arc;
+
+use secateurs_graph::op::Initial;
+use secateurs_graph::rewrite::{
+    Law, Statistics, find_folded, fold_batch_norms_among, insert_batch_norms, reinitialize,
+};
+use secateurs_graph::session::{Session, SessionOptions, Tap};
+use secateurs_graph::{Graph, GraphError, NodeId, ValueId};
+use secateurs_torch::tch::{self, Kind, TchError, Tensor};
+
+use super::options::BatchNormMode;
+use super::{TuneError, TuneJob, scores};
+use crate::rng::Rng;
+
+/// Training samples on which the statistics of inserted batch norms are measured.
+const CALIBRATION_SAMPLES: usize = 1024;
+const BATCH_SIZE: usize = 128;
+
+/// A graph ready for training.
+pub(super) struct Prepared {
+    pub graph: Graph,
+    /// The batch norms that the result is to have folded again.
+    inserted: Vec<NodeId>,
+    pub notes: Vec<String>,
+}
+
+impl Prepared {
+    /// `samples` are those that are trained on.
+    pub fn new(job: &TuneJob, samples: &[usize], options: SessionOptions) -> Result<Prepared, TuneError> {
+        let mut prepared = Prepared { graph: job.graph.clone(), inserted: Vec::new(), notes: Vec::new() };
+        if job.options.batch_norm == BatchNormMode::Auto {
+            prepared.insert(job, samples, options)?;
+        }
+        if job.options.reinit {
+            prepared.reinitialize(job.options.seed)?;
+        }
+        Ok(prepared)
+    }
+
+    /// What was trained, in the form of the original.
+    pub fn finish(&self, trained: &Session) -> Result<Graph, TuneError> {
+        let mut graph = self.graph.clone();
+        trained.trained()?.apply(&mut graph)?;
+        fold_batch_norms_among(&mut graph, &self.inserted)?;
+        Ok(graph)
+    }
+
+    fn insert(&mut self, job: &TuneJob, samples: &[usize], options: SessionOptions) -> Result<(), TuneError> {
+        let places = find_folded(&self.graph);
+        if places.is_empty() {
+            return Ok(());
+        }
+        let statistics =
+            moments(&self.graph, &places, job, &samples[..samples.len().min(CALIBRATION_SAMPLES)], options)?;
+        let places: Vec<(ValueId, Statistics)> = places.into_iter().zip(statistics).collect();
+        self.inserted = insert_batch_norms(&mut self.graph, &places)?;
+        self.notes.push(format!(
+            "{} batch norms that the exporter folded are put back while tuning and folded again on writing; batch_norm = \
+             \"train\" leaves them out",
+            places.len()
+        ));
+        Ok(())
+    }
+
+    fn reinitialize(&mut self, seed: u64) -> Result<(), TuneError> {
+        let started = reinitialize(&mut self.graph, &mut |parameter, law, count| {
+            let mut rng = Rng::new(seed, "initial parameters", parameter, 0);
+            let draw = |_| match law {
+                Law::Normal => rng.normal(),
+                Law::Uniform => 2.0 * rng.uniform() - 1.0,
+            };
+            (0..count).map(draw).collect()
+        })?;
+        let kept: Vec<&str> =
+            started.iter().filter(|s| s.initial == Initial::Keep).map(|s| s.name.as_str()).collect();
+        self.notes.push(format!(
+            "{} of {} parameters are drawn anew",
+            started.len() - kept.len(),
+            started.len()
+        ));
+        if !kept.is_empty() {
+            self.notes.push(format!("kept as they are: {}", kept.join(", ")));
+        }
+        Ok(())
+    }
+}
+
+/// Means and variances of values `[N, C, …]` over batch and space, channel by channel.
+fn moments(
+    graph: &Graph,
+    values: &[ValueId],
+    job: &TuneJob,
+    samples: &[usize],
+    options: SessionOptions,
+) -> Result<Vec<Statistics>, TuneError> {
+    let session = Session::new(Arc::new(graph.clone()), options)?;
+    let taps: Vec<Tap> = values.iter().map(|&v| Tap::Value(v)).collect();
+    let mut sums: Vec<Option<[Tensor; 2]>> = values.iter().map(|_| None).collect();
+    let mut counts = vec![0i64; values.len()];
+    let batch_size = job.data.fixed_batch_size().unwrap_or(BATCH_SIZE);
+    // A model of one batch size needs full batches.
+    let whole = if job.data.fixed_batch_size().is_some() {
+        samples.len() / batch_size * batch_size
+    } else {
+        samples.len()
+    };
+    for batch in job.data.loader(samples[..whole].to_vec(), batch_size, 1) {
+        let inputs = scores::inputs(&session, &batch?)?;
+        tch::no_grad(|| -> Result<(), TuneError> {
+            let caught = session.forward(&inputs, &taps)?.taps;
+            for ((tensor, sums), count) in caught.iter().zip(&mut sums).zip(&mut counts) {
+                let (new, channels) = channel_sums(tensor)?;
+                *count += tensor.numel() as i64 / channels;
+                *sums = Some(match sums.take() {
+                    None => new,
+                    Some([a, b]) => [a.f_add(&new[0])?, b.f_add(&new[1])?],
+                });
+            }
+            Ok(())
+        })?;
+    }
+    let statistics = sums.into_iter().zip(counts).zip(values).map(|((sums, count), &value)| {
+        let missing = || GraphError::Run(format!("no data to calibrate '{}' with", graph.values[value].name));
+        let [sum, squares] = sums.ok_or_else(missing)?;
+        let mean = sum.f_div_scalar(count)?;
+        let variance = squares.f_div_scalar(count)?.f_sub(&mean.f_square()?)?.f_clamp_min(0.0)?;
+        let numbers = |t: &Tensor| Vec::<f64>::try_from(t.f_to_device(tch::Device::Cpu)?);
+        Ok(Statistics { mean: numbers(&mean)?, variance: numbers(&variance)? })
+    });
+    statistics.collect()
+}
+
+/// Sums of the elements and of their squares, a number a channel, in 64 bits.
+fn channel_sums(tensor: &Tensor) -> Result<([Tensor; 2], i64), TchError> {
+    let channels = tensor.size()[1];
+    let flat = tensor.f_detach()?.f_movedim_int(1, 0)?.f_reshape([channels, -1])?.f_to_kind(Kind::Double)?;
+    let sum = flat.f_sum_dim_intlist(1, false, Kind::Double)?;
+    let squares = flat.f_square()?.f_sum_dim_intlist(1, false, Kind::Double)?;
+    Ok(([sum, squares], channels))
+}

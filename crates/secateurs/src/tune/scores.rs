@@ -1,0 +1,255 @@
+//! How good a model is on some samples: against labels, and against the original.
+
+use std::sync::Arc;
+
+use secateurs_graph::Graph;
+use secateurs_graph::session::{Session, SessionOptions, to_device};
+use secateurs_torch::tch::{self, Kind, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::error::TuneError;
+use super::loss::Head;
+use super::options::Objective;
+use crate::data::{Batch, Dataset};
+
+const BATCH_SIZE: usize = 128;
+
+/// How good a model is on some samples. What cannot be told is left out: without labels accuracy and loss, without an original
+/// agreement and divergence.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Scores {
+    /// Samples seen.
+    pub samples: usize,
+    /// Samples whose label has the highest score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correct: Option<u64>,
+    /// Their share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// The standard error of the accuracy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy_standard_error: Option<f64>,
+    /// The mean cross-entropy with the labels, in nats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// The share of rows (samples, tokens, pixels) whose highest score is that of the original.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<f64>,
+    /// The mean KL divergence from the original's probabilities in nats, or for outputs that are no class scores the squared error
+    /// over the variance; added up over the outputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub divergence: Option<f64>,
+}
+
+impl Scores {
+    /// Whether these scores are better than others: by accuracy, else by agreement, and of equal ones by the loss or divergence.
+    pub fn is_better_than(&self, other: &Scores) -> bool {
+        let rank = |s: &Scores| {
+            let share = s.accuracy.or(s.agreement).unwrap_or(0.0);
+            let distance = s.loss.or(s.divergence).unwrap_or(f64::INFINITY);
+            (share, if distance.is_nan() { f64::NEG_INFINITY } else { -distance })
+        };
+        rank(self) > rank(other)
+    }
+}
+
+/// How scores are taken.
+#[derive(Debug, Clone, Copy)]
+pub struct ScoreOptions<'a> {
+    /// The output with the scores; all outputs that are floats by default, of which the first is the one that labels are for.
+    pub output: Option<&'a str>,
+    /// What outputs are taken for.
+    pub objective: Objective,
+    /// How models are run.
+    pub session: SessionOptions,
+}
+
+/// Runs a graph, and the original if it is given, on some samples of a dataset. `progress` is told the samples done, batch by
+/// batch.
+pub fn scores(
+    graph: &Arc<Graph>,
+    original: Option<&Arc<Graph>>,
+    data: &Arc<Dataset>,
+    samples: &[usize],
+    options: &ScoreOptions,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Scores, TuneError> {
+    let session = Session::new(graph.clone(), options.session)?;
+    let original = original.map(|graph| Session::new(graph.clone(), options.session)).transpose()?;
+    let heads = heads(graph, data, options.output, options.objective)?;
+    evaluate(&session, original.as_ref(), &heads, data, samples, BATCH_SIZE, progress)
+}
+
+/// The outputs that training and scores look at: the one that is named, or all; the first is the one that labels are for.
+pub(super) fn heads(
+    graph: &Graph,
+    data: &Dataset,
+    output: Option<&str>,
+    objective: Objective,
+) -> Result<Vec<Head>, TuneError> {
+    let name = |i: usize| graph.values[graph.outputs[i]].name.as_str();
+    let labelled = |first: bool| first && data.has_labels();
+    match output {
+        Some(wanted) => match (0..graph.outputs.len()).find(|&i| name(i) == wanted) {
+            Some(index) => Ok(vec![Head::of(graph, index, labelled(true), objective)]),
+            None => {
+                let known = (0..graph.outputs.len()).map(name).collect::<Vec<_>>().join(", ");
+                Err(TuneError::NoOutput { wanted: wanted.into(), known })
+            }
+        },
+        None => {
+            let float = |i: &usize| {
+                graph.values[graph.outputs[*i]]
+                    .fact
+                    .element_type
+                    .is_none_or(|element_type| element_type.is_float())
+            };
+            let floats: Vec<usize> = (0..graph.outputs.len()).filter(float).collect();
+            match floats.is_empty() {
+                true => Err(TuneError::NoOutput { wanted: "(of floats)".into(), known: "none".into() }),
+                false => {
+                    let head = |(n, &i): (usize, &usize)| Head::of(graph, i, labelled(n == 0), objective);
+                    Ok(floats.iter().enumerate().map(head).collect())
+                }
+            }
+        }
+    }
+}
+
+/// The inputs of a batch on the session's device.
+pub(super) fn inputs(session: &Session, batch: &Batch) -> Result<Vec<Tensor>, TuneError> {
+    let device = session.options().device;
+    let tensors = batch.inputs.iter().map(|(_, tensor)| to_device(tensor, device, session.floats()));
+    tensors.collect::<Result<_, _>>().map_err(|e| secateurs_graph::GraphError::Run(e.to_string()).into())
+}
+
+/// Scores of a session that is set to inference.
+pub(super) fn evaluate(
+    session: &Session,
+    original: Option<&Session>,
+    heads: &[Head],
+    data: &Arc<Dataset>,
+    samples: &[usize],
+    batch_size: usize,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Scores, TuneError> {
+    let mut sums = Sums::default();
+    let fixed = data.fixed_batch_size();
+    let batch_size = fixed.unwrap_or(batch_size);
+    let mut order = samples.to_vec();
+    if let (Some(_), Some(&last)) = (fixed, samples.last()) {
+        // A model of one batch size needs full batches; what is added is not counted.
+        order.resize(samples.len().next_multiple_of(batch_size), last);
+    }
+    let mut left = samples.len();
+    for batch in data.loader(order, batch_size, data.reading_threads()) {
+        let batch = batch?;
+        let counted = batch.indices.len().min(left);
+        left -= counted;
+        tch::no_grad(|| -> Result<(), TuneError> {
+            let inputs = inputs(session, &batch)?;
+            let outputs = session.forward(&inputs, &[])?.outputs;
+            let reference = original.map(|original| original.forward(&inputs, &[])).transpose()?;
+            let full = counted == batch.indices.len();
+            for (number, head) in heads.iter().enumerate() {
+                let first = |tensor: &Tensor| match full {
+                    true => Ok(tensor.shallow_clone()),
+                    false => tensor.f_narrow(0, 0, counted as i64),
+                };
+                let output = first(&outputs[head.index])?;
+                if let (0, Some(labels)) = (number, &batch.labels) {
+                    let labels = Tensor::f_from_slice(&labels[..counted])?.f_to_device(output.device())?;
+                    sums.labels(head, &output, &labels)?;
+                }
+                if let Some(reference) = &reference {
+                    sums.original(
+                        head,
+                        &output,
+                        &first(&reference.outputs[head.index])?,
+                        counted,
+                        number == 0,
+                    )?;
+                }
+            }
+            Ok(())
+        })?;
+        sums.samples += counted;
+        progress(counted);
+    }
+    Ok(sums.scores())
+}
+
+#[derive(Default)]
+struct Sums {
+    samples: usize,
+    correct: Option<u64>,
+    loss: Option<f64>,
+    agreeing: Option<u64>,
+    rows: u64,
+    divergence: Option<f64>,
+}
+
+impl Sums {
+    fn labels(&mut self, head: &Head, output: &Tensor, labels: &Tensor) -> Result<(), TuneError> {
+        let count = labels.size()[0];
+        let Some(classes) = head.classes(output)? else { return Ok(()) };
+        if classes.size() != [count] {
+            let shape = output.size();
+            return Err(TuneError::Labels { shape, samples: count as usize });
+        }
+        let correct = classes.f_eq_tensor(labels)?.f_sum(Kind::Int64)?.f_int64_value(&[])?;
+        *self.correct.get_or_insert(0) += correct as u64;
+        if let Some(loss) = head.cross_entropy(output, labels, 0.0)? {
+            *self.loss.get_or_insert(0.0) += loss.f_double_value(&[])? * count as f64;
+        }
+        Ok(())
+    }
+
+    fn original(
+        &mut self,
+        head: &Head,
+        output: &Tensor,
+        original: &Tensor,
+        samples: usize,
+        first: bool,
+    ) -> Result<(), TuneError> {
+        if let (true, Some(ours), Some(theirs)) = (first, head.classes(output)?, head.classes(original)?) {
+            let agreeing = ours.f_eq_tensor(&theirs)?.f_sum(Kind::Int64)?.f_int64_value(&[])?;
+            *self.agreeing.get_or_insert(0) += agreeing as u64;
+            self.rows += ours.numel() as u64;
+        }
+        let distance = head.distance(output, original, 1.0)?.f_double_value(&[])?;
+        *self.divergence.get_or_insert(0.0) += distance * samples as f64;
+        Ok(())
+    }
+
+    fn scores(&self) -> Scores {
+        let n = self.samples.max(1) as f64;
+        let accuracy = self.correct.map(|correct| correct as f64 / n);
+        Scores {
+            samples: self.samples,
+            correct: self.correct,
+            accuracy,
+            accuracy_standard_error: accuracy.map(|share| (share * (1.0 - share) / n).sqrt()),
+            loss: self.loss.map(|sum| sum / n),
+            agreement: self.agreeing.map(|count| count as f64 / self.rows.max(1) as f64),
+            divergence: self.divergence.map(|sum| sum / n),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_better_scores_win() {
+        let scores = |accuracy, loss| Scores { accuracy, loss: Some(loss), ..Scores::default() };
+        assert!(scores(Some(0.9), 1.0).is_better_than(&scores(Some(0.8), 0.1)));
+        assert!(scores(Some(0.9), 0.1).is_better_than(&scores(Some(0.9), 0.2)));
+        assert!(!scores(Some(0.9), 0.1).is_better_than(&scores(Some(0.9), 0.1)));
+        assert!(scores(None, 0.1).is_better_than(&scores(None, f64::NAN)));
+        let agreement = |agreement| Scores { agreement: Some(agreement), ..Scores::default() };
+        assert!(agreement(0.5).is_better_than(&agreement(0.4)));
+    }
+}

@@ -1,0 +1,141 @@
+//! What settings come to for a model: defaults that depend on it, and which constants are trained.
+
+use std::collections::HashSet;
+
+use secateurs_graph::op::InputRole;
+use secateurs_graph::{Graph, ValueId};
+use secateurs_torch::tch::Device;
+use serde::{Deserialize, Serialize};
+
+use super::loss::{Head, Meaning};
+use super::options::{OptimizerKind, TuneOptions, TunePrecision};
+
+/// The settings in use, where [`TuneOptions`] leaves them to the model and the machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Resolved {
+    /// The rule of the steps.
+    pub optimizer: OptimizerKind,
+    /// The peak learning rate.
+    pub learning_rate: f64,
+    /// Weight decay of matrices and kernels.
+    pub weight_decay: f64,
+    /// What is computed in which precision.
+    pub precision: TunePrecision,
+    /// Weight of the teacher's outputs in the loss.
+    pub distillation: f64,
+    /// Samples a step.
+    pub batch_size: usize,
+    /// Numbers that are trained.
+    pub trained_parameters: usize,
+    /// The outputs that the loss is of, and what they are taken for.
+    pub outputs: Vec<Output>,
+}
+
+/// An output that the loss is of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Output {
+    /// Its name.
+    pub name: String,
+    /// What it is taken for.
+    pub meaning: Meaning,
+}
+
+/// What the settings depend on beside the model.
+pub(super) struct Situation<'a> {
+    pub heads: &'a [Head],
+    pub labelled: bool,
+    pub teacher: bool,
+    pub device: Device,
+    pub trained: usize,
+    pub fixed_batch_size: Option<usize>,
+}
+
+impl Resolved {
+    pub(super) fn new(options: &TuneOptions, graph: &Graph, situation: &Situation) -> Resolved {
+        let convolutional = graph.nodes.values().any(|node| node.op.prefers_channels_last());
+        let optimizer = options.optimizer.unwrap_or(match convolutional {
+            true => OptimizerKind::Sgd,
+            false => OptimizerKind::AdamW,
+        });
+        let batch_size = situation.fixed_batch_size.unwrap_or(options.batch_size);
+        let learning_rate = options.learning_rate.unwrap_or(match (optimizer, options.reinit) {
+            (OptimizerKind::Sgd, false) => 0.05 * batch_size as f64 / 128.0,
+            (OptimizerKind::Sgd, true) => 0.2 * batch_size as f64 / 128.0,
+            (OptimizerKind::AdamW, false) => 5e-5,
+            (OptimizerKind::AdamW, true) => 1e-3,
+        });
+        let weight_decay = options.weight_decay.unwrap_or(match optimizer {
+            OptimizerKind::Sgd => 5e-4,
+            OptimizerKind::AdamW => 0.01,
+        });
+        let precision = options.precision.unwrap_or(match situation.device {
+            Device::Cpu if !has_bf16() => TunePrecision::F32,
+            _ => TunePrecision::Bf16,
+        });
+        let distillation = match (situation.teacher, situation.labelled) {
+            (false, _) => 0.0,
+            (true, false) => 1.0,
+            (true, true) => options.distillation,
+        };
+        let output = |head: &Head| Output {
+            name: graph.values[graph.outputs[head.index]].name.clone(),
+            meaning: head.meaning,
+        };
+        Resolved {
+            optimizer,
+            learning_rate,
+            weight_decay,
+            precision,
+            distillation,
+            batch_size,
+            trained_parameters: situation.trained,
+            outputs: situation.heads.iter().map(output).collect(),
+        }
+    }
+}
+
+/// Whether the processor multiplies bfloat16 in hardware.
+fn has_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        std::arch::is_x86_feature_detected!("avx512bf16")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
+    }
+}
+
+/// Constants that training must leave alone though they look like parameters: masks, that is matrices of at most two different
+/// values which no op reads as a weight.
+pub(super) fn masks(graph: &Graph) -> HashSet<ValueId> {
+    let read_as_weight = |value: ValueId| {
+        graph.nodes.values().any(|node| {
+            node.inputs
+                .iter()
+                .enumerate()
+                .any(|(i, input)| *input == Some(value) && node.op.role(i) == InputRole::Parameter)
+        })
+    };
+    let is_mask = |value: ValueId| {
+        let Some(tensor) = graph.tensor(value) else { return false };
+        let axes = tensor.shape().iter().filter(|n| **n > 1).count();
+        let Ok(numbers) = tensor.to_f64_vec() else { return false };
+        let mut different: Vec<f64> = Vec::new();
+        for number in numbers {
+            if !different.contains(&number) {
+                different.push(number);
+            }
+            if different.len() > 2 {
+                return false;
+            }
+        }
+        axes >= 2 && !read_as_weight(value)
+    };
+    graph.parameters().iter().map(|p| p.value).filter(|&value| is_mask(value)).collect()
+}
+
+/// Whether weight decay applies to a parameter of this shape: to matrices and kernels, not to vectors.
+pub(super) fn decays(shape: &[i64]) -> bool {
+    shape.iter().filter(|n| **n > 1).count() >= 2
+}

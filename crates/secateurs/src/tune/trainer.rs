@@ -1,0 +1,539 @@
+//! The loop of a training.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use secateurs_graph::Graph;
+use secateurs_graph::op::TrainingMode;
+use secateurs_graph::rewrite::fold_batch_norms;
+use secateurs_graph::session::{Precision, Session, SessionOptions};
+use secateurs_torch::tch::{self, Tensor};
+
+use super::checkpoint::{self, Checkpoint, Progress};
+use super::loss::Head;
+use super::optimizer::{Optimizer, Rule, norm};
+use super::options::{BatchNormMode, TuneOptions, TunePrecision};
+use super::prepare::Prepared;
+use super::schedule::LearningRates;
+use super::scores::{self, Scores};
+use super::settings::{Resolved, Situation, decays, masks};
+use super::{Event, TuneError, TuneJob, Tuned};
+use crate::data::{self, Batch, Stream};
+use crate::rng::Rng;
+
+/// Time between checkpoints within an epoch.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+/// Returns to an earlier state before a training is given up.
+const MAX_ROLLBACKS: usize = 5;
+
+pub(super) struct Trainer<'a> {
+    job: &'a TuneJob<'a>,
+    options: &'a TuneOptions,
+    prepared: Prepared,
+    session: Session,
+    teacher: Option<Session>,
+    heads: Vec<Head>,
+    resolved: Resolved,
+    optimizer: Optimizer,
+    /// Parameters and statistics by name: the state that is validated and written.
+    weights: Vec<(String, Tensor)>,
+    /// Their moving averages.
+    averages: Option<Vec<(String, Tensor)>>,
+    training: Arc<[usize]>,
+    validation: Vec<usize>,
+    steps_per_epoch: usize,
+    steps: usize,
+    progress: Progress,
+    notes: Vec<String>,
+}
+
+/// How a stretch of steps ended.
+enum Stretch {
+    Done,
+    Patience,
+    RolledBack,
+}
+
+impl<'a> Trainer<'a> {
+    pub fn new(job: &'a TuneJob<'a>) -> Result<Trainer<'a>, TuneError> {
+        let options = job.options;
+        options.check().map_err(TuneError::Options)?;
+        if !job.data.has_labels() && job.teacher.is_none() {
+            return Err(TuneError::NoTarget { data: job.data.path().to_owned() });
+        }
+        job.data.check_augment(&options.augment)?;
+        let (training, validation) = data::split(job.data, options.validation, options.validation_seed);
+        let plain = SessionOptions { device: job.device, ..SessionOptions::default() };
+        let prepared = Prepared::new(job, &training, plain)?;
+        let graph = &prepared.graph;
+        let heads = scores::heads(graph, job.data, job.output, options.objective)?;
+        let masks = masks(graph);
+        let trained = graph.parameters().into_iter().filter(|p| !p.statistic && !masks.contains(&p.value));
+        let situation = Situation {
+            heads: &heads,
+            labelled: job.data.has_labels(),
+            teacher: job.teacher.is_some(),
+            device: job.device,
+            trained: trained.map(|p| p.elements).sum(),
+            fixed_batch_size: job.data.fixed_batch_size(),
+        };
+        let resolved = Resolved::new(options, graph, &situation);
+        let session_options = session_options(job, resolved.precision);
+        let mut session = Session::new(
+            Arc::new(graph.clone()),
+            SessionOptions { train_parameters: true, ..session_options },
+        )?;
+        session.freeze(&masks)?;
+        let teacher = match job.teacher.filter(|_| resolved.distillation > 0.0) {
+            Some(teacher) => Some(teacher_session(teacher, session_options)?),
+            None => None,
+        };
+        let name = |id| session.graph().values[id].name.clone();
+        let parameters = session.parameters().map(|(_, t)| (t.shallow_clone(), decays(&t.size()))).collect();
+        let weights: Vec<(String, Tensor)> = session
+            .parameters()
+            .chain(session.statistics())
+            .map(|(id, tensor)| (name(id), tensor.shallow_clone()))
+            .collect();
+        let averages = match options.ema {
+            Some(_) => Some(copies(&weights)?),
+            None => None,
+        };
+        let rule = Rule {
+            kind: resolved.optimizer,
+            momentum: options.momentum,
+            nesterov: options.nesterov && options.momentum > 0.0,
+            betas: options.betas,
+            epsilon: options.epsilon,
+            weight_decay: resolved.weight_decay,
+        };
+        let steps_per_epoch = Stream::steps_per_epoch(training.len(), resolved.batch_size);
+        let mut notes = prepared.notes.clone();
+        if !masks.is_empty() {
+            notes.push(format!("{} constants are taken for masks and not trained", masks.len()));
+        }
+        let progress = Progress { fingerprint: fingerprint(job)?, factor: 1.0, ..Progress::default() };
+        Ok(Trainer {
+            optimizer: Optimizer::new(rule, parameters)?,
+            training: training.into(),
+            steps: options.epochs * steps_per_epoch,
+            job,
+            options,
+            prepared,
+            session,
+            teacher,
+            heads,
+            resolved,
+            weights,
+            averages,
+            validation,
+            steps_per_epoch,
+            progress,
+            notes,
+        })
+    }
+
+    pub fn run(mut self, observe: &mut dyn FnMut(&Event) -> ControlFlow<()>) -> Result<Tuned, TuneError> {
+        self.resume()?;
+        let started = Event::Started {
+            step: self.progress.step,
+            steps: self.steps,
+            steps_per_epoch: self.steps_per_epoch,
+            training_samples: self.training.len(),
+            validation_samples: self.validation.len(),
+            resolved: Box::new(self.resolved.clone()),
+            notes: self.notes.clone(),
+        };
+        let go_on = observe(&started);
+        if self.progress.step == 0 {
+            self.save("epoch")?;
+        }
+        self.interrupted(go_on)?;
+        while let Stretch::RolledBack = self.stretch(observe)? {}
+        self.finish()
+    }
+
+    /// Steps up to the end, or up to a return to an earlier state.
+    fn stretch(&mut self, observe: &mut dyn FnMut(&Event) -> ControlFlow<()>) -> Result<Stretch, TuneError> {
+        let rates = LearningRates {
+            peak: self.resolved.learning_rate,
+            last: self.options.final_learning_rate,
+            warmup: (self.options.warmup * self.steps_per_epoch as f64).round() as usize,
+            steps: self.steps,
+            schedule: self.options.schedule,
+        };
+        let stream = self.job.data.stream(Stream {
+            samples: self.training.clone(),
+            batch_size: self.resolved.batch_size,
+            seed: self.options.seed,
+            augment: self.options.augment.clone(),
+            first_step: self.progress.step,
+            steps: self.steps,
+            threads: self.job.data.reading_threads(),
+        });
+        let (mut saved, mut epoch_start, mut pace) = (Instant::now(), Instant::now(), Pace::new());
+        for batch in stream {
+            let batch = batch?;
+            let samples = batch.indices.len();
+            let learning_rate = rates.at(self.progress.step) * self.progress.factor;
+            let step = self.step(&batch, learning_rate)?;
+            if let Some(reason) = step.fault() {
+                let event = self.roll_back(reason)?;
+                let go_on = observe(&event);
+                self.interrupted(go_on)?;
+                return Ok(Stretch::RolledBack);
+            }
+            self.progress.step += 1;
+            let done = self.progress.step;
+            let mut go_on = observe(&Event::Step {
+                step: done,
+                epoch: done as f64 / self.steps_per_epoch as f64,
+                loss: step.loss,
+                learning_rate,
+                gradient_norm: step.gradient_norm,
+                samples_per_second: pace.after(samples),
+            });
+            if done.is_multiple_of(self.steps_per_epoch) {
+                let (event, stop) = self.end_epoch(epoch_start.elapsed().as_secs_f64())?;
+                if observe(&event).is_break() {
+                    go_on = ControlFlow::Break(());
+                }
+                if let (Some(reason), true) = (stop, done < self.steps) {
+                    let _ = observe(&Event::Stopped { step: done, reason });
+                    return Ok(Stretch::Patience);
+                }
+                (saved, epoch_start) = (Instant::now(), Instant::now());
+                pace.rest();
+            } else if saved.elapsed() > CHECKPOINT_INTERVAL {
+                self.save("checkpoint")?;
+                saved = Instant::now();
+            }
+            self.interrupted(go_on)?;
+        }
+        Ok(Stretch::Done)
+    }
+
+    fn interrupted(&self, go_on: ControlFlow<()>) -> Result<(), TuneError> {
+        match go_on {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => {
+                self.save("checkpoint")?;
+                Err(TuneError::Interrupted { step: self.progress.step })
+            }
+        }
+    }
+
+    /// One step; parameters stay as they are where loss or gradient are infinite or no number.
+    fn step(&mut self, batch: &Batch, learning_rate: f64) -> Result<Step, TuneError> {
+        let number = self.progress.step;
+        // Dropout draws from libtorch's generator.
+        tch::manual_seed(Rng::new(self.options.seed, "dropout", number as u64, 0).next_u64() as i64);
+        let batch_norms = self.options.batch_norm != BatchNormMode::Freeze;
+        self.session.set_training(TrainingMode {
+            batch_statistics: batch_norms,
+            statistics_rate: None,
+            dropout: true,
+        });
+        let inputs = scores::inputs(&self.session, batch)?;
+        let teacher = match &self.teacher {
+            Some(teacher) => Some(tch::no_grad(|| teacher.forward(&inputs, &[]))?.outputs),
+            None => None,
+        };
+        let outputs = self.session.forward(&inputs, &[])?.outputs;
+        let loss = self.loss(&outputs, teacher.as_deref(), batch)?;
+        let parameters: Vec<&Tensor> = self.optimizer.slots.iter().map(|slot| &slot.parameter).collect();
+        let gradients = Tensor::f_run_backward(&[&loss], &parameters, false, false)?;
+        let step = Step { loss: loss.f_double_value(&[])?, gradient_norm: norm(&gradients)? };
+        if step.fault().is_none() {
+            let longest = self.options.clip_norm.unwrap_or(f64::INFINITY);
+            let scale = if step.gradient_norm > longest { longest / step.gradient_norm } else { 1.0 };
+            self.optimizer.step(&gradients, scale, learning_rate, number)?;
+            self.average()?;
+        }
+        Ok(step)
+    }
+
+    /// The labels' cross-entropy and the distances from the teacher's outputs, weighted; several outputs are averaged.
+    fn loss(
+        &self,
+        outputs: &[Tensor],
+        teacher: Option<&[Tensor]>,
+        batch: &Batch,
+    ) -> Result<Tensor, TuneError> {
+        let share = self.resolved.distillation;
+        let mut parts = Vec::new();
+        if let (Some(labels), true) = (&batch.labels, share < 1.0) {
+            let head = &self.heads[0];
+            let output = &outputs[head.index];
+            let labels = Tensor::f_from_slice(labels)?.f_to_device(output.device())?;
+            let wrong = || TuneError::Labels { shape: output.size(), samples: labels.numel() };
+            if head.classes(output)?.is_some_and(|rows| rows.size() != labels.size()) {
+                return Err(wrong());
+            }
+            let loss = head.cross_entropy(output, &labels, self.options.label_smoothing)?;
+            parts.push(loss.ok_or_else(wrong)?.f_mul_scalar(1.0 - share)?);
+        }
+        if let Some(teacher) = teacher {
+            for head in &self.heads {
+                let distance =
+                    head.distance(&outputs[head.index], &teacher[head.index], self.options.temperature)?;
+                parts.push(distance.f_mul_scalar(share / self.heads.len() as f64)?);
+            }
+        }
+        let mut parts = parts.into_iter();
+        let first =
+            parts.next().ok_or_else(|| TuneError::NoTarget { data: self.job.data.path().to_owned() })?;
+        parts.try_fold(first, |sum, part| Ok(sum.f_add(&part)?))
+    }
+
+    /// Moves the averages towards the weights.
+    fn average(&mut self) -> Result<(), TuneError> {
+        let (Some(averages), Some(decay)) = (&mut self.averages, self.options.ema) else { return Ok(()) };
+        let step = self.progress.step as f64;
+        let decay = decay.min((1.0 + step) / (10.0 + step));
+        tch::no_grad(|| {
+            for ((_, average), (_, weight)) in averages.iter_mut().zip(&self.weights) {
+                let _ = average.f_lerp_(weight, 1.0 - decay)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Validates, keeps the best weights and the state, and says whether patience is at its end.
+    fn end_epoch(&mut self, seconds: f64) -> Result<(Event, Option<String>), TuneError> {
+        let epoch = self.progress.step / self.steps_per_epoch;
+        let raw = match self.averages {
+            Some(_) => Some(self.validate()?),
+            None => None,
+        };
+        self.exchange()?;
+        let scores = self.validate()?;
+        // Without held-out samples the last epoch is taken.
+        let best = match &self.progress.best {
+            Some((_, best)) => self.validation.is_empty() || scores.is_better_than(best),
+            None => true,
+        };
+        if best {
+            self.progress.best = Some((epoch, scores));
+            checkpoint::write(&self.path("best"), &self.progress, &self.weights)?;
+        }
+        self.exchange()?;
+        self.save("epoch")?;
+        let since = epoch - self.progress.best.as_ref().map_or(epoch, |(epoch, _)| *epoch);
+        let stop = self.options.patience.filter(|patience| since >= *patience);
+        let stop = stop.map(|patience| format!("no better validation for {patience} epochs"));
+        Ok((Event::Epoch { step: self.progress.step, epoch, scores, raw, best, seconds }, stop))
+    }
+
+    /// Puts the averages in the place of the weights, and the weights in theirs.
+    fn exchange(&mut self) -> Result<(), TuneError> {
+        let Some(averages) = &mut self.averages else { return Ok(()) };
+        tch::no_grad(|| {
+            for ((_, average), (_, weight)) in averages.iter_mut().zip(&mut self.weights) {
+                let kept = average.f_detach_copy()?;
+                average.f_copy_(weight)?;
+                weight.f_copy_(&kept)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn validate(&mut self) -> Result<Scores, TuneError> {
+        if self.validation.is_empty() {
+            return Ok(Scores::default());
+        }
+        self.session.set_training(TrainingMode::default());
+        let teacher = self.teacher.as_ref().filter(|_| !self.job.data.has_labels());
+        let (data, batch) = (self.job.data, self.resolved.batch_size);
+        scores::evaluate(&self.session, teacher, &self.heads, data, &self.validation, batch, &mut |_| {})
+    }
+
+    /// Everything that the next step depends on.
+    fn state(&self) -> Vec<(String, Tensor)> {
+        let named = |kind: &str, list: &[(String, Tensor)]| -> Vec<(String, Tensor)> {
+            list.iter().map(|(name, tensor)| (format!("{kind}/{name}"), tensor.shallow_clone())).collect()
+        };
+        let mut all = named("weight", &self.weights);
+        all.extend(self.averages.iter().flat_map(|averages| named("average", averages)));
+        for (slot, (name, _)) in self.optimizer.slots.iter().zip(&self.weights) {
+            let moments = slot.moments.iter().enumerate();
+            all.extend(moments.map(|(i, moment)| (format!("moment{i}/{name}"), moment.shallow_clone())));
+        }
+        all
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.job.folder.join(format!("{name}.safetensors"))
+    }
+
+    fn save(&self, name: &str) -> Result<(), TuneError> {
+        checkpoint::write(&self.path(name), &self.progress, &self.state())
+    }
+
+    /// Goes on from the latest state in the folder.
+    fn resume(&mut self) -> Result<(), TuneError> {
+        let mut latest: Option<(PathBuf, Checkpoint)> = None;
+        for name in ["epoch", "checkpoint"] {
+            let path = self.path(name);
+            if let Some(found) = Checkpoint::read(&path, &self.progress.fingerprint)?
+                && latest.as_ref().is_none_or(|(_, latest)| found.progress.step > latest.progress.step)
+            {
+                latest = Some((path, found));
+            }
+        }
+        latest.map_or(Ok(()), |(path, found)| self.restore(&path, found))
+    }
+
+    fn restore(&mut self, path: &std::path::Path, checkpoint: Checkpoint) -> Result<(), TuneError> {
+        checkpoint.restore(path, &mut self.state())?;
+        self.progress = checkpoint.progress;
+        Ok(())
+    }
+
+    /// Returns to the state after the last epoch, with half the learning rate.
+    fn roll_back(&mut self, reason: String) -> Result<Event, TuneError> {
+        let (step, factor, rollbacks) =
+            (self.progress.step + 1, self.progress.factor / 2.0, self.progress.rollbacks + 1);
+        if rollbacks > MAX_ROLLBACKS {
+            return Err(TuneError::Diverged { reason, step, rollbacks: MAX_ROLLBACKS });
+        }
+        let path = self.path("epoch");
+        let found = Checkpoint::read(&path, &self.progress.fingerprint)?;
+        let found = found.ok_or_else(|| TuneError::Checkpoint {
+            path: path.clone(),
+            message: "is gone, and the training must return to it".into(),
+        })?;
+        self.restore(&path, found)?;
+        (self.progress.factor, self.progress.rollbacks) = (factor, rollbacks);
+        // The state within the epoch that was left is void.
+        self.save("epoch")?;
+        match std::fs::remove_file(self.path("checkpoint")) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(TuneError::Write { path: self.path("checkpoint"), source: e });
+            }
+            _ => {}
+        }
+        Ok(Event::RolledBack { step, to: self.progress.step, reason, learning_rate_factor: factor })
+    }
+
+    /// The model with the best weights.
+    fn finish(mut self) -> Result<Tuned, TuneError> {
+        let (mut chosen, mut scores) = (0, None);
+        if let Some((epoch, best)) = self.progress.best.clone() {
+            let path = self.path("best");
+            let found = Checkpoint::read(&path, &self.progress.fingerprint)?;
+            let found = found
+                .ok_or_else(|| TuneError::Checkpoint { path: path.clone(), message: "is gone".into() })?;
+            found.restore(&path, &mut self.weights)?;
+            (chosen, scores) = (epoch, Some(best));
+        }
+        if self.options.reestimate > 0 && chosen > 0 && self.reestimate()? {
+            scores = None;
+        }
+        let scores = match scores {
+            Some(scores) => scores,
+            None => self.validate()?,
+        };
+        let graph = self.prepared.finish(&self.session)?;
+        Ok(Tuned { graph, chosen, scores, steps: self.progress.step, notes: self.notes })
+    }
+
+    /// Estimates the statistics of batch norms anew, as means over batches of training samples without augmentation; whether there
+    /// are any.
+    fn reestimate(&mut self) -> Result<bool, TuneError> {
+        if self.session.statistics().next().is_none() || self.options.batch_norm == BatchNormMode::Freeze {
+            return Ok(false);
+        }
+        let order = data::shuffled(self.training.len(), self.options.seed, u64::MAX);
+        let count = self.options.reestimate.min(order.len());
+        let batch_size = self.resolved.batch_size.min(count);
+        let samples = order[..count / batch_size * batch_size].iter().map(|&i| self.training[i]).collect();
+        for (number, batch) in
+            self.job.data.loader(samples, batch_size, self.job.data.reading_threads()).enumerate()
+        {
+            let statistics_rate = Some(1.0 / (number + 1) as f64);
+            self.session.set_training(TrainingMode {
+                batch_statistics: true,
+                statistics_rate,
+                dropout: false,
+            });
+            let inputs = scores::inputs(&self.session, &batch?)?;
+            tch::no_grad(|| self.session.forward(&inputs, &[]))?;
+        }
+        Ok(true)
+    }
+}
+
+/// What a step has seen.
+struct Step {
+    loss: f64,
+    gradient_norm: f64,
+}
+
+impl Step {
+    fn fault(&self) -> Option<String> {
+        match (self.loss.is_finite(), self.gradient_norm.is_finite()) {
+            (false, _) => Some(format!("the loss is {}", self.loss)),
+            (_, false) => Some(format!("the gradient's norm is {}", self.gradient_norm)),
+            _ => None,
+        }
+    }
+}
+
+/// Samples a second, as a moving average over steps.
+struct Pace {
+    last: Instant,
+    seconds_per_sample: Option<f64>,
+}
+
+impl Pace {
+    fn new() -> Pace {
+        Pace { last: Instant::now(), seconds_per_sample: None }
+    }
+
+    fn after(&mut self, samples: usize) -> f64 {
+        let new = self.last.elapsed().as_secs_f64() / samples.max(1) as f64;
+        self.last = Instant::now();
+        let seconds = self.seconds_per_sample.map_or(new, |old| 0.95 * old + 0.05 * new);
+        self.seconds_per_sample = Some(seconds);
+        1.0 / seconds
+    }
+
+    /// What has passed since the last step does not count.
+    fn rest(&mut self) {
+        self.last = Instant::now();
+    }
+}
+
+/// A session of the teacher, whose batch norms are folded: it runs once a step.
+fn teacher_session(teacher: &Graph, options: SessionOptions) -> Result<Session, TuneError> {
+    let mut folded = teacher.clone();
+    if options.precision != Precision::Double {
+        fold_batch_norms(&mut folded)?;
+    }
+    Ok(Session::new(Arc::new(folded), options)?)
+}
+
+fn session_options(job: &TuneJob, precision: TunePrecision) -> SessionOptions {
+    let precision = match precision {
+        TunePrecision::Bf16 => Precision::Bf16,
+        TunePrecision::F32 => Precision::Single,
+        TunePrecision::F64 => Precision::Double,
+    };
+    SessionOptions { device: job.device, precision, ..SessionOptions::default() }
+}
+
+/// A hash of all that a training depends on but the data, the machine and the version.
+fn fingerprint(job: &TuneJob) -> Result<String, TuneError> {
+    let settings =
+        serde_json::to_string(&(job.options, job.output)).map_err(|e| TuneError::Options(e.to_string()))?;
+    let hash = |graph: &Graph| graph.hash();
+    Ok(format!("{} {} {settings}", hash(job.graph), job.teacher.map(hash).unwrap_or_default()))
+}
+
+fn copies(tensors: &[(String, Tensor)]) -> Result<Vec<(String, Tensor)>, TuneError> {
+    let copy = |(name, tensor): &(String, Tensor)| Ok((name.clone(), tensor.f_detach_copy()?));
+    tensors.iter().map(copy).collect()
+}
