@@ -65,10 +65,14 @@ fn a_directory_is_opened_again_by_the_same_run_only() {
     assert_eq!(names(&path), ["config.toml", "lock", "notes.txt", "plan.json"]);
 
     let mut other = config();
+    other.threads = 4;
+    let run = RunDirectory::open(&path, &other, false).unwrap();
+    run.log().unwrap().append(&json!({"event": "planned"})).unwrap();
+    drop(run);
     other.threads = 3;
     let error = RunDirectory::open(&path, &other, false).unwrap_err().to_string();
-    assert!(error.contains("--restart") && error.contains("threads: 2 in the run, 3 asked for"), "{error}");
-    assert_eq!(Config::read(&path).unwrap(), config());
+    assert!(error.contains("--restart") && error.contains("threads: 4 in the run, 3 asked for"), "{error}");
+    assert_eq!(Config::read(&path).unwrap().threads, 4);
     drop(RunDirectory::open(&path, &other, true).unwrap());
     assert_eq!(Config::read(&path).unwrap(), other);
     assert_eq!(names(&path), ["config.toml", "lock", "notes.txt"]);
