@@ -101,10 +101,10 @@ pub enum JobError {
     Run(#[from] RunError),
     /// The data do not fit the model.
     #[error(transparent)]
-    Evaluate(#[from] EvaluateError),
+    Evaluate(Box<EvaluateError>),
     /// The data.
     #[error(transparent)]
-    Data(#[from] DataError),
+    Data(Box<DataError>),
     /// There is no plan.
     #[error("{}: {source}", model.display())]
     Planning {
@@ -124,7 +124,7 @@ pub enum JobError {
     Write(WriteError),
     /// Tuning, or scoring.
     #[error(transparent)]
-    Tune(TuneError),
+    Tune(Box<TuneError>),
     /// A model cannot be timed.
     #[error(transparent)]
     Latency(#[from] LatencyError),
@@ -144,6 +144,18 @@ fn unwritten(path: PathBuf, source: std::io::Error) -> JobError {
     JobError::Run(RunError::Write { path, source })
 }
 
+impl From<EvaluateError> for JobError {
+    fn from(error: EvaluateError) -> JobError {
+        JobError::Evaluate(Box::new(error))
+    }
+}
+
+impl From<DataError> for JobError {
+    fn from(error: DataError) -> JobError {
+        JobError::Data(Box::new(error))
+    }
+}
+
 impl From<WriteError> for JobError {
     fn from(error: WriteError) -> JobError {
         match error {
@@ -161,7 +173,7 @@ impl From<TuneError> for JobError {
         match error {
             TuneError::Write { path, source } => unwritten(path, source),
             TuneError::Interrupted { .. } => JobError::Interrupted,
-            error => JobError::Tune(error),
+            error => JobError::Tune(Box::new(error)),
         }
     }
 }
