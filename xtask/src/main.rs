@@ -55,7 +55,7 @@ the CPU part of the wheel from PyPI. Everything goes to the user's cache and is 
     Command {
         name: "demo",
         arguments: "",
-        about: "Shows the program on the model and the images in assets/: accuracy, size, latency.",
+        about: "Shows the program on the model and the images in assets/: inspects it, then prunes and tunes it to half its size.",
         run: demo::command,
     },
     Command {

@@ -75,17 +75,17 @@ impl CliError {
             JobError::Settings(text) => CliError::Input(text),
             JobError::Run(error @ RunError::Write { .. }) => CliError::Failed(error.to_string()),
             JobError::Run(error) => CliError::Input(error.to_string()),
-            JobError::Evaluate(error) => error.into(),
-            JobError::Data(error) => error.into(),
+            JobError::Evaluate(error) => (*error).into(),
+            JobError::Data(error) => (*error).into(),
             JobError::Planning { model, source } => CliError::planning(source, &model),
-            JobError::Plan(error @ PlanError::Io { .. }) => CliError::Failed(error.to_string()),
             JobError::Plan(error) => error.into(),
             JobError::Apply(error) => CliError::applying(error, model, None),
             JobError::Write(error) => error.into(),
-            JobError::Tune(error) => error.into(),
+            JobError::Tune(error) => (*error).into(),
             JobError::Latency(error) => error.into(),
             JobError::Runtime(error) => error.into(),
             JobError::Graph(error) => error.into(),
+            JobError::Interrupted => CliError::Interrupted,
         }
     }
 }
@@ -95,8 +95,7 @@ impl From<TuneError> for CliError {
         match error {
             TuneError::Graph(error) => error.into(),
             TuneError::Data(error) => error.into(),
-            TuneError::Interrupted { .. } => CliError::Interrupted,
-            error @ TuneError::Write { .. } => CliError::Failed(error.to_string()),
+            error @ TuneError::Diverged { .. } => CliError::Failed(error.to_string()),
             error => CliError::Input(error.to_string()),
         }
     }

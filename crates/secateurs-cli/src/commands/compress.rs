@@ -33,6 +33,6 @@ impl Compress {
         // One seed for all draws.
         let seed = plan.get("seed").map(|seed| ("seed".to_owned(), seed.clone()));
         let tune = seed.into_iter().collect();
-        watch::run(&self.model, &self.run, [plan, tune], |job, observe| pipeline::compress(job, observe))
+        watch::run(&self.model, &self.run, [plan, tune], pipeline::compress)
     }
 }

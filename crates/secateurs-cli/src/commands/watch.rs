@@ -7,7 +7,7 @@ use std::path::Path;
 use indicatif::{ProgressBar, ProgressStyle};
 use secateurs::format::{bytes, count, significant};
 use secateurs::pipeline::{JobError, Observe, Progress, RunJob, Stage};
-use secateurs::report::{Count, Figures, Metric, Quality, Report};
+use secateurs::report::{Count, Figures, Metric, Report};
 use secateurs::run;
 use secateurs::tune::{Event, Scores};
 use serde::Serialize;
@@ -165,6 +165,13 @@ fn print(report: &Report, folder: &Path, json: bool) -> Result {
     if let Some(latency) = &report.latency {
         writeln!(out, "latency in ONNX Runtime, {} thread(s), batch {}", latency.threads, latency.batch)?;
     }
+    for step in report.ledger.iter().filter(|step| step.name.starts_with("latency")).skip(1) {
+        let times = step.quantities.iter().filter_map(|quantity| {
+            let measured = quantity.measured?;
+            Some(format!("{} {}", quantity.name, quantity.unit.texts(measured.value, None).0))
+        });
+        writeln!(out, "{}: {}", step.name, times.collect::<Vec<_>>().join(", "))?;
+    }
     if let Some(sizes) = super::result::sizes_text(&report.sizes) {
         writeln!(out, "MACs at {sizes}")?;
     }
@@ -189,11 +196,12 @@ fn table(report: &Report) -> Table {
         }
     };
     let (before, after) = (&report.original, &report.result);
-    let on: [(&str, fn(&Figures) -> Option<&Quality>); 2] =
-        [("test", |f| f.test.as_ref()), ("validation", |f| f.validation.as_ref())];
-    for (data, quality) in on {
+    for data in ["test", "validation"] {
         for metric in Metric::ALL {
-            let measured = move |f: &Figures| quality(f).and_then(|q| q.metrics.get(&metric)).copied();
+            let measured = move |f: &Figures| {
+                let quality = if data == "test" { &f.test } else { &f.validation };
+                quality.as_ref().and_then(|quality| quality.metrics.get(&metric)).copied()
+            };
             let cell = |f: &Figures| {
                 let m = measured(f)?;
                 let (value, error) = metric.unit().texts(m.value, m.standard_error);

@@ -16,8 +16,9 @@ pub fn compress(job: &RunJob, observe: &mut Observe) -> Result<Report, JobError>
         return Ok(report);
     }
     let mut models = Models::of(original.clone());
-    stages.validate(Models::ORIGINAL, &original, None)?;
+    // First, as a budget that cannot be met is best known at once.
     let plan = stages.plan(&plan)?;
+    stages.validate(Models::ORIGINAL, &original, None)?;
     let pruned = stages.prune(&plan)?;
     stages.validate(Models::PRUNED, &pruned, Some(&original))?;
     let result = stages.tune(&pruned, Some(&original))?;

@@ -87,7 +87,7 @@ pub enum Progress<'a> {
     WasFinished(&'a str),
 }
 
-/// What is told of a run; `Break` while training ends it, to be gone on with.
+/// What is told of a run; `Break` ends it between stages and within training, to be gone on with.
 pub type Observe<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
 
 /// Why a run ends without its result. What was finished is kept.
@@ -101,10 +101,10 @@ pub enum JobError {
     Run(#[from] RunError),
     /// The data do not fit the model.
     #[error(transparent)]
-    Evaluate(#[from] EvaluateError),
+    Evaluate(Box<EvaluateError>),
     /// The data.
     #[error(transparent)]
-    Data(#[from] DataError),
+    Data(Box<DataError>),
     /// There is no plan.
     #[error("{}: {source}", model.display())]
     Planning {
@@ -115,16 +115,16 @@ pub enum JobError {
     },
     /// The plan in the directory.
     #[error(transparent)]
-    Plan(#[from] PlanError),
+    Plan(PlanError),
     /// The plan cannot be carried out.
     #[error(transparent)]
     Apply(#[from] ApplyError),
-    /// A model was not found right, or cannot be written.
+    /// A model was not found right.
     #[error(transparent)]
-    Write(#[from] WriteError),
+    Write(WriteError),
     /// Tuning, or scoring.
     #[error(transparent)]
-    Tune(#[from] TuneError),
+    Tune(Box<TuneError>),
     /// A model cannot be timed.
     #[error(transparent)]
     Latency(#[from] LatencyError),
@@ -134,4 +134,55 @@ pub enum JobError {
     /// A model.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// The observer asked to stop.
+    #[error("interrupted; the same command goes on")]
+    Interrupted,
+}
+
+/// What cannot be written has one message, whoever wrote it.
+fn unwritten(path: PathBuf, source: std::io::Error) -> JobError {
+    JobError::Run(RunError::Write { path, source })
+}
+
+impl From<EvaluateError> for JobError {
+    fn from(error: EvaluateError) -> JobError {
+        JobError::Evaluate(Box::new(error))
+    }
+}
+
+impl From<DataError> for JobError {
+    fn from(error: DataError) -> JobError {
+        JobError::Data(Box::new(error))
+    }
+}
+
+impl From<WriteError> for JobError {
+    fn from(error: WriteError) -> JobError {
+        match error {
+            WriteError::Graph(GraphError::Onnx(error)) => match *error {
+                secateurs_onnx::Error::Io { path, cause, .. } => unwritten(path, cause),
+                error => JobError::Graph(error.into()),
+            },
+            error => JobError::Write(error),
+        }
+    }
+}
+
+impl From<TuneError> for JobError {
+    fn from(error: TuneError) -> JobError {
+        match error {
+            TuneError::Write { path, source } => unwritten(path, source),
+            TuneError::Interrupted { .. } => JobError::Interrupted,
+            error => JobError::Tune(Box::new(error)),
+        }
+    }
+}
+
+impl From<PlanError> for JobError {
+    fn from(error: PlanError) -> JobError {
+        match error {
+            PlanError::Io { path, source } => unwritten(path, source),
+            error => JobError::Plan(error),
+        }
+    }
 }

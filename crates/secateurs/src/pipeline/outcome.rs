@@ -112,7 +112,7 @@ struct Timed {
 
 /// What was measured at the first batch size.
 fn first_timed(stages: &Stages) -> Option<Timed> {
-    stages.log.records::<Record>().find_map(|record| match record {
+    stages.log.stages::<Record>().find_map(|record| match record {
         Record::Timed { batch, shapes, original, result, .. } => {
             Some(Timed { batch, shapes, original, result })
         }
@@ -122,13 +122,13 @@ fn first_timed(stages: &Stages) -> Option<Timed> {
 
 /// How the training began, as far as this log has it.
 fn started(stages: &Stages) -> Option<Event> {
-    stages.log.records::<Event>().filter(|event| matches!(event, Event::Started { .. })).last()
+    stages.log.steps::<Event>().filter(|event| matches!(event, Event::Started { .. })).last()
 }
 
 /// Wall-clock time of all stages; of a training that was interrupted, that of its whole epochs before.
 fn seconds(stages: &Stages) -> f64 {
-    let stages_seconds: f64 = stages.log.records::<Record>().map(|record| record.seconds()).sum();
-    let events: Vec<Event> = stages.log.records().collect();
+    let stages_seconds: f64 = stages.log.stages::<Record>().map(|record| record.seconds()).sum();
+    let events: Vec<Event> = stages.log.steps().collect();
     let last = events.iter().rposition(|event| matches!(event, Event::Started { .. })).unwrap_or(0);
     let epochs = events[..last].iter().map(|event| match event {
         Event::Epoch { seconds, .. } => *seconds,
@@ -152,7 +152,7 @@ fn notes(stages: &Stages) -> Vec<Note> {
         ),
         None => format!("{what} was not checked in ONNX Runtime (--no-check)."),
     };
-    for record in stages.log.records::<Record>() {
+    for record in stages.log.stages::<Record>() {
         match record {
             Record::Pruned { exact, left_alone, difference, .. } => {
                 if !exact {
@@ -226,7 +226,7 @@ fn parameters(graph: &Graph) -> BTreeMap<NodeId, usize> {
 
 fn training(stages: &Stages) -> Option<Training> {
     let Some(Event::Started { steps_per_epoch, .. }) = started(stages) else { return None };
-    let events: Vec<Event> = stages.log.records().collect();
+    let events: Vec<Event> = stages.log.steps().collect();
     let metric = events.iter().find_map(|event| match event {
         Event::Epoch { scores: Scores { accuracy: Some(_), .. }, .. } => Some(Metric::Accuracy),
         Event::Epoch { scores: Scores { agreement: Some(_), .. }, .. } => Some(Metric::Agreement),
@@ -350,7 +350,7 @@ fn ledger(stages: &Stages, plan: Option<&Plan>, models: &Models) -> Vec<Step> {
         };
         Some(Step { name, seconds, quantities })
     };
-    stages.log.records::<Record>().filter_map(step).collect()
+    stages.log.stages::<Record>().filter_map(step).collect()
 }
 
 fn description(stages: &Stages, result: &Graph) -> DataDescription {

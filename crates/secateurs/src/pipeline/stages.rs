@@ -172,7 +172,7 @@ impl<'a, 'o> Stages<'a, 'o> {
         if planned.is_some() && path.is_file() {
             return Ok(Plan::read(&path)?);
         }
-        self.begins(Stage::Plan, "choosing units", 0);
+        self.begins(Stage::Plan, "choosing units", 0)?;
         let start = Instant::now();
         let plan = plan(self.job.graph, options)
             .map_err(|source| JobError::Planning { model: self.job.graph.source.file().into(), source })?;
@@ -186,7 +186,7 @@ impl<'a, 'o> Stages<'a, 'o> {
         let path = self.directory.file(run::PRUNED);
         let pruned = self.find(|record| matches!(record, Record::Pruned { .. }).then_some(()));
         if pruned.is_none() || !path.is_file() {
-            self.begins(Stage::Prune, "pruning, and checking in ONNX Runtime", 0);
+            self.begins(Stage::Prune, "pruning, and checking in ONNX Runtime", 0)?;
             let start = Instant::now();
             let applied = apply(self.job.graph, plan)?;
             self.directory.remove_model(run::PRUNED)?;
@@ -244,7 +244,7 @@ impl<'a, 'o> Stages<'a, 'o> {
             return Ok(());
         }
         let noun = if on == TEST { "test data" } else { "the held-out samples" };
-        self.begins(Stage::Score, &format!("scoring the {model} model on {noun}"), samples.len());
+        self.begins(Stage::Score, &format!("scoring the {model} model on {noun}"), samples.len())?;
         let start = Instant::now();
         let options = ScoreOptions {
             output: self.job.output,
@@ -253,7 +253,7 @@ impl<'a, 'o> Stages<'a, 'o> {
         };
         let observe = &mut *self.observe;
         let mut progress = |done: usize| {
-            // A stage is done whole, so that there is nothing to break off.
+            // What is scored is scored whole: nothing is lost if the process ends.
             let _ = observe(Progress::Samples(done));
         };
         let scores = scores(graph, teacher, data, samples, &options, &mut progress)?;
@@ -278,7 +278,7 @@ impl<'a, 'o> Stages<'a, 'o> {
         let path = self.directory.file(run::MODEL);
         let tuned = self.find(|record| matches!(record, Record::Tuned { .. }).then_some(()));
         if tuned.is_none() || !path.is_file() {
-            self.begins(Stage::Tune, "tuning", 0);
+            self.begins(Stage::Tune, "tuning", 0)?;
             let start = Instant::now();
             let job = TuneJob {
                 graph,
@@ -308,7 +308,7 @@ impl<'a, 'o> Stages<'a, 'o> {
                 (Some(error), _) => return Err(error.into()),
                 (None, tuned) => tuned?,
             };
-            self.begins(Stage::Write, "checking the result in ONNX Runtime", 0);
+            self.begins(Stage::Write, "checking the result in ONNX Runtime", 0)?;
             self.directory.remove_model(run::MODEL)?;
             let check = CheckOptions { check: self.job.check, sizes: &self.config.sizes };
             let written = write_checked(self.job.graph, &tuned.graph, &path, "the tuned model", &check)?;
@@ -330,7 +330,7 @@ impl<'a, 'o> Stages<'a, 'o> {
         self.test(Models::ORIGINAL, &original, None)?;
         self.test(Models::RESULT, &result, Some(&original))?;
         self.time(&original, &result)?;
-        self.begins(Stage::Report, "writing the report", 0);
+        self.begins(Stage::Report, "writing the report", 0)?;
         let date = date();
         let report = outcome::report(&self, &models, &result, date.clone())?;
         let text = serde_json::to_string_pretty(&report)
@@ -353,7 +353,7 @@ impl<'a, 'o> Stages<'a, 'o> {
             if self.find(timed).is_some() {
                 continue;
             }
-            self.begins(Stage::Latency, &format!("measuring latency at batch {batch}"), 0);
+            self.begins(Stage::Latency, &format!("measuring latency at batch {batch}"), 0)?;
             let start = Instant::now();
             let sizes = &self.config.sizes;
             let job = |graph: &Graph| latency_job(graph, Path::new(graph.source.file()), batch, sizes);
@@ -372,12 +372,14 @@ impl<'a, 'o> Stages<'a, 'o> {
 
     /// The last record of which `choose` makes something.
     pub fn find<T>(&self, choose: impl Fn(Record) -> Option<T>) -> Option<T> {
-        self.log.records::<Record>().filter_map(choose).last()
+        self.log.stages::<Record>().filter_map(choose).last()
     }
 
-    fn begins(&mut self, stage: Stage, what: &str, samples: usize) {
-        // Only training can be broken off.
-        let _ = (self.observe)(Progress::Begins { stage, what: what.into(), samples });
+    fn begins(&mut self, stage: Stage, what: &str, samples: usize) -> Result<(), JobError> {
+        match (self.observe)(Progress::Begins { stage, what: what.into(), samples }) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(JobError::Interrupted),
+        }
     }
 
     fn done(&mut self, record: Record) -> Result<(), JobError> {

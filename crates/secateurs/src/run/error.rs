@@ -57,7 +57,8 @@ pub enum RunError {
     },
     /// It holds a run with other settings.
     #[error(
-        "{}: holds a run with other settings; choose another folder with -o, or discard that run with --restart:{}",
+        "{}: holds a run with other settings; give the settings of that run to go on with it, choose another folder with -o, or \
+         discard it with --restart:{}",
         path.display(),
         differences.iter().map(|d| format!("\n  {d}")).collect::<String>()
     )]

@@ -4,9 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 
 use super::error::RunError;
 use super::{METRICS, RunDirectory, write_whole};
@@ -16,7 +15,25 @@ use super::{METRICS, RunDirectory, write_whole};
 pub struct Log {
     folder: PathBuf,
     file: File,
-    lines: Vec<Value>,
+    lines: Vec<Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    text: String,
+    /// The step of training that it belongs to; `None` for what stages have found.
+    step: Option<u64>,
+}
+
+impl Line {
+    fn new(text: String) -> serde_json::Result<Line> {
+        #[derive(Deserialize)]
+        struct Step {
+            step: Option<u64>,
+        }
+        let step = serde_json::from_str::<Step>(&text)?.step;
+        Ok(Line { text, step })
+    }
 }
 
 impl RunDirectory {
@@ -30,12 +47,12 @@ impl RunDirectory {
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let mut lines = Vec::new();
         for (number, line) in text[..whole].split_inclusive(|byte| *byte == b'\n').enumerate() {
-            let line = serde_json::from_slice(line).map_err(|e| RunError::Damaged {
+            let line = Line::new(String::from_utf8_lossy(line).trim_end().to_owned());
+            lines.push(line.map_err(|e| RunError::Damaged {
                 path: path.clone(),
                 line: Some(number + 1),
                 reason: format!("is no JSON: {e}"),
-            })?;
-            lines.push(line);
+            })?);
         }
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(RunError::open(&path))?;
         let mut log = Log { folder: self.path().to_owned(), file, lines };
@@ -47,18 +64,29 @@ impl RunDirectory {
 }
 
 impl Log {
-    /// All lines that are of this kind.
-    pub fn records<T: DeserializeOwned>(&self) -> impl Iterator<Item = T> {
-        self.lines.iter().filter_map(|line| T::deserialize(line).ok())
+    /// What stages have found, as far as it is of this kind.
+    pub fn stages<T: DeserializeOwned>(&self) -> impl Iterator<Item = T> {
+        self.records(false)
     }
 
-    /// Adds a line.
+    /// What happened in training, as far as it is of this kind.
+    pub fn steps<T: DeserializeOwned>(&self) -> impl Iterator<Item = T> {
+        self.records(true)
+    }
+
+    fn records<T: DeserializeOwned>(&self, of_training: bool) -> impl Iterator<Item = T> {
+        let lines = self.lines.iter().filter(move |line| line.step.is_some() == of_training);
+        lines.filter_map(|line| serde_json::from_str(&line.text).ok())
+    }
+
+    /// Adds a line; one with the key `step` belongs to training.
     pub fn append(&mut self, record: &impl Serialize) -> Result<(), RunError> {
         let path = self.path();
-        let value = serde_json::to_value(record).map_err(|e| RunError::write(&path)(e.into()))?;
+        let line = serde_json::to_string(record).and_then(Line::new);
+        let line = line.map_err(|e| RunError::write(&path)(e.into()))?;
         // In one call, so that a kill tears at most this line.
-        self.file.write_all(format!("{value}\n").as_bytes()).map_err(RunError::write(&path))?;
-        self.lines.push(value);
+        self.file.write_all(format!("{}\n", line.text).as_bytes()).map_err(RunError::write(&path))?;
+        self.lines.push(line);
         Ok(())
     }
 
@@ -71,16 +99,15 @@ impl Log {
     /// Drops what training did after `step`, as it is done again from there. A step may have been met more than once, where the
     /// training went back: what follows its last time goes.
     pub fn rewind(&mut self, step: usize) -> Result<(), RunError> {
-        let of = |line: &Value| line.get("step").and_then(Value::as_u64);
         let last = match step {
             0 => None,
-            step => self.lines.iter().rposition(|line| of(line).is_some_and(|s| s <= step as u64)),
+            step => self.lines.iter().rposition(|line| line.step.is_some_and(|s| s <= step as u64)),
         };
         let before = self.lines.len();
         let mut number = 0;
         self.lines.retain(|line| {
             number += 1;
-            of(line).is_none() || last.is_some_and(|last| number <= last + 1)
+            line.step.is_none() || last.is_some_and(|last| number <= last + 1)
         });
         match self.lines.len() < before {
             true => self.rewrite(),
@@ -94,7 +121,7 @@ impl Log {
 
     fn rewrite(&mut self) -> Result<(), RunError> {
         let path = self.path();
-        let text: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
+        let text: String = self.lines.iter().map(|line| format!("{}\n", line.text)).collect();
         write_whole(&self.folder, METRICS, text.as_bytes()).map_err(RunError::write(&path))?;
         self.file = OpenOptions::new().append(true).open(&path).map_err(RunError::open(&path))?;
         Ok(())

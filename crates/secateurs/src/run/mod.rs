@@ -79,10 +79,13 @@ impl RunDirectory {
             Some(_) if restart => directory.discard()?,
             Some(old) => {
                 let differences = old?.differences(config);
-                return match differences.is_empty() {
-                    true => Ok(directory),
-                    false => Err(RunError::Differs { path: path.to_owned(), differences }),
-                };
+                if differences.is_empty() {
+                    return Ok(directory);
+                }
+                // Where nothing has been done, nothing is lost.
+                if std::fs::metadata(directory.file(METRICS)).is_ok_and(|log| log.len() > 0) {
+                    return Err(RunError::Differs { path: path.to_owned(), differences });
+                }
             }
             None => {}
         }

@@ -65,10 +65,14 @@ fn a_directory_is_opened_again_by_the_same_run_only() {
     assert_eq!(names(&path), ["config.toml", "lock", "notes.txt", "plan.json"]);
 
     let mut other = config();
+    other.threads = 4;
+    let run = RunDirectory::open(&path, &other, false).unwrap();
+    run.log().unwrap().append(&json!({"event": "planned"})).unwrap();
+    drop(run);
     other.threads = 3;
     let error = RunDirectory::open(&path, &other, false).unwrap_err().to_string();
-    assert!(error.contains("--restart") && error.contains("threads: 2 in the run, 3 asked for"), "{error}");
-    assert_eq!(Config::read(&path).unwrap(), config());
+    assert!(error.contains("--restart") && error.contains("threads: 4 in the run, 3 asked for"), "{error}");
+    assert_eq!(Config::read(&path).unwrap().threads, 4);
     drop(RunDirectory::open(&path, &other, true).unwrap());
     assert_eq!(Config::read(&path).unwrap(), other);
     assert_eq!(names(&path), ["config.toml", "lock", "notes.txt"]);
@@ -132,7 +136,7 @@ fn a_torn_line_is_dropped_and_a_damaged_one_is_named() {
     let mut log = run.log().unwrap();
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
     log.append(&json!({"event": "d"})).unwrap();
-    assert_eq!(run.log().unwrap().records::<Value>().count(), 3);
+    assert_eq!(run.log().unwrap().stages::<Value>().count(), 3);
     std::fs::write(&file, format!("nonsense\n{text}")).unwrap();
     let error = run.log().unwrap_err().to_string();
     assert!(error.contains("metrics.jsonl, line 1: ") && error.contains("--restart"), "{error}");
@@ -150,7 +154,7 @@ fn training_that_is_done_again_is_logged_once() {
         log.append(&json!({"event": "step", "step": step, "number": number})).unwrap();
     }
     let numbers = |log: &Log| -> Vec<u64> {
-        log.records::<Value>().filter_map(|line| line.get("number").and_then(Value::as_u64)).collect()
+        log.steps::<Value>().filter_map(|line| line.get("number").and_then(Value::as_u64)).collect()
     };
     log.rewind(3).unwrap();
     assert_eq!(numbers(&log), [0, 1, 2, 3, 4, 5]);
@@ -159,5 +163,6 @@ fn training_that_is_done_again_is_logged_once() {
     log.append(&json!({"event": "step", "step": 3, "number": 9})).unwrap();
     assert_eq!(numbers(&run.log().unwrap()), [0, 1, 2, 3, 4, 9]);
     log.rewind(0).unwrap();
-    assert_eq!(run.log().unwrap().records::<Value>().collect::<Vec<_>>(), [json!({"event": "planned"})]);
+    assert_eq!(std::fs::read_to_string(run.file(METRICS)).unwrap(), "{\"event\":\"planned\"}\n");
+    assert_eq!(run.log().unwrap().stages::<Value>().collect::<Vec<_>>(), [json!({"event": "planned"})]);
 }

@@ -1,0 +1,473 @@
+//! `compress` and `tune` end to end, and what may go wrong: kills at any moment, signals, a full disk, a second process, other
+//! settings, data that vanish, bad recipes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use secateurs::data::npz;
+use secateurs::rng::Rng;
+use secateurs::run::{METRICS, MODEL, PLAN};
+use secateurs_onnx::{ElementType, ModelBuilder, Tensor, WriteOptions, write};
+use serde_json::Value;
+
+const SECATEURS: &str = env!("CARGO_BIN_EXE_secateurs");
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Folder {
+        Folder(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().into()
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        std::fs::write(self.path(name), text).unwrap();
+        self.path(name)
+    }
+
+    fn model(&self, name: &str, model: ModelBuilder) -> String {
+        write(&model.build().unwrap(), Path::new(&self.path(name)), &WriteOptions::default()).unwrap();
+        self.path(name)
+    }
+
+    /// Points in 4 dimensions, of the class whose coordinate is the largest.
+    fn data(&self, name: &str, samples: usize, labelled: bool) -> String {
+        let x = normal(&[samples, 4], 7);
+        let values = x.to_f64_vec().unwrap();
+        let class = |row: &[f64]| (0..3).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap() as i64;
+        let y: Vec<i64> = values.chunks_exact(4).map(class).collect();
+        let y = Tensor::from_slice(vec![samples], &y).unwrap();
+        let arrays: &[(&str, &Tensor)] = if labelled { &[("x", &x), ("y", &y)] } else { &[("x", &x)] };
+        npz::write(Path::new(&self.path(name)), arrays).unwrap();
+        self.path(name)
+    }
+
+    fn bytes(&self, run: &str, name: &str) -> Vec<u8> {
+        std::fs::read(Path::new(&self.path(run)).join(name)).unwrap()
+    }
+}
+
+fn normal(shape: &[usize], number: u64) -> Tensor {
+    let mut rng = Rng::new(0, "test", number, 0);
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.normal() as f32).collect();
+    Tensor::from_slice(shape.to_vec(), &values).unwrap()
+}
+
+/// Two dense layers with 16 hidden neurons.
+fn dense() -> ModelBuilder {
+    ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "4"])
+        .constant("w", &normal(&[4, 16], 0))
+        .constant("b", &normal(&[16], 1))
+        .constant("v", &normal(&[16, 3], 2))
+        .node("MatMul", &["x", "w"], &["h"])
+        .node("Add", &["h", "b"], &["i"])
+        .node("Relu", &["i"], &["j"])
+        .node("MatMul", &["j", "v"], &["y"])
+        .output("y")
+}
+
+/// The words of a command on one thread that measures no latency.
+fn words(command: &str, model: &str, data: &str, run: &str, more: &[&str]) -> Vec<String> {
+    let words = [command, model, "--data", data, "-o", run, "--threads", "1", "--no-latency"];
+    words.iter().chain(more).map(|word| (*word).to_owned()).collect()
+}
+
+const HALF: [&str; 4] = ["--method", "magnitude", "--keep", "params=0.5"];
+/// A training of some hundred steps.
+const STEPS: [&str; 6] = ["--epochs", "40", "--batch-size", "8", "--precision", "f32"];
+
+fn compress(model: &str, data: &str, run: &str, more: &[&str]) -> Vec<String> {
+    words("compress", model, data, run, &[&HALF, more].concat())
+}
+
+fn secateurs(words: &[String]) -> Output {
+    Command::new(SECATEURS).args(words).output().expect("the program starts")
+}
+
+/// Runs it, expects this exit code and these words on standard error, and returns standard output.
+fn ends(code: i32, words: &[String], expected: &[&str]) -> String {
+    let output = secateurs(words);
+    ended(code, &output, expected)
+}
+
+fn ended(code: i32, output: &Output, expected: &[&str]) -> String {
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{message}");
+    assert!(!message.contains("panicked"), "{message}");
+    for word in expected {
+        assert!(message.contains(word), "no '{word}' in: {message}");
+    }
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn start(words: &[String]) -> Child {
+    Command::new(SECATEURS)
+        .args(words)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts")
+}
+
+/// Waits for a step of training.
+fn until_trained(run: &str, child: &mut Child) {
+    let log = Path::new(run).join(METRICS);
+    let start = Instant::now();
+    while !std::fs::read_to_string(&log).is_ok_and(|text| text.contains("\"step\"")) {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before a step of training");
+        assert!(start.elapsed() < Duration::from_secs(60), "no step of training in a minute");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn signal(child: &Child, signal: i32) {
+    // SAFETY: sends a signal to a child that has not been waited for.
+    assert_eq!(unsafe { libc::kill(child.id() as i32, signal) }, 0);
+}
+
+/// Names of temporary files in a run.
+fn temporaries(run: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(run).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with('.')).collect()
+}
+
+fn log(run: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(Path::new(run).join(METRICS)).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_run_gives_the_model_and_the_report_and_is_done_once() {
+    let folder = Folder::new();
+    let (model, run) = (folder.model("model.onnx", dense()), folder.path("run"));
+    let (data, test) = (folder.data("data.npz", 80, true), folder.data("test.npz", 50, true));
+    let latency = ["--latency-runs", "2", "--latency-seconds", "0", "--epochs", "2", "--test", &test];
+    let mut words: Vec<String> = compress(&model, &data, &run, &latency);
+    words.retain(|word| word != "--no-latency");
+    let table = ends(0, &words, &["tuning: 2 steps on 72 samples, 8 held out", "epoch 2: accuracy"]);
+    for word in [
+        "accuracy, test",
+        "loss (cross-entropy), validation",
+        "agreement",
+        "parameters",
+        "latency",
+        "report.html",
+    ] {
+        assert!(table.contains(word), "no '{word}' in:\n{table}");
+    }
+    for name in ["config.toml", PLAN, "pruned.onnx", METRICS, MODEL, "report.json", "report.html"] {
+        assert!(Path::new(&run).join(name).is_file(), "no {name}");
+    }
+    let events = log(&run);
+    let timed = |batch: u64| events.iter().any(|e| e["event"] == "timed" && e["batch"] == batch);
+    assert!(timed(1) && timed(32));
+    // The test data were read once for each model, after all else.
+    let on_test: Vec<usize> = (0..events.len()).filter(|&i| events[i]["on"] == "test").collect();
+    let last_choice = events.iter().rposition(|e| e["event"] == "tuned").unwrap();
+    assert!(on_test.len() == 2 && on_test[0] > last_choice, "{events:?}");
+
+    let before = folder.bytes("run", METRICS);
+    assert_eq!(ends(0, &words, &["this run was finished on"]), table);
+    assert_eq!(folder.bytes("run", METRICS), before);
+    words.push("--json".into());
+    let json: Value = serde_json::from_str(&ends(0, &words, &[])).unwrap();
+    assert_eq!(json["report"]["result"]["test"]["samples"], 50);
+    assert!(
+        json["report"]["result"]["parameters"].as_u64() < json["report"]["original"]["parameters"].as_u64()
+    );
+    assert_eq!(json["report"]["training"]["steps"].as_array().unwrap().len(), 2);
+    assert_eq!(json["report"]["samples"].as_array().unwrap().len(), 6);
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bytes() {
+    const KILLS: usize = 20;
+    const KILLS_A_RUN: usize = 4;
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 200, true));
+    let words = |run: &str| compress(&model, &data, &folder.path(run), &STEPS);
+    let start_time = Instant::now();
+    ends(0, &words("whole"), &[]);
+    let whole = start_time.elapsed().as_secs_f64();
+    let expected = [MODEL, PLAN, "pruned.onnx"].map(|name| folder.bytes("whole", name));
+    let mut rng = Rng::new(1, "kills", 0, 0);
+    let mut killed = 0;
+    for number in 0.. {
+        let run = format!("run{number}");
+        for _ in 0..KILLS_A_RUN {
+            let mut child = start(&words(&run));
+            std::thread::sleep(Duration::from_secs_f64(rng.uniform() * whole));
+            killed += usize::from(child.try_wait().unwrap().is_none());
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        ends(0, &words(&run), &[]);
+        let found = [MODEL, PLAN, "pruned.onnx"].map(|name| folder.bytes(&run, name));
+        assert!(found == expected, "{run} differs from the run that was not killed");
+        assert_eq!(temporaries(&folder.path(&run)), Vec::<PathBuf>::new());
+        // Every step is in the log once.
+        let steps = |run: &str| -> Vec<u64> {
+            let events = log(&folder.path(run));
+            events.iter().filter(|e| e["event"] == "step").map(|e| e["step"].as_u64().unwrap()).collect()
+        };
+        assert_eq!(steps(&run), steps("whole"));
+        if killed >= KILLS {
+            break;
+        }
+    }
+}
+
+#[test]
+fn signals_end_training_after_the_step_and_a_second_process_is_kept_out() {
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 200, true));
+    let words = |run: &str| compress(&model, &data, &folder.path(run), &STEPS);
+    ends(0, &words("whole"), &[]);
+    for (name, number, times) in
+        [("int", libc::SIGINT, 1), ("term", libc::SIGTERM, 1), ("twice", libc::SIGINT, 2)]
+    {
+        let mut child = start(&words(name));
+        until_trained(&folder.path(name), &mut child);
+        // Held up meanwhile, so that it is still at work.
+        signal(&child, libc::SIGSTOP);
+        ends(2, &words(name), &[&folder.path(name), "another process is at work", "-o"]);
+        signal(&child, number);
+        signal(&child, libc::SIGCONT);
+        for _ in 1..times {
+            std::thread::sleep(Duration::from_millis(1));
+            signal(&child, number);
+        }
+        let output = child.wait_with_output().unwrap();
+        ended(130, &output, &["ending after this step", "interrupted; the same command goes on"]);
+        let checkpoint = Path::new(&folder.path(name)).join("checkpoint.safetensors");
+        assert!(checkpoint.is_file() || times > 1);
+        ends(0, &words(name), if times > 1 { &["tuning"] } else { &["tuning from step"] });
+        assert!(folder.bytes(name, MODEL) == folder.bytes("whole", MODEL));
+    }
+}
+
+#[test]
+fn a_full_disk_is_named_and_the_run_goes_on_once_there_is_room() {
+    use std::os::unix::process::CommandExt;
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 200, true));
+    let words = compress(&model, &data, &folder.path("run"), &STEPS);
+    ends(0, &compress(&model, &data, &folder.path("whole"), &STEPS), &[]);
+    // From a config that does not fit to a log that does not.
+    for bytes in [100, 1_900, 6_000, 20_000] {
+        let mut command = Command::new(SECATEURS);
+        command.args(&words);
+        let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+        // SAFETY: both calls are safe between fork and exec.
+        unsafe {
+            command.pre_exec(move || {
+                libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+                match libc::setrlimit(libc::RLIMIT_FSIZE, &limit) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                }
+            });
+        }
+        let output = command.output().unwrap();
+        ended(1, &output, &["error: ", &folder.path("run"), "cannot be written", "the same command goes on"]);
+        assert_eq!(temporaries(&folder.path("run")), Vec::<PathBuf>::new(), "{bytes}");
+    }
+    ends(0, &words, &[]);
+    assert!(folder.bytes("run", MODEL) == folder.bytes("whole", MODEL));
+    assert!(folder.bytes("run", PLAN) == folder.bytes("whole", PLAN));
+}
+
+#[test]
+fn folders_that_cannot_be_used_are_refused_and_left_as_they_are() {
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 20, true));
+    let file = folder.file("file", "mine");
+    let refused =
+        |run: &str, words: &[&str]| ends(2, &compress(&model, &data, run, &["--epochs", "0"]), words);
+    refused(&file, &[&file, "-o"]);
+    refused(&format!("{file}/run"), &[&file, "-o"]);
+    refused("/proc/secateurs", &["/proc/secateurs", "-o"]);
+    std::fs::create_dir(folder.path("other")).unwrap();
+    folder.file("other/thesis.tex", "years");
+    refused(&folder.path("other"), &["not empty", "thesis.tex", "-o"]);
+    assert_eq!(std::fs::read_dir(folder.path("other")).unwrap().count(), 1);
+    assert_eq!(std::fs::read(file).unwrap(), b"mine");
+    // Something is in the way of an artifact.
+    std::fs::create_dir_all(folder.path("run")).unwrap();
+    let words = compress(&model, &data, &folder.path("run"), &["--epochs", "0"]);
+    ends(0, &words, &[]);
+    std::fs::remove_file(folder.path("run/report.html")).unwrap();
+    std::fs::create_dir(folder.path("run/report.html")).unwrap();
+    ends(1, &words, &["report.html", "cannot be written"]);
+    std::fs::remove_dir(folder.path("run/report.html")).unwrap();
+    ends(0, &words, &[]);
+}
+
+#[test]
+fn a_run_with_other_settings_is_refused_with_what_differs() {
+    let folder = Folder::new();
+    let (model, data, run) =
+        (folder.model("model.onnx", dense()), folder.data("data.npz", 40, true), folder.path("run"));
+    let words = |more: &[&str]| compress(&model, &data, &run, &[&["--epochs", "1"], more].concat());
+    ends(0, &words(&[]), &[]);
+    let result = folder.bytes("run", MODEL);
+    let expected = [
+        "tune.seed: 0 in the run, 1 asked for",
+        "plan.seed",
+        "tune.ema: not set in the run, 0.9 asked for",
+        "--restart",
+        "-o",
+    ];
+    ends(2, &words(&["--seed", "1", "--ema", "0.9"]), &expected);
+    assert!(folder.bytes("run", MODEL) == result);
+    // Other data and another model under the same names.
+    folder.data("data.npz", 41, true);
+    ends(2, &words(&[]), &["data.fingerprint", "data.samples: 40 in the run, 41 asked for"]);
+    folder.data("data.npz", 40, true);
+    folder.model("model.onnx", dense().node("Neg", &["y"], &["z"]).output("z"));
+    ends(2, &words(&[]), &["model.hash"]);
+    folder.model("model.onnx", dense());
+    ends(0, &words(&[]), &["was finished"]);
+    ends(0, &words(&["--seed", "1", "--restart"]), &["tuning"]);
+    ends(2, &words(&[]), &["tune.seed: 1 in the run, 0 asked for"]);
+}
+
+#[test]
+fn bad_recipes_and_missing_settings_are_refused_before_anything_is_written() {
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 40, true));
+    let run = folder.path("run");
+    let refused = |text: &str, expected: &[&str]| {
+        let recipe = folder.file("recipe.toml", text);
+        ends(
+            2,
+            &compress(&model, &data, &run, &["--recipe", &recipe]),
+            &[&[recipe.as_str()], expected].concat(),
+        );
+        assert!(!Path::new(&run).exists());
+    };
+    refused("[tune]\n\nepoch = 3\n", &["line 3", "'epoch'", "'epochs'"]);
+    refused("[pln]\nseed = 3\n", &["line 1", "'pln'", "'plan'"]);
+    refused("[tune]\nepochs = \"3\"\n", &["line 2", "string"]);
+    refused("[plan]\nkeep = [\"params=2\"]\n", &["line 2", "params=2"]);
+    refused("[tune]\nvalidation = 1.0\n", &["tune.validation = 1"]);
+    ends(2, &compress(&model, &data, &run, &["--recipe", "cifar11"]), &["cifar11", "cifar10"]);
+    ends(2, &words("compress", &model, &data, &run, &["--keep", "params=0.5"]), &["--method", "magnitude"]);
+    ends(2, &words("compress", &model, &data, &run, &["--method", "magnitude"]), &["--keep"]);
+    ends(2, &compress(&model, &data, &run, &["--momentum", "1.5"]), &["tune.momentum = 1.5"]);
+    // A budget that cannot be met leaves nothing that stands in the way of another one.
+    let random = |keep: &str| {
+        words("compress", &model, &data, &run, &["--method", "random", "--keep", keep, "--epochs", "0"])
+    };
+    ends(3, &random("params=0.001"), &["cannot be met"]);
+    ends(0, &random("params=0.5"), &[]);
+    // A recipe may hold all that flags can say.
+    let recipe =
+        folder.file("good.toml", "[plan]\nmethod = 'random'\nkeep = ['units=0.5']\n[tune]\nepochs = 5\n");
+    let run = folder.path("good");
+    ends(
+        0,
+        &words("compress", &model, &data, &run, &["--recipe", &recipe, "--epochs", "1"]),
+        &["tuning: 1 step"],
+    );
+    let config = std::fs::read_to_string(Path::new(&run).join("config.toml")).unwrap();
+    assert!(config.contains("method = \"random\"") && config.contains("epochs = 1\n"), "{config}");
+}
+
+#[test]
+fn data_without_labels_and_several_inputs_will_do() {
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 60, false));
+    let run = folder.path("run");
+    let table =
+        ends(0, &compress(&model, &data, &run, &["--epochs", "2", "--test", &data]), &["epoch 2: agreement"]);
+    assert!(table.contains("agreement with the original, test") && !table.contains("accuracy"), "{table}");
+
+    let two = dense().input("other", ElementType::Float32, &["batch", "3"]);
+    let two = folder.model("two.onnx", two.node("Add", &["y", "other"], &["z"]).output("z"));
+    let arrays = [normal(&[60, 3], 3), normal(&[60, 4], 4)];
+    let path = folder.path("two.npz");
+    npz::write(Path::new(&path), &[("other", &arrays[0]), ("x", &arrays[1])]).unwrap();
+    let words = compress(&two, &path, &folder.path("two"), &["--epochs", "1", "--output", "z"]);
+    assert!(ends(0, &words, &[]).contains("agreement"));
+}
+
+#[test]
+fn a_model_is_tuned_against_a_teacher_or_from_scratch() {
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 200, true));
+    let accuracy = |json: &str| {
+        let json: Value = serde_json::from_str(json).unwrap();
+        json["report"]["result"]["validation"]["metrics"]["accuracy"]["value"].as_f64().unwrap()
+    };
+    let scratch = ["--reinit", "--epochs", "40", "--batch-size", "16", "--learning-rate", "0.02", "--json"];
+    let json = ends(0, &words("tune", &model, &data, &folder.path("scratch"), &scratch), &[]);
+    assert!(accuracy(&json) > 0.75, "{json}");
+    let teacher = folder.path("scratch/model.onnx");
+    let against =
+        ["--teacher", &teacher, "--epochs", "40", "--batch-size", "16", "--learning-rate", "0.02", "--json"];
+    let json = ends(0, &words("tune", &model, &data, &folder.path("against"), &against), &[]);
+    assert!(accuracy(&json) > 0.75, "{json}");
+    let parsed: Value = serde_json::from_str(&json).unwrap();
+    let agreement =
+        |model: &str| parsed["report"][model]["validation"]["metrics"]["agreement"]["value"].as_f64();
+    assert!(agreement("result") > agreement("pruned"), "{json}");
+    // Nothing to learn from.
+    let unlabelled = folder.data("unlabelled.npz", 40, false);
+    ends(2, &words("tune", &model, &unlabelled, &folder.path("none"), &[]), &["unlabelled.npz", "--teacher"]);
+}
+
+/// Grey 8×8 pictures as BMP files in two class folders, the one dark and the other bright.
+fn pictures(folder: &Path, number: usize) {
+    for (class, level) in [("bright", 200), ("dark", 40)] {
+        std::fs::create_dir_all(folder.join(class)).unwrap();
+        for i in 0..number {
+            let mut bytes = b"BM".to_vec();
+            for field in [54 + 192, 0, 54, 40, 8, 8, 1 | 24 << 16, 0, 192, 2835, 2835, 0, 0_u32] {
+                bytes.extend(field.to_le_bytes());
+            }
+            bytes.extend((0..192).map(|k| level + (i * 7 + k) as u8 % 30));
+            std::fs::write(folder.join(class).join(format!("{i}.bmp")), bytes).unwrap();
+        }
+    }
+}
+
+#[test]
+fn pictures_that_vanish_are_named_and_the_run_goes_on_once_they_are_back() {
+    let folder = Folder::new();
+    let model = ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "3", "8", "8"])
+        .constant("w", &normal(&[192, 16], 0))
+        .constant("v", &normal(&[16, 2], 2))
+        .node("Flatten", &["x"], &["f"])
+        .node("MatMul", &["f", "w"], &["h"])
+        .node("Relu", &["h"], &["j"])
+        .node("MatMul", &["j", "v"], &["y"])
+        .output("y");
+    let model = folder.model("model.onnx", model);
+    let (data, away) = (folder.path("pictures"), folder.path("away"));
+    pictures(Path::new(&data), 60);
+    let words = |run: &str| {
+        let augmented = ["--flip", "--crop-padding", "1"];
+        compress(&model, &data, &folder.path(run), &[&STEPS[..], &augmented].concat())
+    };
+    ends(0, &words("whole"), &[]);
+    let run = folder.path("run");
+    let mut child = start(&words("run"));
+    until_trained(&run, &mut child);
+    signal(&child, libc::SIGSTOP);
+    std::fs::rename(&data, &away).unwrap();
+    signal(&child, libc::SIGCONT);
+    let output = child.wait_with_output().unwrap();
+    ended(2, &output, &[&data]);
+    ends(2, &words("run"), &[&data]);
+    assert!(folder.bytes("run", PLAN) == folder.bytes("whole", PLAN));
+    std::fs::rename(&away, &data).unwrap();
+    ends(0, &words("run"), &[]);
+    assert!(folder.bytes("run", MODEL) == folder.bytes("whole", MODEL));
+}
