@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use half::{bf16, f16};
 use secateurs_graph::Graph;
-use secateurs_graph::session::{Session, SessionOptions};
+use secateurs_graph::session::{Precision, Session, SessionOptions};
 use secateurs_onnx::proto::AttributeProto;
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
@@ -82,7 +82,8 @@ pub fn graph(builder: ModelBuilder) -> Graph {
 }
 
 pub fn run(graph: &Graph, inputs: &[Tensor], double: bool) -> Vec<Tensor> {
-    let options = SessionOptions { double, ..SessionOptions::default() };
+    let precision = if double { Precision::Double } else { Precision::Single };
+    let options = SessionOptions { precision, ..SessionOptions::default() };
     Session::new(Arc::new(graph.clone()), options).unwrap().run(inputs).unwrap()
 }
 
