@@ -1,1 +1,459 @@
+//! Training against PyTorch's numbers, through interruptions, and out of divergence.
 
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use secateurs_graph::Graph;
+use secateurs_onnx::proto::AttributeProto;
+use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
+use secateurs_torch::tch::Device;
+
+use super::*;
+use crate::data::{Augment, DataOptions, npz};
+use crate::pipeline::open_data;
+
+const SAMPLES: usize = 24;
+
+/// `a · sin(f·i + 0.3)`, rounded to 32 bits.
+fn wave(shape: &[usize], f: f64, a: f64, offset: f64) -> Tensor {
+    let n: usize = shape.iter().product();
+    let values: Vec<f32> = (0..n).map(|i| (offset + a * (f * i as f64 + 0.3).sin()) as f32).collect();
+    Tensor::from_slice(shape.to_vec(), &values).unwrap()
+}
+
+/// Two channels of 4 × 4, to three classes.
+fn net(shift: f64) -> ModelBuilder {
+    ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "2", "4", "4"])
+        .constant("conv", &wave(&[4, 2, 3, 3], 0.71 + shift, 0.4, 0.0))
+        .constant("gamma", &wave(&[4], 1.1 + shift, 0.3, 1.0))
+        .constant("beta", &wave(&[4], 0.9 + shift, 0.2, 0.0))
+        .constant("mean", &Tensor::from_slice(vec![4], &[0f32; 4]).unwrap())
+        .constant("variance", &Tensor::from_slice(vec![4], &[1f32; 4]).unwrap())
+        .constant("fc", &wave(&[4, 3], 0.53 + shift, 0.6, 0.0))
+        .constant("bias", &wave(&[3], 1.7 + shift, 0.1, 0.0))
+        .node_with("Conv", &["x", "conv"], &["c"], vec![AttributeProto::from_ints("pads", &[1; 4])])
+        .node("BatchNormalization", &["c", "gamma", "beta", "mean", "variance"], &["n"])
+        .node("Relu", &["n"], &["r"])
+        .node("GlobalAveragePool", &["r"], &["p"])
+        .node("Flatten", &["p"], &["f"])
+        .node("MatMul", &["f", "fc"], &["l"])
+        .node("Add", &["l", "bias"], &["logits"])
+        .output("logits")
+}
+
+fn graph(model: ModelBuilder) -> Graph {
+    Graph::from_model(model.build().unwrap()).unwrap()
+}
+
+/// The same samples for every test; `y` where they are labelled.
+fn data(folder: &Path, graph: &Graph, labelled: bool) -> Arc<Dataset> {
+    let x = wave(&[SAMPLES, 2, 4, 4], 0.37, 1.0, 0.0);
+    let y: Vec<i64> = (0..SAMPLES as i64).map(|i| (i * 7 + i / 3) % 3).collect();
+    let y = Tensor::from_slice(vec![SAMPLES], &y).unwrap();
+    let arrays: &[(&str, &Tensor)] = if labelled { &[("x", &x), ("y", &y)] } else { &[("x", &x)] };
+    let path = folder.join("data.npz");
+    npz::write(&path, arrays).unwrap();
+    Arc::new(open_data(graph, &path, &DataOptions::default(), None).unwrap())
+}
+
+/// Every epoch is one step over all samples, in 64 bits.
+fn whole() -> TuneOptions {
+    TuneOptions {
+        epochs: 6,
+        batch_size: SAMPLES,
+        warmup: 0.0,
+        schedule: Schedule::Constant,
+        precision: Some(TunePrecision::F64),
+        validation: 0.0,
+        ..TuneOptions::default()
+    }
+}
+
+struct Run {
+    result: Result<Tuned, TuneError>,
+    events: Vec<Event>,
+}
+
+impl Run {
+    fn losses(&self) -> Vec<f64> {
+        let losses = self.events.iter().filter_map(|event| match event {
+            Event::Step { loss, .. } => Some(*loss),
+            _ => None,
+        });
+        losses.collect()
+    }
+
+    fn tuned(&self) -> &Tuned {
+        self.result.as_ref().unwrap()
+    }
+}
+
+/// Trains, up to a step.
+fn train(
+    graph: &Graph,
+    teacher: Option<&Graph>,
+    data: &Arc<Dataset>,
+    options: &TuneOptions,
+    folder: &Path,
+    until: usize,
+) -> Run {
+    secateurs_torch::load().unwrap();
+    let job = TuneJob { graph, teacher, data, output: None, options, device: Device::Cpu, folder };
+    let mut events = Vec::new();
+    let result = tune(&job, &mut |event| {
+        events.push(event.clone());
+        let at_end = matches!(event, Event::Step { step, .. } if *step >= until);
+        if at_end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    Run { result, events }
+}
+
+fn values(graph: &Graph, name: &str) -> Vec<f64> {
+    graph.tensor(graph.value_named(name).unwrap()).unwrap().to_f64_vec().unwrap()
+}
+
+fn assert_near(found: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() <= tolerance * expected.abs(), "{found} is not {expected}");
+    }
+}
+
+// The numbers below are PyTorch's (2.11, double precision) for the same net, data and settings, with weight decay on `conv` and
+// `fc` alone.
+
+#[test]
+fn sgd_gives_the_losses_and_statistics_of_pytorch() {
+    let (folder, model) = (tempfile::tempdir().unwrap(), graph(net(0.0)));
+    let options = TuneOptions {
+        optimizer: Some(OptimizerKind::Sgd),
+        learning_rate: Some(0.1),
+        weight_decay: Some(0.01),
+        label_smoothing: 0.1,
+        ..whole()
+    };
+    let data = data(folder.path(), &model, true);
+    let run = train(&model, None, &data, &options, folder.path(), usize::MAX);
+    let expected =
+        [1.101028619542, 1.100235737034, 1.099281064693, 1.098294520715, 1.097355994563, 1.096487804503];
+    assert_near(&run.losses(), &expected, 1e-10);
+    let tuned = &run.tuned().graph;
+    assert_near(&values(tuned, "mean"), &[-0.0117827251, -0.0104261586, -0.0084032402, -0.0056843534], 1e-6);
+    assert_near(&values(tuned, "variance"), &[1.907453281, 1.8805605191, 1.8137444897, 1.7109534833], 1e-6);
+}
+
+#[test]
+fn adamw_gives_the_losses_of_pytorch() {
+    let (folder, model) = (tempfile::tempdir().unwrap(), graph(net(0.0)));
+    let options = TuneOptions {
+        optimizer: Some(OptimizerKind::AdamW),
+        learning_rate: Some(0.02),
+        betas: [0.9, 0.99],
+        weight_decay: Some(0.1),
+        ..whole()
+    };
+    let data = data(folder.path(), &model, true);
+    let run = train(&model, None, &data, &options, folder.path(), usize::MAX);
+    let expected =
+        [1.100678858547, 1.096124557343, 1.091785965774, 1.087057570721, 1.081929281195, 1.076402591883];
+    assert_near(&run.losses(), &expected, 1e-10);
+}
+
+#[test]
+fn distillation_with_clipped_gradients_gives_the_losses_of_pytorch() {
+    let (folder, model, teacher) = (tempfile::tempdir().unwrap(), graph(net(0.0)), graph(net(0.05)));
+    let options = TuneOptions {
+        optimizer: Some(OptimizerKind::Sgd),
+        learning_rate: Some(0.1),
+        momentum: 0.0,
+        weight_decay: Some(0.0),
+        distillation: 0.5,
+        temperature: 2.0,
+        clip_norm: Some(0.05),
+        ..whole()
+    };
+    let data = data(folder.path(), &model, true);
+    let run = train(&model, Some(&teacher), &data, &options, folder.path(), usize::MAX);
+    // PyTorch divides by the norm + 1e-6.
+    let expected =
+        [0.551305808081, 0.551127895900, 0.550969029954, 0.550826344561, 0.550697524581, 0.550580585614];
+    assert_near(&run.losses(), &expected, 1e-7);
+    let norms = run.events.iter().filter_map(|event| match event {
+        Event::Step { gradient_norm, .. } => Some(*gradient_norm),
+        _ => None,
+    });
+    assert!(norms.fold(f64::INFINITY, f64::min) > 0.01, "gradients before clipping");
+}
+
+/// A net with dropout, trained in small batches with averaged weights.
+fn noisy() -> (ModelBuilder, TuneOptions) {
+    let model = ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "2", "4", "4"])
+        .constant("w", &wave(&[32, 16], 0.71, 0.3, 0.0))
+        .constant("v", &wave(&[16, 3], 0.53, 0.3, 0.0))
+        .constant("ratio", &Tensor::from_slice(vec![], &[0.4f32]).unwrap())
+        .node("Flatten", &["x"], &["f"])
+        .node("MatMul", &["f", "w"], &["h"])
+        .node("Relu", &["h"], &["r"])
+        .node("Dropout", &["r", "ratio"], &["d"])
+        .node("MatMul", &["d", "v"], &["logits"])
+        .output("logits");
+    let options = TuneOptions {
+        epochs: 4,
+        batch_size: 4,
+        learning_rate: Some(0.01),
+        precision: Some(TunePrecision::F32),
+        ema: Some(0.9),
+        validation: 0.25,
+        ..TuneOptions::default()
+    };
+    (model, options)
+}
+
+#[test]
+fn an_interrupted_training_ends_with_the_same_bits() {
+    let (model, options) = noisy();
+    let model = graph(model);
+    let bits = |run: &Run| [values(&run.tuned().graph, "w"), values(&run.tuned().graph, "v")];
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let data = data(folder.path(), &model, true);
+    let straight = train(&model, None, &data, &options, folder.path(), usize::MAX);
+    assert_ne!(bits(&straight)[0], values(&model, "w"));
+    // 4 steps an epoch: within epochs, at their ends, and at the very end.
+    for until in [1, 3, 4, 10, 16] {
+        let run = train(&model, None, &data, &options, other.path(), until);
+        assert!(matches!(run.result, Err(TuneError::Interrupted { step }) if step == until));
+    }
+    let resumed = train(&model, None, &data, &options, other.path(), usize::MAX);
+    assert!(matches!(resumed.events[0], Event::Started { step: 16, steps: 16, .. }));
+    assert_eq!(bits(&resumed), bits(&straight));
+    assert_eq!(resumed.tuned().scores, straight.tuned().scores);
+    // Another seed draws other masks, and another order.
+    let third = tempfile::tempdir().unwrap();
+    let seeded = TuneOptions { seed: 1, ..options.clone() };
+    assert_ne!(bits(&train(&model, None, &data, &seeded, third.path(), usize::MAX)), bits(&straight));
+    // The checkpoints belong to the settings.
+    let refused = train(&model, None, &data, &seeded, other.path(), usize::MAX).result.unwrap_err();
+    assert!(matches!(refused, TuneError::Checkpoint { .. }), "{refused}");
+}
+
+#[test]
+fn averaged_weights_are_what_is_validated_and_written() {
+    let (model, options) = noisy();
+    let model = graph(model);
+    let train_with = |ema: Option<f64>| {
+        let folder = tempfile::tempdir().unwrap();
+        let data = data(folder.path(), &model, true);
+        train(&model, None, &data, &TuneOptions { ema, ..options.clone() }, folder.path(), usize::MAX)
+    };
+    let (averaged, plain) = (train_with(Some(0.99)), train_with(None));
+    let last = |run: &Run| {
+        run.events.iter().rev().find_map(|event| match event {
+            Event::Epoch { scores, raw, .. } => Some((*scores, *raw)),
+            _ => None,
+        })
+    };
+    let ((scores, raw), (plain_scores, none)) = (last(&averaged).unwrap(), last(&plain).unwrap());
+    // Averages do not change the training itself.
+    assert_eq!(raw, Some(plain_scores));
+    assert_eq!(none, None);
+    assert_ne!(raw, Some(scores));
+    assert_ne!(values(&averaged.tuned().graph, "w"), values(&plain.tuned().graph, "w"));
+}
+
+/// One weight that is to be that of the teacher.
+fn line(weight: f32) -> Graph {
+    let w = Tensor::from_slice(vec![2, 1], &[weight, 0.0]).unwrap();
+    let model = ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "2", "4", "4"])
+        .constant("w", &w)
+        .constant("axes", &Tensor::from_slice(vec![2], &[2i64, 3]).unwrap())
+        .node_with("ReduceMean", &["x"], &["m"], vec![AttributeProto::from_ints("axes", &[2, 3])])
+        .constant("shape", &Tensor::from_slice(vec![2], &[-1i64, 2]).unwrap())
+        .node("Reshape", &["m", "shape"], &["f"])
+        .node("MatMul", &["f", "w"], &["value"])
+        .output("value");
+    graph(model)
+}
+
+/// Plain gradient descent on `line`, whose error in each eigendirection is multiplied by 1 − ηλ.
+fn descent(learning_rate: f64, epochs: usize) -> TuneOptions {
+    TuneOptions {
+        epochs,
+        optimizer: Some(OptimizerKind::Sgd),
+        learning_rate: Some(learning_rate),
+        momentum: 0.0,
+        weight_decay: Some(0.0),
+        precision: Some(TunePrecision::F32),
+        ..whole()
+    }
+}
+
+#[test]
+fn without_labels_outputs_come_to_equal_the_teachers() {
+    let (folder, model, teacher) = (tempfile::tempdir().unwrap(), line(0.0), line(0.7));
+    let data = data(folder.path(), &model, false);
+    let run = train(&model, Some(&teacher), &data, &descent(0.2, 400), folder.path(), usize::MAX);
+    let losses = run.losses();
+    // The squared error over the variance of the teacher's outputs.
+    assert!(losses[0] > 0.5 && losses[399] < 1e-3 * losses[0], "{} {}", losses[0], losses[399]);
+    assert!((values(&run.tuned().graph, "w")[0] - 0.7).abs() < 0.05);
+    let alone = train(&model, None, &data, &descent(0.2, 1), folder.path(), usize::MAX);
+    assert!(matches!(alone.result, Err(TuneError::NoTarget { .. })));
+}
+
+#[test]
+fn a_training_that_diverges_returns_to_the_last_epoch_with_smaller_steps() {
+    let (model, teacher) = (line(0.0), line(0.7));
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(folder.path(), &model, false);
+    let train_at = |learning_rate| {
+        let folder = tempfile::tempdir().unwrap();
+        // One epoch, so that it goes back to the start.
+        let options = TuneOptions { batch_size: 1, epochs: 20, ..descent(learning_rate, 1) };
+        train(&model, Some(&teacher), &data, &options, folder.path(), usize::MAX)
+    };
+    // One sample has no variance, by which the error is divided: any step is too long.
+    let hopeless = train_at(1e3);
+    assert!(
+        matches!(hopeless.result, Err(TuneError::Diverged { rollbacks: 5, .. })),
+        "{:?}",
+        hopeless.result
+    );
+
+    let options = descent(40.0, 300);
+    let run = train(&model, Some(&teacher), &data, &options, folder.path(), usize::MAX);
+    let factors: Vec<f64> = run
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::RolledBack { learning_rate_factor, .. } => Some(*learning_rate_factor),
+            _ => None,
+        })
+        .collect();
+    assert!(!factors.is_empty() && factors[0] == 0.5, "{factors:?}");
+    assert!(run.tuned().graph.nodes.len() == 3 && values(&run.tuned().graph, "w")[0].is_finite());
+}
+
+#[test]
+fn folded_batch_norms_are_put_back_while_tuning_and_folded_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut folded = graph(net(0.0));
+    secateurs_graph::rewrite::fold_batch_norms(&mut folded).unwrap();
+    let ops = |graph: &Graph| {
+        graph.order.iter().map(|&id| graph.nodes[id].op.name().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(!ops(&folded).contains(&"BatchNormalization".to_owned()));
+    let data = data(folder.path(), &folded, true);
+    let options = TuneOptions { optimizer: Some(OptimizerKind::Sgd), learning_rate: Some(0.1), ..whole() };
+    let run = train(&folded, None, &data, &options, folder.path(), usize::MAX);
+    let tuned = run.tuned();
+    assert_eq!(ops(&tuned.graph), ops(&folded));
+    assert!(tuned.notes.iter().any(|note| note.contains("1 batch norms")), "{:?}", tuned.notes);
+    // The batch norm that is put back normalizes by the batch: the first loss is that of the net with its batch norm kept, whose
+    // scale and shift are other numbers for the same function of the data's statistics.
+    let other = tempfile::tempdir().unwrap();
+    let left = TuneOptions { batch_norm: BatchNormMode::Train, ..options };
+    let without = train(&folded, None, &data, &left, other.path(), usize::MAX);
+    assert!(without.tuned().notes.is_empty());
+    assert_near(&run.losses()[..1], &without.losses()[..1], 1e-6);
+    assert!((run.losses()[5] - without.losses()[5]).abs() > 1e-6);
+}
+
+#[test]
+fn frozen_batch_norms_keep_their_statistics_and_half_precision_its_type() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = graph(net(0.0));
+    let data = data(folder.path(), &model, true);
+    let options = TuneOptions { batch_norm: BatchNormMode::Freeze, learning_rate: Some(0.1), ..whole() };
+    let frozen = train(&model, None, &data, &options, folder.path(), usize::MAX);
+    assert_eq!(values(&frozen.tuned().graph, "variance"), [1.0; 4]);
+    assert_ne!(values(&frozen.tuned().graph, "gamma"), values(&model, "gamma"));
+
+    let half = |shape: &[usize], f: f64| {
+        let values = wave(shape, f, 0.3, 0.0).to_f64_vec().unwrap();
+        let values: Vec<half::f16> = values.into_iter().map(half::f16::from_f64).collect();
+        Tensor::from_slice(shape.to_vec(), &values).unwrap()
+    };
+    let cast = |to: ElementType| vec![AttributeProto::from_int("to", to.to_onnx().into())];
+    let model = graph(
+        ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &["batch", "2", "4", "4"])
+            .constant("w", &half(&[32, 3], 0.71))
+            .node_with("Cast", &["x"], &["c"], cast(ElementType::Float16))
+            .node("Flatten", &["c"], &["f"])
+            .node("MatMul", &["f", "w"], &["l"])
+            .node_with("Cast", &["l"], &["logits"], cast(ElementType::Float32))
+            .output("logits"),
+    );
+    for precision in [TunePrecision::F32, TunePrecision::Bf16] {
+        let folder = tempfile::tempdir().unwrap();
+        // Steps that 16 bits would lose.
+        let options =
+            TuneOptions { learning_rate: Some(1e-5), precision: Some(precision), epochs: 200, ..whole() };
+        let run = train(&model, None, &data, &options, folder.path(), usize::MAX);
+        let tuned = &run.tuned().graph;
+        let w = tuned.tensor(tuned.value_named("w").unwrap()).unwrap();
+        assert_eq!(w.element_type(), ElementType::Float16);
+        assert_ne!(values(tuned, "w"), values(&model, "w"));
+        assert!(run.losses()[199] < run.losses()[0]);
+    }
+}
+
+#[test]
+fn patience_ends_a_training_and_the_best_epoch_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = graph(net(0.0));
+    let data = data(folder.path(), &model, true);
+    // Steps so small that nothing changes.
+    let options = TuneOptions {
+        patience: Some(2),
+        epochs: 20,
+        learning_rate: Some(0.0),
+        validation: 0.25,
+        batch_norm: BatchNormMode::Freeze,
+        ..whole()
+    };
+    let run = train(&model, None, &data, &options, folder.path(), usize::MAX);
+    assert!(run.events.iter().any(|event| matches!(event, Event::Stopped { step: 3, .. })));
+    assert_eq!((run.tuned().chosen, run.tuned().steps), (1, 3));
+    assert_eq!(values(&run.tuned().graph, "fc"), values(&model, "fc"));
+}
+
+#[test]
+fn statistics_are_estimated_anew_and_parameters_drawn_anew_where_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = graph(net(0.0));
+    let data = data(folder.path(), &model, true);
+    let options = TuneOptions { epochs: 1, learning_rate: Some(0.0), reestimate: SAMPLES, ..whole() };
+    let run = train(&model, None, &data, &options, folder.path(), usize::MAX);
+    // The moments of the convolution's output over all samples, which one moving average of weight 0.1 does not reach.
+    assert!(values(&run.tuned().graph, "variance").iter().all(|v| *v > 2.0));
+    let other = tempfile::tempdir().unwrap();
+    let drawn =
+        train(&model, None, &data, &TuneOptions { reinit: true, ..options }, other.path(), usize::MAX);
+    let drawn = &drawn.tuned().graph;
+    assert_eq!((values(drawn, "gamma"), values(drawn, "bias")), (vec![1.0; 4], vec![0.0; 3]));
+    assert_ne!(values(drawn, "conv"), values(&model, "conv"));
+}
+
+#[test]
+fn settings_that_make_no_sense_and_augmentation_of_no_pictures_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = graph(net(0.0));
+    let data = data(folder.path(), &model, true);
+    let refused = |options: TuneOptions| {
+        let run = train(&model, None, &data, &options, folder.path(), usize::MAX);
+        run.result.unwrap_err().to_string()
+    };
+    assert!(refused(TuneOptions { batch_size: 0, ..whole() }).contains("batch_size"));
+    assert!(refused(TuneOptions { momentum: 1.5, ..whole() }).contains("momentum"));
+    let flipped = TuneOptions { augment: Augment { flip: true, ..Augment::default() }, ..whole() };
+    assert!(refused(flipped).contains("images"));
+    // A settings file with an unknown key.
+    assert!(toml::from_str::<TuneOptions>("epoch = 3").is_err());
+    let text = toml::to_string(&whole()).unwrap();
+    assert_eq!(toml::from_str::<TuneOptions>(&text).unwrap(), whole());
+}
