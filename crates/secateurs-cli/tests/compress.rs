@@ -181,6 +181,10 @@ fn a_run_gives_the_model_and_the_report_and_is_done_once() {
         json["report"]["result"]["parameters"].as_u64() < json["report"]["original"]["parameters"].as_u64()
     );
     assert_eq!(json["report"]["training"]["steps"].as_array().unwrap().len(), 2);
+    let layers = json["report"]["layers"].as_array().unwrap();
+    let channels: Vec<&Value> = layers.iter().map(|layer| &layer["channels"]).collect();
+    assert!(channels.len() == 2 && channels[0][0] == 16 && channels[0][1].as_u64() < Some(16), "{layers:?}");
+    assert_eq!(*channels[1], serde_json::json!([3, 3]));
     assert_eq!(json["report"]["samples"].as_array().unwrap().len(), 6);
 }
 
