@@ -234,6 +234,14 @@ impl Editor<'_> {
                     let name = &self.graph.values[input].name;
                     return Err(GraphError::Inconsistent(format!("no node makes '{name}'")));
                 };
+                let reads =
+                    |node: &Node| node.inputs.contains(&Some(input)) || node.captures.contains(&input);
+                if self.graph.outputs.contains(&input)
+                    || self.graph.nodes.values().filter(|n| reads(n)).count() > 1
+                {
+                    let name = &self.graph.values[input].name;
+                    return Err(GraphError::Inconsistent(format!("others read '{name}' too")));
+                }
                 self.graph.nodes[producer].outputs[index] = Some(output);
                 self.graph.nodes[producer].origin = Origin::Patched;
                 self.graph.values[output].source = Source::Node(producer, index);

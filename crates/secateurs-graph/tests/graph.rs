@@ -7,7 +7,7 @@ use secateurs_graph::graph::Use;
 use secateurs_graph::ops::{Identity, Relu};
 use secateurs_graph::patch::Patch;
 use secateurs_graph::session::{Precision, Session, SessionOptions, Tap};
-use secateurs_graph::{Graph, GraphError, ValueId};
+use secateurs_graph::{Graph, GraphError, Source, ValueId};
 use secateurs_onnx::proto::{AttributeProto, FunctionProto, OperatorSetIdProto};
 use secateurs_onnx::{ElementType, Model, ModelBuilder, Tensor};
 use secateurs_torch::tch::{self, Kind};
@@ -87,6 +87,23 @@ fn a_patch_changes_only_what_it_names() {
     // The written model is a graph again, and the same one.
     let again = Graph::from_model(Model::from_proto(written.proto, None).unwrap()).unwrap();
     assert_eq!(again.order.len(), 5);
+}
+
+#[test]
+fn a_node_is_absorbed_by_its_producer_unless_others_read_between_them() {
+    let mut graph = graph(residual());
+    let [matmul, relu, second, _] = graph.order[..] else { panic!() };
+    let h = value(&graph, "h");
+    let mut patch = Patch::new();
+    patch.absorb(relu);
+    patch.apply(&mut graph).unwrap();
+    assert!(graph.value_named("a").is_none() && graph.order.len() == 3);
+    assert!(matches!(graph.values[h].source, Source::Node(node, 0) if node == matmul));
+    // The sum reads `h` too.
+    let mut patch = Patch::new();
+    patch.absorb(second);
+    assert!(patch.apply(&mut graph).unwrap_err().to_string().contains("'h'"));
+    graph.verify().unwrap();
 }
 
 #[test]

@@ -33,13 +33,13 @@ pub struct Started {
 /// Gives all parameters and running statistics what they start training from, and says of each what that was, in the order of
 /// [`Graph::parameters`].
 ///
-/// The op that computes with a parameter knows what that is ([`Op::initial`](crate::op::Op::initial)), also behind ops that reshape it
-/// or, as weight standardization does, compute a weight of as many elements from it. Operands of sums and products, of which the op
+/// The op that computes with a parameter knows what that is ([`Op::initial`](crate::op::Op::initial)), also behind ops that move its
+/// elements or, as weight standardization does, compute a weight of as many elements from it. Operands of sums and products, of which the op
 /// knows nothing, are looked at in their place:
 ///
 /// - a vector added to a linear layer, or to a normalization times a vector, is a bias: 0;
 /// - a vector that multiplies a normalization (in one op or in several) is its scale: 1;
-/// - a table that is added, as positions are, and tokens that are joined or expanded start as embeddings do.
+/// - a table that is added, as positions are, or resized, and tokens that are joined or repeated start as embeddings do.
 ///
 /// Embeddings, tables and tokens are kept where they look computed and not trained: masks, ramps, sinusoids. So is all else: scales of
 /// layers, learned temperatures, constants of formulas.
@@ -75,9 +75,13 @@ pub fn reinitialize(
     Ok(started)
 }
 
-/// The values that depend on constants alone.
+/// Ops whose output holds elements of their data inputs and nothing else, besides [views](crate::op::Op::is_view).
+const MOVING: &[&str] = &["Concat", "Expand", "Gather", "GatherND", "Slice", "Split", "Tile"];
+
+/// The values that depend on constants and known sizes alone.
 fn fixed(graph: &Graph) -> SecondaryMap<ValueId, ()> {
-    let constants = graph.values.keys().filter(|&v| graph.tensor(v).is_some());
+    let known = |v: ValueId| graph.values[v].fact.known_ints().is_some();
+    let constants = graph.values.keys().filter(|&v| graph.tensor(v).is_some() || known(v));
     let mut fixed: SecondaryMap<ValueId, ()> = constants.map(|v| (v, ())).collect();
     for node in graph.order.iter().map(|&id| &graph.nodes[id]) {
         let mut inputs = node.inputs.iter().flatten().chain(&node.captures);
@@ -100,10 +104,10 @@ impl<'g> Places<'g> {
     fn initial(&self, value: ValueId) -> Result<Initial, GraphError> {
         let Some(tensor) = self.graph.tensor(value) else { return Ok(Initial::Keep) };
         let mut initial = Initial::Keep;
-        // Values computed from this one, and whether they hold its elements.
+        // Values computed from this one, and whether they hold its elements, unchanged.
         let mut open = vec![(value, true)];
         let mut seen = SecondaryMap::<ValueId, ()>::new();
-        while let Some((at, whole)) = open.pop() {
+        while let Some((at, moved)) = open.pop() {
             if initial != Initial::Keep {
                 break;
             }
@@ -114,24 +118,21 @@ impl<'g> Places<'g> {
                 let node = &self.graph.nodes[reader.node];
                 let Some(input) = reader.input else { continue };
                 if node.outputs.iter().flatten().any(|v| self.fixed.contains_key(*v)) {
-                    let whole = whole && node.op.is_view() && input == 0;
-                    open.extend(node.outputs.iter().flatten().map(|v| (*v, whole)));
+                    let moves = node.op.is_view() || MOVING.contains(&node.op.name());
+                    let moved = moved && moves && node.op.role(input) == InputRole::Data;
+                    open.extend(node.outputs.iter().flatten().map(|v| (*v, moved)));
                 } else if initial == Initial::Keep {
                     let matrix = !is_vector(&self.graph.values[value].fact);
                     let weight = node.op.role(input) == InputRole::Parameter && matrix;
                     let complete = element_count(&self.graph.values[at].fact) == Some(tensor.len());
-                    if whole || (weight && complete) {
+                    if moved || (weight && complete) {
                         initial = self.said_by(node, input, at);
                     }
                 }
             }
         }
-        let is_operand = matches!(initial, Initial::EMBEDDING);
-        Ok(if is_operand && looks_computed(tensor.shape(), &numbers(tensor)?) {
-            Initial::Keep
-        } else {
-            initial
-        })
+        let computed = initial == Initial::EMBEDDING && looks_computed(tensor.shape(), &numbers(tensor)?);
+        Ok(if computed { Initial::Keep } else { initial })
     }
 
     /// What a node says of a constant that it reads.
@@ -149,7 +150,9 @@ impl<'g> Places<'g> {
             }
             ("Mul", Some(other)) if vector && self.is_norm(other) => Initial::Constant(1.0),
             ("Add", _) if !vector => Initial::EMBEDDING,
-            ("Concat" | "Expand", _) if fact.rank() >= Some(2) => Initial::EMBEDDING,
+            ("Concat" | "Expand" | "GatherND" | "Resize" | "Tile", _) if fact.rank() >= Some(2) => {
+                Initial::EMBEDDING
+            }
             _ => Initial::Keep,
         }
     }
@@ -227,7 +230,8 @@ fn looks_computed(shape: &[usize], numbers: &[f64]) -> bool {
     const SHORTEST: usize = 6;
     let Some(&first) = numbers.first() else { return true };
     let second = numbers.iter().find(|x| **x != first).copied().unwrap_or(first);
-    if numbers.iter().all(|x| *x == first || *x == second) || numbers.iter().any(|x| !(x.abs() < HUGE)) {
+    let huge = |x: &f64| x.is_nan() || x.abs() > HUGE;
+    if numbers.iter().any(huge) || numbers.iter().all(|x| *x == first || *x == second) {
         return true;
     }
     let obeys = |line: &[f64]| {
@@ -239,7 +243,7 @@ fn looks_computed(shape: &[usize], numbers: &[f64]) -> bool {
     };
     (0..shape.len()).filter(|&axis| shape[axis] >= SHORTEST).any(|axis| {
         let stride: usize = shape[axis + 1..].iter().product();
-        let starts = (0..numbers.len()).filter(|i| i / stride % shape[axis] == 0);
+        let starts = (0..numbers.len()).filter(|i| (i / stride).is_multiple_of(shape[axis]));
         starts
             .map(|at| (0..shape[axis]).map(|i| numbers[at + i * stride]).collect::<Vec<_>>())
             .all(|line| obeys(&line))

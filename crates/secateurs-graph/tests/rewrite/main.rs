@@ -1,0 +1,7 @@
+//! Promises of the rewrites: what a model computes stays, or starts anew.
+#![cfg(feature = "torch")]
+
+mod fold;
+mod initial;
+mod insert;
+mod net;
