@@ -426,6 +426,20 @@ fn a_model_is_tuned_against_a_teacher_or_from_scratch() {
     ends(2, &words("tune", &model, &unlabelled, &folder.path("none"), &[]), &["unlabelled.npz", "--teacher"]);
 }
 
+#[test]
+fn a_training_that_has_lost_patience_stays_ended() {
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 200, true));
+    let patience = ["--patience", "1", "--learning-rate", "0.3", "--batch-size", "16", "--epochs", "40"];
+    let words = words("tune", &model, &data, &folder.path("run"), &patience);
+    ends(0, &words, &["no better validation for 1 epochs"]);
+    let result = folder.bytes("run", MODEL);
+    // As if it had been killed before the model was written.
+    std::fs::remove_file(folder.path("run/model.onnx")).unwrap();
+    ends(0, &words, &["no better validation for 1 epochs"]);
+    assert!(folder.bytes("run", MODEL) == result);
+}
+
 /// Grey 8×8 pictures as BMP files in two class folders, the one dark and the other bright.
 fn pictures(folder: &Path, number: usize) {
     for (class, level) in [("bright", 200), ("dark", 40)] {
