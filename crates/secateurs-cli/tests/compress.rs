@@ -214,10 +214,11 @@ fn a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bytes() {
         let found = [MODEL, PLAN, "pruned.onnx"].map(|name| folder.bytes(&run, name));
         assert!(found == expected, "{run} differs from the run that was not killed");
         assert_eq!(temporaries(&folder.path(&run)), Vec::<PathBuf>::new());
-        // Every step is in the log once.
-        let steps = |run: &str| -> Vec<u64> {
+        // Every step and epoch is in the log once.
+        let steps = |run: &str| -> Vec<(Value, Value)> {
             let events = log(&folder.path(run));
-            events.iter().filter(|e| e["event"] == "step").map(|e| e["step"].as_u64().unwrap()).collect()
+            let of_training = events.iter().filter(|e| e["event"] == "step" || e["event"] == "epoch");
+            of_training.map(|e| (e["event"].clone(), e["step"].clone())).collect()
         };
         assert_eq!(steps(&run), steps("whole"));
         if killed >= KILLS {

@@ -205,6 +205,8 @@ impl<'a> Trainer<'a> {
                 if observe(&event).is_break() {
                     go_on = ControlFlow::Break(());
                 }
+                // After it was told, so that nothing is missing from what is told if this process is killed in between.
+                self.save("epoch")?;
                 if let Some(reason) = stop {
                     let _ = observe(&Event::Stopped { step: done, reason });
                     return Ok(Stretch::Patience);
@@ -306,7 +308,7 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// Validates, keeps the best weights and the state, and says whether patience is at its end.
+    /// Validates, keeps the best weights, and says whether patience is at its end.
     fn end_epoch(&mut self, seconds: f64) -> Result<(Event, Option<String>), TuneError> {
         let epoch = self.progress.step / self.steps_per_epoch;
         let raw = match self.averages {
@@ -325,7 +327,6 @@ impl<'a> Trainer<'a> {
             checkpoint::write(&self.path("best"), &self.progress, &self.weights)?;
         }
         self.exchange()?;
-        self.save("epoch")?;
         Ok((Event::Epoch { step: self.progress.step, epoch, scores, raw, best, seconds }, self.impatience()))
     }
 
