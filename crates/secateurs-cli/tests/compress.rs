@@ -181,6 +181,10 @@ fn a_run_gives_the_model_and_the_report_and_is_done_once() {
         json["report"]["result"]["parameters"].as_u64() < json["report"]["original"]["parameters"].as_u64()
     );
     assert_eq!(json["report"]["training"]["steps"].as_array().unwrap().len(), 2);
+    let layers = json["report"]["layers"].as_array().unwrap();
+    let channels: Vec<&Value> = layers.iter().map(|layer| &layer["channels"]).collect();
+    assert!(channels.len() == 2 && channels[0][0] == 16 && channels[0][1].as_u64() < Some(16), "{layers:?}");
+    assert_eq!(*channels[1], serde_json::json!([3, 3]));
     assert_eq!(json["report"]["samples"].as_array().unwrap().len(), 6);
 }
 
@@ -210,10 +214,11 @@ fn a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bytes() {
         let found = [MODEL, PLAN, "pruned.onnx"].map(|name| folder.bytes(&run, name));
         assert!(found == expected, "{run} differs from the run that was not killed");
         assert_eq!(temporaries(&folder.path(&run)), Vec::<PathBuf>::new());
-        // Every step is in the log once.
-        let steps = |run: &str| -> Vec<u64> {
+        // Every step and epoch is in the log once.
+        let steps = |run: &str| -> Vec<(Value, Value)> {
             let events = log(&folder.path(run));
-            events.iter().filter(|e| e["event"] == "step").map(|e| e["step"].as_u64().unwrap()).collect()
+            let of_training = events.iter().filter(|e| e["event"] == "step" || e["event"] == "epoch");
+            of_training.map(|e| (e["event"].clone(), e["step"].clone())).collect()
         };
         assert_eq!(steps(&run), steps("whole"));
         if killed >= KILLS {
@@ -420,6 +425,20 @@ fn a_model_is_tuned_against_a_teacher_or_from_scratch() {
     // Nothing to learn from.
     let unlabelled = folder.data("unlabelled.npz", 40, false);
     ends(2, &words("tune", &model, &unlabelled, &folder.path("none"), &[]), &["unlabelled.npz", "--teacher"]);
+}
+
+#[test]
+fn a_training_that_has_lost_patience_stays_ended() {
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 200, true));
+    let patience = ["--patience", "1", "--learning-rate", "0.3", "--batch-size", "16", "--epochs", "40"];
+    let words = words("tune", &model, &data, &folder.path("run"), &patience);
+    ends(0, &words, &["no better validation for 1 epochs"]);
+    let result = folder.bytes("run", MODEL);
+    // As if it had been killed before the model was written.
+    std::fs::remove_file(folder.path("run/model.onnx")).unwrap();
+    ends(0, &words, &["no better validation for 1 epochs"]);
+    assert!(folder.bytes("run", MODEL) == result);
 }
 
 /// Grey 8×8 pictures as BMP files in two class folders, the one dark and the other bright.

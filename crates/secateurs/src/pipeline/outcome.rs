@@ -183,7 +183,7 @@ fn notes(stages: &Stages) -> Vec<Note> {
     warnings.chain(notes.into_iter().map(note(NoteWeight::Note))).collect()
 }
 
-/// Nodes with parameters or MACs, as they were and as they are.
+/// Nodes with matrices, kernels or MACs, as they were and as they are; norms follow the layers before them.
 fn layers(original: &Graph, result: &Graph, sizes: &Bindings) -> Vec<Layer> {
     let (before, after) = (parameters(original), parameters(result));
     let by_name: BTreeMap<String, NodeId> =
@@ -199,7 +199,10 @@ fn layers(original: &Graph, result: &Graph, sizes: &Bindings) -> Vec<Layer> {
     let layer = |&id: &NodeId| {
         let label = original.node_label(id);
         let own = before.get(&id).copied().unwrap_or(0);
-        if own == 0 && original.macs(id).is(0) {
+        let matrix =
+            |input: &Option<_>| input.and_then(|v| original.tensor(v)).is_some_and(|t| t.shape().len() > 1);
+        let has_matrix = own > 0 && original.nodes[id].inputs.iter().any(matrix);
+        if !has_matrix && original.macs(id).is(0) {
             return None;
         }
         let new = by_name.get(&label).copied();

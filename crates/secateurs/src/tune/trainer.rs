@@ -157,6 +157,11 @@ impl<'a> Trainer<'a> {
 
     /// Steps up to the end, or up to a return to an earlier state.
     fn stretch(&mut self, observe: &mut dyn FnMut(&Event) -> ControlFlow<()>) -> Result<Stretch, TuneError> {
+        // The run that this one goes on with may have been killed just then.
+        if let Some(reason) = self.impatience() {
+            let _ = observe(&Event::Stopped { step: self.progress.step, reason });
+            return Ok(Stretch::Patience);
+        }
         let rates = LearningRates {
             peak: self.resolved.learning_rate,
             last: self.options.final_learning_rate,
@@ -200,7 +205,9 @@ impl<'a> Trainer<'a> {
                 if observe(&event).is_break() {
                     go_on = ControlFlow::Break(());
                 }
-                if let (Some(reason), true) = (stop, done < self.steps) {
+                // After it was told, so that nothing is missing from what is told if this process is killed in between.
+                self.save("epoch")?;
+                if let Some(reason) = stop {
                     let _ = observe(&Event::Stopped { step: done, reason });
                     return Ok(Stretch::Patience);
                 }
@@ -301,7 +308,7 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// Validates, keeps the best weights and the state, and says whether patience is at its end.
+    /// Validates, keeps the best weights, and says whether patience is at its end.
     fn end_epoch(&mut self, seconds: f64) -> Result<(Event, Option<String>), TuneError> {
         let epoch = self.progress.step / self.steps_per_epoch;
         let raw = match self.averages {
@@ -320,11 +327,16 @@ impl<'a> Trainer<'a> {
             checkpoint::write(&self.path("best"), &self.progress, &self.weights)?;
         }
         self.exchange()?;
-        self.save("epoch")?;
-        let since = epoch - self.progress.best.as_ref().map_or(epoch, |(epoch, _)| *epoch);
-        let stop = self.options.patience.filter(|patience| since >= *patience);
-        let stop = stop.map(|patience| format!("no better validation for {patience} epochs"));
-        Ok((Event::Epoch { step: self.progress.step, epoch, scores, raw, best, seconds }, stop))
+        Ok((Event::Epoch { step: self.progress.step, epoch, scores, raw, best, seconds }, self.impatience()))
+    }
+
+    /// Why the training ends before its time, after whole epochs.
+    fn impatience(&self) -> Option<String> {
+        let patience = self.options.patience?;
+        let (step, best) = (self.progress.step, self.progress.best.as_ref()?.0);
+        let ends =
+            step.is_multiple_of(self.steps_per_epoch) && step / self.steps_per_epoch >= best + patience;
+        (ends && step < self.steps).then(|| format!("no better validation for {patience} epochs"))
     }
 
     /// Puts the averages in the place of the weights, and the weights in theirs.
