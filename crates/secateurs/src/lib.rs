@@ -24,3 +24,4 @@ pub mod run;
 pub mod runtime;
 pub mod search;
 pub mod tune;
+mod whole;

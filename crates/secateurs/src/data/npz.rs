@@ -12,6 +12,7 @@ use zip::write::SimpleFileOptions;
 
 use super::error::{DataError, Result};
 use super::npy;
+use crate::whole;
 
 /// Deflate cannot pack more than this many bytes into one; an entry that says so lies.
 const MAX_DEFLATE_RATIO: u64 = 1_040;
@@ -126,7 +127,7 @@ pub fn write(path: &Path, arrays: &[(&str, &Tensor)]) -> Result<()> {
         array: Some(name.to_owned()),
         message,
     };
-    let mut temporary = temporary_beside(path)?;
+    let mut temporary = whole::temporary_beside(path).map_err(DataError::io(path))?;
     let mut zip = zip::ZipWriter::new(std::io::BufWriter::new(temporary.as_file_mut()));
     for (name, tensor) in arrays {
         let header = npy::write_header(tensor).map_err(|message| array_error(name, message))?;
@@ -144,16 +145,6 @@ pub fn write(path: &Path, arrays: &[(&str, &Tensor)]) -> Result<()> {
         .map_err(DataError::io(path))?;
     temporary.persist(path).map_err(|e| DataError::Io { path: path.to_owned(), source: e.error })?;
     Ok(())
-}
-
-/// A temporary file in the folder of `path`, with the permissions of an ordinary file.
-fn temporary_beside(path: &Path) -> Result<tempfile::NamedTempFile> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".secateurs-");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder).map_err(DataError::io(path))
 }
 
 #[cfg(test)]

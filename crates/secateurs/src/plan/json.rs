@@ -1,12 +1,13 @@
 //! Plans as JSON: an object a line where there are many, a list of numbers or names on one line.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::ser::{Formatter, PrettyFormatter};
 
 use super::{FORMAT_VERSION, Plan, PlanError};
+use crate::whole;
 
 pub(super) fn read(path: &Path) -> Result<Plan, PlanError> {
     let text = std::fs::read(path).map_err(|source| PlanError::Io { path: path.into(), source })?;
@@ -31,16 +32,8 @@ pub(super) fn read(path: &Path) -> Result<Plan, PlanError> {
 
 pub(super) fn write(plan: &Plan, path: &Path) -> Result<(), PlanError> {
     let error = |source| PlanError::Io { path: path.into(), source };
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".secateurs-");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder).map_err(error)?;
     let text = to_text(plan).map_err(error)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(error)?;
-    file.persist(path).map_err(|e| error(e.error))?;
-    Ok(())
+    whole::write(path, text.as_bytes()).map_err(error)
 }
 
 pub(super) fn to_text(plan: &Plan) -> io::Result<String> {

@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::RunError;
-use super::{METRICS, RunDirectory, write_whole};
+use super::{METRICS, RunDirectory};
+use crate::whole;
 
 /// The log of a run, read when it is opened, and appended to.
 #[derive(Debug)]
@@ -122,7 +123,7 @@ impl Log {
     fn rewrite(&mut self) -> Result<(), RunError> {
         let path = self.path();
         let text: String = self.lines.iter().map(|line| format!("{}\n", line.text)).collect();
-        write_whole(&self.folder, METRICS, text.as_bytes()).map_err(RunError::write(&path))?;
+        whole::write(&path, text.as_bytes()).map_err(RunError::write(&path))?;
         self.file = OpenOptions::new().append(true).open(&path).map_err(RunError::open(&path))?;
         Ok(())
     }

@@ -14,8 +14,10 @@ pub use error::{Difference, RunError};
 pub use log::Log;
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::whole;
 
 /// The settings of the run.
 pub const CONFIG: &str = "config.toml";
@@ -32,10 +34,6 @@ pub const REPORT_JSON: &str = "report.json";
 /// The result for people.
 pub const REPORT_HTML: &str = "report.html";
 const LOCK: &str = "lock";
-/// What temporary files of this program are called.
-const TEMPORARY: &str = ".secateurs-";
-/// What the library that makes temporary files calls them otherwise, as those of checkpoints.
-const OTHER_TEMPORARY: &str = ".tmp";
 
 /// What a run consists of; `--restart` removes these and nothing else. The config goes last: with it goes the right to.
 const ARTIFACTS: &[&str] = &[
@@ -105,7 +103,8 @@ impl RunDirectory {
 
     /// Writes an artifact, whole or not at all.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
-        write_whole(&self.path, name, bytes).map_err(RunError::write(&self.file(name)))
+        let path = self.file(name);
+        whole::write(&path, bytes).map_err(RunError::write(&path))
     }
 
     /// Removes a model and its external data, so that what is written next has the names that a first run would give.
@@ -162,7 +161,7 @@ fn foreign(path: &Path) -> Result<Option<String>, RunError> {
 }
 
 fn is_temporary(name: &str) -> bool {
-    name.starts_with(TEMPORARY) || name.starts_with(OTHER_TEMPORARY)
+    name.starts_with(whole::TEMPORARY)
 }
 
 fn lock(path: &Path) -> Result<File, RunError> {
@@ -174,21 +173,4 @@ fn lock(path: &Path) -> Result<File, RunError> {
         Err(TryLockError::WouldBlock) => Err(RunError::Locked { path: path.to_owned() }),
         Err(TryLockError::Error(e)) => Err(RunError::open(&name)(e)),
     }
-}
-
-/// A file under a temporary name, synchronised and renamed.
-fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY).suffix(".tmp");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(folder.join(name)).map_err(|e| e.error)?;
-    if let Ok(folder) = File::open(folder) {
-        // Makes the rename last through a power cut, where the system allows it.
-        let _ = folder.sync_all();
-    }
-    Ok(())
 }

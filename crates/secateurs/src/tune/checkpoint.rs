@@ -1,7 +1,6 @@
 //! The state of a training as a safetensors file, written whole.
 
 use std::collections::HashMap;
-use std::io::Write as _;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
@@ -13,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::TuneError;
 use super::scores::Scores;
+use crate::whole;
 
 /// Where a training stands, beside its tensors.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -48,17 +48,7 @@ pub(super) fn write(path: &Path, progress: &Progress, tensors: &[(String, Tensor
     let text = serde_json::to_string(progress).map_err(|e| fail(e.to_string()))?;
     let bytes =
         serialize(views, Some(HashMap::from([(KEY.to_owned(), text)]))).map_err(|e| fail(e.to_string()))?;
-    write_whole(path, &bytes).map_err(|source| TuneError::Write { path: path.to_owned(), source })
-}
-
-/// Writes a file beside its place and renames it, so that it is there whole or not at all.
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|e| e.error)?;
-    Ok(())
+    whole::write(path, &bytes).map_err(|source| TuneError::Write { path: path.to_owned(), source })
 }
 
 /// A checkpoint that was read.
