@@ -1,6 +1,6 @@
 //! Plans as JSON: an object a line where there are many, a list of numbers or names on one line.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};

@@ -66,7 +66,8 @@ pub fn summary(report: &Report) -> String {
 
 /// The first of the metrics that there is, on test data rather than on the validation split.
 fn quality_summary(report: &Report) -> Option<String> {
-    let places: [(&str, fn(&Figures) -> Option<&Quality>); 2] =
+    type Pick = fn(&Figures) -> Option<&Quality>;
+    let places: [(&str, Pick); 2] =
         [("the test set", |f| f.test.as_ref()), ("the validation split", |f| f.validation.as_ref())];
     places.into_iter().find_map(|(place, quality)| {
         let after = quality(&report.result)?;

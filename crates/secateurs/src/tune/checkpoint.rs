@@ -116,8 +116,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint.safetensors");
         assert!(Checkpoint::read(&path, "a").unwrap().is_none());
-        let tensor = Tensor::from_slice(&[1.5f32, -2.0, 3.0, 4.0]).view([2, 2]);
-        let double = Tensor::from_slice(&[0.1f64]);
+        let tensor = Tensor::f_from_slice(&[1.5f32, -2.0, 3.0, 4.0]).unwrap().f_view([2, 2]).unwrap();
+        let double = Tensor::f_from_slice(&[0.1f64]).unwrap();
         let progress = Progress {
             fingerprint: "a".into(),
             step: 7,
@@ -129,13 +129,16 @@ mod tests {
         write(&path, &progress, &tensors).unwrap();
         let read = Checkpoint::read(&path, "a").unwrap().unwrap();
         assert_eq!(read.progress, progress);
-        let mut into = [("w".to_owned(), tensor.zeros_like()), ("d".to_owned(), Tensor::from_slice(&[0f64]))];
+        let mut into = [
+            ("w".to_owned(), tensor.f_zeros_like().unwrap()),
+            ("d".to_owned(), Tensor::f_from_slice(&[0f64]).unwrap()),
+        ];
         read.restore(&path, &mut into).unwrap();
         assert_eq!(into[0].1, tensor);
-        assert_eq!(into[1].1.double_value(&[0]), 0.1);
+        assert_eq!(into[1].1.f_double_value(&[0]).unwrap(), 0.1);
 
         let error = |result: Result<(), TuneError>| result.unwrap_err().to_string();
-        let mut wrong = [("w".to_owned(), Tensor::from_slice(&[0f32]))];
+        let mut wrong = [("w".to_owned(), Tensor::f_from_slice(&[0f32]).unwrap())];
         assert!(error(read.restore(&path, &mut wrong)).contains("shape"));
         let mut missing = [("v".to_owned(), tensor)];
         assert!(error(read.restore(&path, &mut missing)).contains("lacks 'v'"));

@@ -433,7 +433,7 @@ impl<'a> Trainer<'a> {
     /// The model with the best weights.
     fn finish(mut self) -> Result<Tuned, TuneError> {
         let (mut chosen, mut scores) = (0, None);
-        if let Some((epoch, best)) = self.progress.best.clone() {
+        if let Some((epoch, best)) = self.progress.best {
             let path = self.path("best");
             let found = Checkpoint::read(&path, &self.progress.fingerprint)?;
             let found = found
