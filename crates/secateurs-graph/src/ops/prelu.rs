@@ -54,10 +54,6 @@ impl Op for PRelu {
         if input == 0 { InputRole::Data } else { InputRole::Parameter }
     }
 
-    fn mixed(&self) -> Mixed {
-        Mixed::Follow
-    }
-
     /// Where PyTorch's slopes start.
     fn initial(&self, input: usize, _: &Inputs) -> Initial {
         if input == 1 { Initial::Constant(0.25) } else { Initial::Keep }

@@ -195,7 +195,8 @@ impl Session {
         host.collect::<Result<_, _>>().map_err(|e| GraphError::Run(e.to_string()))
     }
 
-    /// Runs the graph on tensors of the session's device, given in the order of the graph's inputs. Gradients flow to
+    /// Runs the graph on tensors of the session's device, given in the order of the graph's inputs; where precisions are mixed, those
+    /// of 32 bits may come in bfloat16. Gradients flow to
     /// parameters (where asked for), to taps, and to inputs that require them, unless the caller runs it under `no_grad`.
     pub fn forward(&self, inputs: &[Tensor], taps: &[Tap]) -> Result<Run, GraphError> {
         self.check_inputs(inputs)?;
@@ -247,7 +248,8 @@ impl Session {
             let kind = value.fact.element_type.and_then(kind_of).map(|kind| self.floats().kind(kind));
             let given = tensor.f_kind().map_err(|e| GraphError::Run(e.to_string()))?;
             let size = tensor.size();
-            if !value.fact.admits(&size) || kind.is_some_and(|k| k != given) {
+            let low = self.floats().mixed && kind == Some(Kind::Float) && given == Kind::BFloat16;
+            if !value.fact.admits(&size) || (kind.is_some_and(|k| k != given) && !low) {
                 let (name, fact) = (&value.name, &value.fact);
                 let text = format!("input '{name}' is {fact}; given was {given:?}{size:?}");
                 return Err(GraphError::Run(text));
