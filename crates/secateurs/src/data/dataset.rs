@@ -209,6 +209,14 @@ impl Dataset {
         }
     }
 
+    /// These samples, the last one over again until they fill batches where the model fixes the size of batches.
+    pub(crate) fn filled(&self, mut samples: Vec<usize>) -> Vec<usize> {
+        if let (Some(fixed), Some(&last)) = (self.fixed_batch_size(), samples.last()) {
+            samples.resize(samples.len().next_multiple_of(fixed), last);
+        }
+        samples
+    }
+
     /// The samples at `indices`, which may repeat.
     ///
     /// # Panics

@@ -118,13 +118,9 @@ pub fn evaluate(
     let metric = |source| EvaluateError::Metric { output: name.clone(), source };
     let mut engine = Runner::new(&graph, &options.engine, index)?;
     let samples = options.samples.unwrap_or(usize::MAX).min(dataset.len());
-    let fixed = dataset.fixed_batch_size();
-    let batch_size = options.batch_size.or(fixed).unwrap_or(DEFAULT_BATCH_SIZE);
-    let mut order: Vec<usize> = (0..samples).collect();
-    if fixed.is_some() {
-        // A model of one batch size needs full batches; what is added is not counted.
-        order.resize(samples.next_multiple_of(batch_size), samples - 1);
-    }
+    let batch_size = options.batch_size.or(dataset.fixed_batch_size()).unwrap_or(DEFAULT_BATCH_SIZE);
+    // What is added is not counted.
+    let order = dataset.filled((0..samples).collect());
     let (mut accuracy, mut loss, mut classes) = (Accuracy::default(), CrossEntropy::default(), 0);
     let (start, mut left) = (Instant::now(), samples);
     for batch in dataset.loader(order, batch_size, dataset.reading_threads()) {

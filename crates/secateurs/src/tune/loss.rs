@@ -105,10 +105,11 @@ impl Head {
         }
     }
 
-    /// The class with the highest score, for every row; `None` for values.
+    /// The class with the highest score, for every row; −1, which is none, where a score is no number. `None` for values.
     pub fn classes(&self, output: &Tensor) -> Result<Option<Tensor>, TchError> {
-        let logs = self.log_probabilities(output, 1.0)?;
-        logs.map(|logs| logs.f_argmax(-1, false)).transpose()
+        let Some(logs) = self.log_probabilities(output, 1.0)? else { return Ok(None) };
+        let nan = logs.f_isnan()?.f_any_dim(-1, false)?;
+        Ok(Some(logs.f_argmax(-1, false)?.f_masked_fill(&nan, -1)?))
     }
 }
 

@@ -100,13 +100,7 @@ fn moments(
     let mut sums: Vec<Option<[Tensor; 2]>> = values.iter().map(|_| None).collect();
     let mut counts = vec![0i64; values.len()];
     let batch_size = job.data.fixed_batch_size().unwrap_or(BATCH_SIZE);
-    // A model of one batch size needs full batches.
-    let whole = if job.data.fixed_batch_size().is_some() {
-        samples.len() / batch_size * batch_size
-    } else {
-        samples.len()
-    };
-    for batch in job.data.loader(samples[..whole].to_vec(), batch_size, 1) {
+    for batch in job.data.loader(job.data.filled(samples.to_vec()), batch_size, job.data.reading_threads()) {
         let inputs = scores::inputs(&session, &batch?)?;
         tch::no_grad(|| -> Result<(), TuneError> {
             let caught = session.forward(&inputs, &taps)?.taps;

@@ -134,13 +134,9 @@ pub(super) fn evaluate(
     progress: &mut dyn FnMut(usize),
 ) -> Result<Scores, TuneError> {
     let mut sums = Sums::default();
-    let fixed = data.fixed_batch_size();
-    let batch_size = fixed.unwrap_or(batch_size);
-    let mut order = samples.to_vec();
-    if let (Some(_), Some(&last)) = (fixed, samples.last()) {
-        // A model of one batch size needs full batches; what is added is not counted.
-        order.resize(samples.len().next_multiple_of(batch_size), last);
-    }
+    let batch_size = data.fixed_batch_size().unwrap_or(batch_size);
+    // What is added is not counted.
+    let order = data.filled(samples.to_vec());
     let mut left = samples.len();
     for batch in data.loader(order, batch_size, data.reading_threads()) {
         let batch = batch?;
