@@ -14,8 +14,9 @@ use super::write::file_bytes;
 use crate::data::Dataset;
 use crate::plan::Plan;
 use crate::report::{
-    ChosenState, Count, DataDescription, Figures, FileHash, LatencyConditions, Layer, Measured, Metric, Note,
-    NoteWeight, Quality, Quantity, Report, Rollback, Step, Training, TrainingEvaluation, TrainingStep, Unit,
+    Change, ChosenState, Count, DataDescription, Figures, FileHash, LatencyConditions, Layer, Measured,
+    Metric, Note, NoteWeight, Quality, Quantity, Report, Rollback, Step, Training, TrainingEvaluation,
+    TrainingStep, Unit,
 };
 use crate::run;
 use crate::runtime::Timing;
@@ -98,7 +99,9 @@ fn quality(scores: &Scores) -> Quality {
         (Metric::Divergence, scores.divergence, None),
     ];
     let metrics = values.into_iter().filter_map(|(metric, value, standard_error)| {
-        Some((metric, Measured { standard_error, ..Measured::exact(value?) }))
+        let change = scores.accuracy_change().filter(|_| metric == Metric::Accuracy);
+        let change = change.map(|(by, error)| Change { by, standard_error: Some(error) });
+        Some((metric, Measured { value: value?, standard_error, change }))
     });
     Quality { samples: scores.samples as u64, metrics: metrics.collect() }
 }
@@ -142,6 +145,13 @@ fn notes(stages: &Stages) -> Vec<Note> {
     if stages.validation.is_empty() {
         warnings.push(
             "No samples were held out, so that nothing but the training data says which epoch is best."
+                .into(),
+        );
+    }
+    if !stages.config.tune.reinit && !stages.validation.is_empty() {
+        notes.push(
+            "The held-out samples are part of the training data. Where the original was trained on them too, its figures there \
+             are better than on data that it has not seen; test data tell."
                 .into(),
         );
     }

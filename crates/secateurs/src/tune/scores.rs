@@ -29,6 +29,9 @@ pub struct Scores {
     /// The standard error of the accuracy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy_standard_error: Option<f64>,
+    /// Samples that are right here and wrong by the original, and the other way round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gained_and_lost: Option<[u64; 2]>,
     /// The mean cross-entropy with the labels, in nats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
@@ -42,6 +45,15 @@ pub struct Scores {
 }
 
 impl Scores {
+    /// The change of the accuracy from the original's and its standard error, from the samples on which only one of them is right
+    /// (as McNemar 1947 compares them): the two are measured on the same samples, so that their errors are not independent.
+    pub fn accuracy_change(&self) -> Option<(f64, f64)> {
+        let [gained, lost] = self.gained_and_lost?.map(|count| count as f64);
+        let n = self.samples.max(1) as f64;
+        let change = (gained - lost) / n;
+        Some((change, ((gained + lost) / n - change * change).max(0.0).sqrt() / n.sqrt()))
+    }
+
     /// Whether these scores are better than others: by accuracy, else by agreement, and of equal ones by the loss or divergence.
     pub fn is_better_than(&self, other: &Scores) -> bool {
         let rank = |s: &Scores| {
@@ -156,6 +168,9 @@ pub(super) fn evaluate(
                 if let (0, Some(labels)) = (number, &batch.labels) {
                     let labels = Tensor::f_from_slice(&labels[..counted])?.f_to_device(output.device())?;
                     sums.labels(head, &output, &labels)?;
+                    if let Some(reference) = &reference {
+                        sums.paired(head, &output, &first(&reference.outputs[head.index])?, &labels)?;
+                    }
                 }
                 if let Some(reference) = &reference {
                     sums.original(
@@ -179,6 +194,7 @@ pub(super) fn evaluate(
 struct Sums {
     samples: usize,
     correct: Option<u64>,
+    gained_and_lost: Option<[u64; 2]>,
     loss: Option<f64>,
     agreeing: Option<u64>,
     rows: u64,
@@ -198,6 +214,24 @@ impl Sums {
         if let Some(loss) = head.cross_entropy(output, labels, 0.0)? {
             *self.loss.get_or_insert(0.0) += loss.f_double_value(&[])? * count as f64;
         }
+        Ok(())
+    }
+
+    fn paired(
+        &mut self,
+        head: &Head,
+        output: &Tensor,
+        original: &Tensor,
+        labels: &Tensor,
+    ) -> Result<(), TuneError> {
+        let (Some(ours), Some(theirs)) = (head.classes(output)?, head.classes(original)?) else {
+            return Ok(());
+        };
+        let (ours, theirs) = (ours.f_eq_tensor(labels)?, theirs.f_eq_tensor(labels)?);
+        let count = |tensor: Tensor| tensor.f_sum(Kind::Int64)?.f_int64_value(&[]);
+        let [gained, lost] = self.gained_and_lost.get_or_insert_default();
+        *gained += count(ours.f_logical_and(&theirs.f_logical_not()?)?)? as u64;
+        *lost += count(theirs.f_logical_and(&ours.f_logical_not()?)?)? as u64;
         Ok(())
     }
 
@@ -227,6 +261,7 @@ impl Sums {
             correct: self.correct,
             accuracy,
             accuracy_standard_error: accuracy.map(|share| (share * (1.0 - share) / n).sqrt()),
+            gained_and_lost: self.gained_and_lost,
             loss: self.loss.map(|sum| sum / n),
             agreement: self.agreeing.map(|count| count as f64 / self.rows.max(1) as f64),
             divergence: self.divergence.map(|sum| sum / n),
@@ -237,6 +272,17 @@ impl Sums {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn changes_are_counted_on_the_samples_where_models_differ() {
+        let scores = Scores { samples: 100, gained_and_lost: Some([2, 6]), ..Scores::default() };
+        let (change, error) = scores.accuracy_change().unwrap();
+        assert_eq!(change, -0.04);
+        // Of 100 differences two are 1, six −1 and the others 0.
+        let variance: f64 = (2.0 * 1.04 * 1.04 + 6.0 * 0.96 * 0.96 + 92.0 * 0.04 * 0.04) / 100.0;
+        assert!((error - (variance / 100.0).sqrt()).abs() < 1e-12, "{error}");
+        assert_eq!(Scores::default().accuracy_change(), None);
+    }
 
     #[test]
     fn the_better_scores_win() {
