@@ -7,7 +7,7 @@ use std::path::Path;
 use indicatif::{ProgressBar, ProgressStyle};
 use secateurs::format::{bytes, count, significant};
 use secateurs::pipeline::{JobError, Observe, Progress, RunJob, Stage};
-use secateurs::report::{Count, Figures, Metric, Report};
+use secateurs::report::{Count, Figures, Metric, NoteWeight, Report};
 use secateurs::run;
 use secateurs::tune::{Event, Scores};
 use serde::Serialize;
@@ -103,7 +103,7 @@ impl Watch {
                 ));
             }
             Event::Epoch { epoch, scores, best, .. } => {
-                let best = if *best { "  (best)" } else { "" };
+                let best = if *best && scores.samples > 0 { "  (best)" } else { "" };
                 self.say(&format!("epoch {epoch}: {}{best}", scores_text(scores)));
             }
             Event::RolledBack { step, to, reason, .. } => {
@@ -149,6 +149,8 @@ struct Summary<'a> {
 /// The result on standard output.
 fn print(report: &Report, folder: &Path, json: bool) -> Result {
     let path = |name: &str| folder.join(name).display().to_string();
+    let warnings = report.notes.iter().filter(|note| note.weight == NoteWeight::Warning);
+    warnings.for_each(|note| eprintln!("warning: {}", note.text));
     let mut out = io::stdout().lock();
     if json {
         let summary = Summary {

@@ -185,7 +185,9 @@ impl Op for BatchNormalization {
             return Err(OpError::Unsupported("BatchNormalization in the training mode of old opsets".into()));
         }
         let input = args.tensor(0)?;
-        if args.training.batch_statistics {
+        // Statistics that the graph computes, as where weights are standardized, are no running ones.
+        let computed = args.tensor(3)?.requires_grad() || args.tensor(4)?.requires_grad();
+        if args.training.batch_statistics && !computed {
             return self.train(args);
         }
         // Half-precision activations may come with 32-bit parameters.
@@ -210,6 +212,15 @@ impl Op for BatchNormalization {
         }
         if x.dim() == 1 {
             x = x.f_unsqueeze(1)?;
+        }
+        if computed && !self.training {
+            // The kernel has no gradient for them.
+            let mut shape = vec![1; x.dim()];
+            shape[1] = -1;
+            let [scale, bias, mean, var] = [&scale, &bias, &mean, &var].map(|t| t.f_reshape(&shape));
+            let factor = scale?.f_div(&var?.f_add_scalar(epsilon)?.f_sqrt()?)?;
+            let y = x.f_sub(&mean?)?.f_mul(&factor)?.f_add(&bias?)?;
+            return Ok(vec![y.f_reshape(input.size())?.f_to_kind(kinds[0])?]);
         }
         let statistics = (!self.training).then_some((&mean, &var));
         let y = x.f_batch_norm(

@@ -84,7 +84,9 @@ impl<'a> View<'a> {
                 continue;
             }
             to[..left * step].iter_mut().step_by(step).for_each(|value| *value = outside);
-            to[right * step..].iter_mut().step_by(step).for_each(|value| *value = outside);
+            // The last row may end before its last step is full.
+            let margin = to.get_mut(right * step..).unwrap_or_default();
+            margin.iter_mut().step_by(step).for_each(|value| *value = outside);
             let from = self.start + (row - self.rows.start) * self.steps[0] + channel * self.steps[2];
             let from = &self.pixels[from..=from + (right - left - 1) * self.steps[1]];
             let to = &mut to[left * step..=(right - 1) * step];
@@ -150,5 +152,22 @@ fn zip<'a, T: 'a>(
         to.zip(from.rev()).for_each(|(value, byte)| *value = map(*byte));
     } else {
         to.zip(from).for_each(|(value, byte)| *value = map(*byte));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_interleaved_channel_is_copied_up_to_the_last_pixel() {
+        let pixels: Vec<u8> = (1..=24).collect();
+        let view = View::new(&pixels, [2, 4, 3], false);
+        assert_eq!(view.to_image().pixels, pixels);
+        let right = view.clone().cut([0, 2], 2, 4).to_image().pixels;
+        assert_eq!(right, [[7, 8, 9, 10, 11, 12], [0; 6], [19, 20, 21, 22, 23, 24], [0; 6]].concat());
+        let mirrored = view.mirrored(true).to_image().pixels;
+        assert_eq!(mirrored[..6], [10, 11, 12, 7, 8, 9]);
+        assert_eq!(mirrored[21..], [13, 14, 15]);
     }
 }

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::environment::environment;
 use super::job::JobError;
 use super::samples::samples;
-use super::stages::{Models, Record, Stages};
+use super::stages::{Models, Record, Stages, VALIDATION};
 use super::write::file_bytes;
 use crate::data::Dataset;
 use crate::plan::Plan;
@@ -152,6 +152,24 @@ fn notes(stages: &Stages) -> Vec<Note> {
         notes.push(
             "The held-out samples are part of the training data. Where the original was trained on them too, its figures there \
              are better than on data that it has not seen; test data tell."
+                .into(),
+        );
+    }
+    if let Some(test) = &stages.config.test
+        && test.fingerprint == stages.config.data.fingerprint
+    {
+        warnings.push(
+            "The test data are the training data: what is measured on them says nothing of other data."
+                .into(),
+        );
+    }
+    let validated = |model| stages.scores(model, VALIDATION);
+    if let Some((untuned, tuned)) = validated(Models::PRUNED).zip(validated(Models::RESULT))
+        && untuned.is_better_than(&tuned)
+    {
+        warnings.push(
+            "Tuning has not helped: on the held-out samples the model was better before. A lower learning rate, more epochs \
+             or more samples may."
                 .into(),
         );
     }

@@ -38,6 +38,33 @@ pub enum TuneError {
         /// The labels.
         samples: usize,
     },
+    /// A sample holds an infinite number or none.
+    #[error(
+        "{data}: sample {sample} (counted from 0) gives input '{input}' numbers that are infinite or NaN; correct it or leave it out"
+    )]
+    Sample {
+        /// The data.
+        data: PathBuf,
+        /// The sample.
+        sample: usize,
+        /// The input.
+        input: String,
+    },
+    /// The original or teacher computes an infinite number or none.
+    #[error(
+        "{model}: output '{output}' has numbers that are infinite or NaN for sample {sample} (counted from 0) of {data}, so there \
+         is nothing to learn from it"
+    )]
+    Teacher {
+        /// The model's file.
+        model: PathBuf,
+        /// The output.
+        output: String,
+        /// The data.
+        data: PathBuf,
+        /// The sample.
+        sample: usize,
+    },
     /// There is nothing to learn from.
     #[error(
         "{data}: the data have no labels and there is no teacher, so there is nothing to learn from; give --teacher, or labels"

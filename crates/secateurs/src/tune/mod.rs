@@ -54,6 +54,7 @@ pub struct TuneJob<'a> {
 /// What happens while training. Steps are counted from 1, and an event belongs to the step that was done last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "events are looked at one by one, not kept")]
 pub enum Event {
     /// Before the first step.
     Started {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use secateurs_graph::Graph;
 use secateurs_graph::session::{Session, SessionOptions, to_device};
-use secateurs_torch::tch::{self, Kind, Tensor};
+use secateurs_torch::tch::{self, Kind, TchError, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::error::TuneError;
@@ -52,6 +52,11 @@ impl Scores {
         let n = self.samples.max(1) as f64;
         let change = (gained - lost) / n;
         Some((change, ((gained + lost) / n - change * change).max(0.0).sqrt() / n.sqrt()))
+    }
+
+    /// Whether loss and divergence, where they are known, are numbers.
+    pub(super) fn are_finite(&self) -> bool {
+        [self.loss, self.divergence].into_iter().flatten().all(f64::is_finite)
     }
 
     /// Whether these scores are better than others: by accuracy, else by agreement, and of equal ones by the loss or divergence.
@@ -135,6 +140,52 @@ pub(super) fn inputs(session: &Session, batch: &Batch) -> Result<Vec<Tensor>, Tu
     tensors.collect::<Result<_, _>>().map_err(|e| secateurs_graph::GraphError::Run(e.to_string()).into())
 }
 
+/// Whether there is neither an infinite number nor NaN in a tensor.
+pub(super) fn all_finite(tensor: &Tensor) -> Result<bool, TchError> {
+    Ok(tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0)
+}
+
+/// Refuses a batch whose inputs, or outputs of the original, are infinite or no numbers, naming the sample.
+pub(super) fn check_finite(
+    data: &Dataset,
+    samples: &[usize],
+    session: &Session,
+    inputs: &[Tensor],
+    heads: &[Head],
+    original: Option<(&Graph, &[Tensor])>,
+) -> Result<(), TuneError> {
+    let bad = |tensor: &Tensor| -> Result<Option<usize>, TuneError> {
+        if !tensor.f_is_floating_point()? || all_finite(tensor)? {
+            return Ok(None);
+        }
+        for (row, &sample) in samples.iter().enumerate() {
+            if row < tensor.size()[0] as usize && !all_finite(&tensor.f_select(0, row as i64)?)? {
+                return Ok(Some(sample));
+            }
+        }
+        Ok(samples.first().copied())
+    };
+    let name = |graph: &Graph, value| graph.values[value].name.clone();
+    for (tensor, &value) in inputs.iter().zip(&session.graph().inputs) {
+        if let Some(sample) = bad(tensor)? {
+            let input = name(session.graph(), value);
+            return Err(TuneError::Sample { data: data.path().to_owned(), sample, input });
+        }
+    }
+    let Some((graph, outputs)) = original else { return Ok(()) };
+    for head in heads {
+        if let Some(sample) = bad(&outputs[head.index])? {
+            return Err(TuneError::Teacher {
+                model: graph.source.file().into(),
+                output: name(graph, graph.outputs[head.index]),
+                data: data.path().to_owned(),
+                sample,
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Scores of a session that is set to inference.
 pub(super) fn evaluate(
     session: &Session,
@@ -181,6 +232,11 @@ pub(super) fn evaluate(
                         number == 0,
                     )?;
                 }
+            }
+            if !sums.scores().are_finite() {
+                let original = original.zip(reference.as_ref());
+                let original = original.map(|(session, run)| (&**session.graph(), &run.outputs[..]));
+                check_finite(data, &batch.indices, session, &inputs, heads, original)?;
             }
             Ok(())
         })?;

@@ -47,17 +47,20 @@ pub(super) struct Situation<'a> {
     pub teacher: bool,
     pub device: Device,
     pub trained: usize,
+    /// Samples that are trained on.
+    pub samples: usize,
     pub fixed_batch_size: Option<usize>,
 }
 
 impl Resolved {
     pub(super) fn new(options: &TuneOptions, graph: &Graph, situation: &Situation) -> Resolved {
-        let convolutional = graph.nodes.values().any(|node| node.op.prefers_channels_last());
-        let optimizer = options.optimizer.unwrap_or(match convolutional {
+        let optimizer = options.optimizer.unwrap_or(match is_convolutional(graph) {
             true => OptimizerKind::Sgd,
             false => OptimizerKind::AdamW,
         });
-        let batch_size = situation.fixed_batch_size.unwrap_or(options.batch_size);
+        // The learning rate is for the batches that there are.
+        let batch_size =
+            situation.fixed_batch_size.unwrap_or(options.batch_size.min(situation.samples.max(1)));
         let learning_rate = options.learning_rate.unwrap_or(match (optimizer, options.reinit) {
             (OptimizerKind::Sgd, false) => 0.05 * batch_size as f64 / 128.0,
             (OptimizerKind::Sgd, true) => 0.2 * batch_size as f64 / 128.0,
@@ -92,6 +95,25 @@ impl Resolved {
             outputs: situation.heads.iter().map(output).collect(),
         }
     }
+}
+
+/// Whether convolutions are most of what has weights: the patches of a vision transformer are made by one, too.
+fn is_convolutional(graph: &Graph) -> bool {
+    let mut counts = [0_usize; 2];
+    for node in graph.nodes.values() {
+        let weighted = node.inputs.iter().enumerate().any(|(i, input)| {
+            let matrix = |value: &ValueId| {
+                graph.tensor(*value).is_some_and(|t| t.shape().iter().filter(|n| **n > 1).count() >= 2)
+            };
+            node.op.role(i) == InputRole::Parameter && input.as_ref().is_some_and(matrix)
+        });
+        if node.op.prefers_channels_last() {
+            counts[0] += 1;
+        } else if weighted {
+            counts[1] += 1;
+        }
+    }
+    counts[0] > 0 && counts[0] >= counts[1]
 }
 
 /// Whether the processor multiplies bfloat16 in hardware.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use secateurs_graph::Graph;
+use secateurs_graph::session::SessionOptions;
 use secateurs_onnx::proto::AttributeProto;
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 use secateurs_torch::tch::Device;
@@ -462,4 +463,113 @@ fn settings_that_make_no_sense_and_augmentation_of_no_pictures_are_refused() {
     assert!(toml::from_str::<TuneOptions>("epoch = 3").is_err());
     let text = toml::to_string(&whole()).unwrap();
     assert_eq!(toml::from_str::<TuneOptions>(&text).unwrap(), whole());
+}
+
+/// `x [N, 2]` times a matrix.
+fn matrix(w: [f32; 4]) -> Graph {
+    let model = ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "2"])
+        .constant("w", &Tensor::from_slice(vec![2, 2], &w).unwrap())
+        .node("MatMul", &["x", "w"], &["value"])
+        .output("value");
+    graph(model)
+}
+
+/// Data whose second column is 0, of which one number may be another.
+fn columns(folder: &Path, graph: &Graph, at: usize, number: f32) -> Arc<Dataset> {
+    let mut x: Vec<f32> = (0..16).map(|i| if i % 2 == 0 { i as f32 } else { 0.0 }).collect();
+    x[at] = number;
+    let path = folder.join("columns.npz");
+    npz::write(&path, &[("x", &Tensor::from_slice(vec![8, 2], &x).unwrap())]).unwrap();
+    Arc::new(open_data(graph, &path, &DataOptions::default(), None).unwrap())
+}
+
+#[test]
+fn weights_that_the_last_step_of_an_epoch_spoils_are_not_the_result() {
+    // The huge weight meets zeros only, until weight decay makes it infinite.
+    let (model, teacher) = (matrix([0.0, 0.0, 1e35, 0.0]), matrix([0.1, 0.2, 0.0, 0.0]));
+    let folder = tempfile::tempdir().unwrap();
+    let data = columns(folder.path(), &model, 0, 1.0);
+    let options = TuneOptions { weight_decay: Some(1e3), ..descent(1e3, 1) };
+    let run = train(&model, Some(&teacher), &data, &options, folder.path(), usize::MAX);
+    let Err(TuneError::Diverged { reason, step: 1, .. }) = run.result else { panic!("{:?}", run.result) };
+    assert!(reason.contains("a weight"), "{reason}");
+}
+
+#[test]
+fn samples_and_teachers_that_are_no_numbers_are_named() {
+    let (model, teacher) = (matrix([0.0; 4]), matrix([0.1, 0.2, 0.0, 0.0]));
+    let folder = tempfile::tempdir().unwrap();
+    let bad = columns(folder.path(), &model, 6, f32::NAN);
+    let run = train(&model, Some(&teacher), &bad, &descent(0.1, 1), folder.path(), usize::MAX);
+    assert!(
+        matches!(&run.result, Err(TuneError::Sample { sample: 3, input, .. }) if input == "x"),
+        "{:?}",
+        run.result
+    );
+
+    // Held out, it is found when scores are taken.
+    let (graph, original) = (Arc::new(model.clone()), Arc::new(teacher));
+    let options =
+        ScoreOptions { output: None, objective: Objective::Auto, session: SessionOptions::default() };
+    let scored = scores(&graph, Some(&original), &bad, &[0, 2, 3], &options, &mut |_| {});
+    assert!(matches!(scored, Err(TuneError::Sample { sample: 3, .. })), "{scored:?}");
+
+    let (folder, teacher) = (tempfile::tempdir().unwrap(), matrix([0.1, f32::INFINITY, 0.0, 0.0]));
+    let good = columns(folder.path(), &model, 0, 0.0);
+    let run = train(&model, Some(&teacher), &good, &descent(0.1, 1), folder.path(), usize::MAX);
+    assert!(matches!(run.result, Err(TuneError::Teacher { .. })), "{:?}", run.result);
+}
+
+#[test]
+fn the_learning_rate_is_for_the_batches_that_there_are() {
+    let (folder, model) = (tempfile::tempdir().unwrap(), graph(net(0.0)));
+    let data = data(folder.path(), &model, true);
+    let options = TuneOptions { batch_size: 128, learning_rate: None, epochs: 1, ..whole() };
+    let run = train(&model, None, &data, &options, folder.path(), usize::MAX);
+    let Event::Started { resolved, .. } = &run.events[0] else { panic!("{:?}", run.events) };
+    assert_eq!((resolved.optimizer, resolved.batch_size), (OptimizerKind::Sgd, SAMPLES));
+    assert!((resolved.learning_rate - 0.05 * SAMPLES as f64 / 128.0).abs() < 1e-12);
+}
+
+#[test]
+fn weights_that_a_batch_norm_standardizes_are_trained() {
+    // As exporters write `F.batch_norm(weight, …, training=True)`: the statistics are computed from the weight itself.
+    let standardized = |f: f64| {
+        let model = ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &["batch", "2", "4", "4"])
+            .constant("w", &wave(&[1, 4, 18], f, 0.4, 0.1))
+            .constant("gain", &wave(&[4], 1.1, 0.3, 1.0))
+            .constant("zero", &Tensor::from_slice(vec![4], &[0f32; 4]).unwrap())
+            .constant("kernel", &Tensor::from_slice(vec![4], &[4i64, 2, 3, 3]).unwrap())
+            .node_with(
+                "ReduceMean",
+                &["w"],
+                &["mean"],
+                vec![AttributeProto::from_ints("axes", [0, 2]), AttributeProto::from_int("keepdims", 0)],
+            )
+            .constant("column", &Tensor::from_slice(vec![3], &[1i64, 4, 1]).unwrap())
+            .node("Reshape", &["mean", "column"], &["means"])
+            .node("Sub", &["w", "means"], &["centred"])
+            .node("Mul", &["centred", "centred"], &["squares"])
+            .node_with(
+                "ReduceMean",
+                &["squares"],
+                &["variance"],
+                vec![AttributeProto::from_ints("axes", [0, 2]), AttributeProto::from_int("keepdims", 0)],
+            )
+            .node("BatchNormalization", &["w", "gain", "zero", "mean", "variance"], &["n"])
+            .node("Reshape", &["n", "kernel"], &["k"])
+            .node("Conv", &["x", "k"], &["c"])
+            .node("GlobalAveragePool", &["c"], &["p"])
+            .node("Flatten", &["p"], &["value"])
+            .output("value");
+        graph(model)
+    };
+    let (folder, model, teacher) = (tempfile::tempdir().unwrap(), standardized(0.71), standardized(0.93));
+    let data = data(folder.path(), &model, false);
+    let run = train(&model, Some(&teacher), &data, &descent(0.02, 30), folder.path(), usize::MAX);
+    let losses = run.losses();
+    assert!(losses[29] < 0.5 * losses[0], "{losses:?} {:?}", run.result.err());
+    assert_ne!(values(&run.tuned().graph, "w"), values(&model, "w"));
 }

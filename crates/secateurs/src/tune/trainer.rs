@@ -77,6 +77,7 @@ impl<'a> Trainer<'a> {
             teacher: job.teacher.is_some(),
             device: job.device,
             trained: trained.map(|p| p.elements).sum(),
+            samples: training.len(),
             fixed_batch_size: job.data.fixed_batch_size(),
         };
         let resolved = Resolved::new(options, graph, &situation);
@@ -184,8 +185,14 @@ impl<'a> Trainer<'a> {
             let samples = batch.indices.len();
             let learning_rate = rates.at(self.progress.step) * self.progress.factor;
             let step = self.step(&batch, learning_rate)?;
-            if let Some(reason) = step.fault() {
-                let event = self.roll_back(reason)?;
+            // What the last step of an epoch spoils, no later step would see before it is kept.
+            let ends = (self.progress.step + 1).is_multiple_of(self.steps_per_epoch);
+            let fault = match step.fault() {
+                None if ends && !self.is_finite()? => Some("a weight is infinite or no number".to_owned()),
+                fault => fault,
+            };
+            if let Some(reason) = fault {
+                let event = self.roll_back(self.progress.step + 1, reason)?;
                 let go_on = observe(&event);
                 self.interrupted(go_on)?;
                 return Ok(Stretch::RolledBack);
@@ -201,7 +208,19 @@ impl<'a> Trainer<'a> {
                 samples_per_second: pace.after(samples),
             });
             if done.is_multiple_of(self.steps_per_epoch) {
-                let (event, stop) = self.end_epoch(epoch_start.elapsed().as_secs_f64())?;
+                let (event, stop) = match self.end_epoch(epoch_start.elapsed().as_secs_f64())? {
+                    ControlFlow::Continue(ended) => ended,
+                    ControlFlow::Break(reason) => {
+                        let event = self.roll_back(done, reason)?;
+                        let go_on = observe(&event).is_break() || go_on.is_break();
+                        self.interrupted(if go_on {
+                            ControlFlow::Break(())
+                        } else {
+                            ControlFlow::Continue(())
+                        })?;
+                        return Ok(Stretch::RolledBack);
+                    }
+                };
                 if observe(&event).is_break() {
                     go_on = ControlFlow::Break(());
                 }
@@ -253,13 +272,27 @@ impl<'a> Trainer<'a> {
         let parameters: Vec<&Tensor> = self.optimizer.slots.iter().map(|slot| &slot.parameter).collect();
         let gradients = Tensor::f_run_backward(&[&loss], &parameters, false, false)?;
         let step = Step { loss: loss.f_double_value(&[])?, gradient_norm: norm(&gradients)? };
-        if step.fault().is_none() {
+        if step.fault().is_some() {
+            // Smaller steps help only where the training is at fault.
+            let taught = self.job.teacher.zip(teacher.as_deref());
+            scores::check_finite(self.job.data, &batch.indices, &self.session, &inputs, &self.heads, taught)?;
+        } else {
             let longest = self.options.clip_norm.unwrap_or(f64::INFINITY);
             let scale = if step.gradient_norm > longest { longest / step.gradient_norm } else { 1.0 };
             self.optimizer.step(&gradients, scale, learning_rate, number)?;
             self.average()?;
         }
         Ok(step)
+    }
+
+    /// Whether all weights and statistics are numbers.
+    fn is_finite(&self) -> Result<bool, TuneError> {
+        for (_, weight) in &self.weights {
+            if !scores::all_finite(weight)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The labels' cross-entropy and the distances from the teacher's outputs, weighted; several outputs are averaged.
@@ -308,8 +341,8 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// Validates, keeps the best weights, and says whether patience is at its end.
-    fn end_epoch(&mut self, seconds: f64) -> Result<(Event, Option<String>), TuneError> {
+    /// Validates, keeps the best weights, and says whether patience is at its end; breaks where what was validated is no number.
+    fn end_epoch(&mut self, seconds: f64) -> Result<ControlFlow<String, (Event, Option<String>)>, TuneError> {
         let epoch = self.progress.step / self.steps_per_epoch;
         let raw = match self.averages {
             Some(_) => Some(self.validate()?),
@@ -317,6 +350,9 @@ impl<'a> Trainer<'a> {
         };
         self.exchange()?;
         let scores = self.validate()?;
+        if !scores.are_finite() {
+            return Ok(ControlFlow::Break("the loss on the held-out samples is no number".into()));
+        }
         // Without held-out samples the last epoch is taken.
         let best = match &self.progress.best {
             Some((_, best)) => self.validation.is_empty() || scores.is_better_than(best),
@@ -327,7 +363,8 @@ impl<'a> Trainer<'a> {
             checkpoint::write(&self.path("best"), &self.progress, &self.weights)?;
         }
         self.exchange()?;
-        Ok((Event::Epoch { step: self.progress.step, epoch, scores, raw, best, seconds }, self.impatience()))
+        let event = Event::Epoch { step: self.progress.step, epoch, scores, raw, best, seconds };
+        Ok(ControlFlow::Continue((event, self.impatience())))
     }
 
     /// Why the training ends before its time, after whole epochs.
@@ -405,9 +442,8 @@ impl<'a> Trainer<'a> {
     }
 
     /// Returns to the state after the last epoch, with half the learning rate.
-    fn roll_back(&mut self, reason: String) -> Result<Event, TuneError> {
-        let (step, factor, rollbacks) =
-            (self.progress.step + 1, self.progress.factor / 2.0, self.progress.rollbacks + 1);
+    fn roll_back(&mut self, step: usize, reason: String) -> Result<Event, TuneError> {
+        let (factor, rollbacks) = (self.progress.factor / 2.0, self.progress.rollbacks + 1);
         if rollbacks > MAX_ROLLBACKS {
             return Err(TuneError::Diverged { reason, step, rollbacks: MAX_ROLLBACKS });
         }
