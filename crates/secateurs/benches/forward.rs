@@ -3,9 +3,12 @@
 //! `SECATEURS_PYTHON_TORCH` names a Python with torch 2.11 (`cargo xtask bench` sets it). Models that are not there are
 //! skipped, saying so.
 
-use std::io::{BufRead, BufReader, Write};
+#[path = "peers/process.rs"]
+mod process;
+#[path = "peers/python.rs"]
+mod python;
+
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +16,8 @@ use secateurs::runtime::Timing;
 use secateurs_graph::Graph;
 use secateurs_graph::session::{Session, SessionOptions};
 use secateurs_torch::tch::{self, Device, Kind, Tensor};
+
+use process::Process;
 
 const ROUNDS: usize = 12;
 const RUNS: usize = 4;
@@ -40,7 +45,7 @@ fn main() {
             vec![ids, mask],
         ),
     ];
-    let mut peer = Peer::start(threads);
+    let mut peer = peer(threads);
     println!("forward pass, f32, {threads} threads, median of {} runs in turns", ROUNDS * RUNS);
     for (title, file, peers, inputs) in jobs {
         let Ok(graph) = Graph::read(&root.join(file)) else {
@@ -58,7 +63,7 @@ fn main() {
             let mine: Vec<f64> = (0..RUNS).map(|_| run()).collect();
             std::thread::sleep(Duration::from_millis(30));
             let other: Vec<Vec<f64>> =
-                peers.iter().map(|name| peer.as_mut().map_or_else(Vec::new, |p| p.run(name))).collect();
+                peers.iter().map(|name| peer.as_mut().map_or_else(Vec::new, |p| run_peer(p, name))).collect();
             // The first round warms up.
             if round > 0 {
                 ours.extend(mine);
@@ -80,35 +85,17 @@ fn main() {
     }
 }
 
-struct Peer(Child, BufReader<std::process::ChildStdout>);
+/// PyTorch's side, once it has told its version.
+fn peer(threads: usize) -> Option<Process> {
+    let mut script = python::script("peers/pytorch.py")?;
+    script.arg(threads.to_string());
+    let mut peer = Process::start(script);
+    println!("peer: PyTorch {}", peer.answer());
+    Some(peer)
+}
 
-impl Peer {
-    fn start(threads: usize) -> Option<Peer> {
-        let python = std::env::var("SECATEURS_PYTHON_TORCH").ok();
-        let Some(python) = python else {
-            println!("no peer: SECATEURS_PYTHON_TORCH is not set");
-            return None;
-        };
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/pytorch.py");
-        let mut child = Command::new(python)
-            .arg(script)
-            .arg(threads.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the peer starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        let mut version = String::new();
-        lines.read_line(&mut version).expect("the peer answers");
-        println!("peer: PyTorch {}", version.trim());
-        Some(Peer(child, lines))
-    }
-
-    fn run(&mut self, name: &str) -> Vec<f64> {
-        let stdin = self.0.stdin.as_mut().expect("stdin is piped");
-        writeln!(stdin, "{name} {RUNS}").expect("the peer listens");
-        let mut line = String::new();
-        self.1.read_line(&mut line).expect("the peer answers");
-        line.split_whitespace().map(|t| t.parse().expect("the peer answers in numbers")).collect()
-    }
+/// Milliseconds of some runs of a model.
+fn run_peer(peer: &mut Process, name: &str) -> Vec<f64> {
+    let times = peer.ask(&format!("{name} {RUNS}"));
+    times.split_whitespace().map(|t| t.parse().expect("the peer answers in numbers")).collect()
 }

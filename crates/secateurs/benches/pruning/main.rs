@@ -6,6 +6,8 @@
 
 mod nets;
 mod peer;
+#[path = "../peers/python.rs"]
+mod python;
 
 use std::fs;
 use std::path::Path;
