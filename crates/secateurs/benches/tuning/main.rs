@@ -55,8 +55,7 @@ fn main() {
     let settings = Settings::read(&arguments);
     if !job::data().is_file() {
         println!(
-            "tuning: skipped, {} is not there; `cargo xtask data --only cifar10` makes it",
-            job::data().display()
+            "tuning: skipped, data/cifar10/train.npz is not there; `cargo xtask data --only cifar10` makes it"
         );
         return;
     }

@@ -91,9 +91,7 @@ impl Turns {
     fn after(&mut self, step: usize) -> ControlFlow<()> {
         let Some(done) = step.checked_sub(self.warmup) else { return ControlFlow::Continue(()) };
         let place = done % (self.lead_in + self.steps);
-        if place == self.lead_in {
-            self.start = Instant::now();
-        } else if place == 0 {
+        if place == 0 {
             match done {
                 0 => println!("{}", peak_memory()),
                 _ => println!("{}", self.start.elapsed().as_secs_f64()),
@@ -102,6 +100,9 @@ impl Turns {
             if read == 0 {
                 return ControlFlow::Break(());
             }
+        }
+        if place == self.lead_in {
+            self.start = Instant::now();
         }
         ControlFlow::Continue(())
     }
