@@ -50,9 +50,13 @@ fn graph(model: ModelBuilder) -> Graph {
 
 /// The same samples for every test; `y` where they are labelled.
 fn data(folder: &Path, graph: &Graph, labelled: bool) -> Arc<Dataset> {
-    let x = wave(&[SAMPLES, 2, 4, 4], 0.37, 1.0, 0.0);
-    let y: Vec<i64> = (0..SAMPLES as i64).map(|i| (i * 7 + i / 3) % 3).collect();
-    let y = Tensor::from_slice(vec![SAMPLES], &y).unwrap();
+    data_of(SAMPLES, folder, graph, labelled)
+}
+
+fn data_of(samples: usize, folder: &Path, graph: &Graph, labelled: bool) -> Arc<Dataset> {
+    let x = wave(&[samples, 2, 4, 4], 0.37, 1.0, 0.0);
+    let y: Vec<i64> = (0..samples as i64).map(|i| (i * 7 + i / 3) % 3).collect();
+    let y = Tensor::from_slice(vec![samples], &y).unwrap();
     let arrays: &[(&str, &Tensor)] = if labelled { &[("x", &x), ("y", &y)] } else { &[("x", &x)] };
     let path = folder.join("data.npz");
     npz::write(&path, arrays).unwrap();
@@ -324,24 +328,23 @@ fn a_training_that_diverges_returns_to_the_last_epoch_with_smaller_steps() {
         hopeless.result
     );
 
-    // The largest eigenvalue of the loss is 8.14: errors double at every step, and halve at half the rate.
-    let run = train(&model, Some(&teacher), &data, &descent(0.37, 120), folder.path(), usize::MAX);
-    let rollbacks: Vec<(usize, usize, f64)> = run
+    // The largest eigenvalue of the loss is some 8.1: errors double at every step, and halve at half the rate. The numbers overflow
+    // within the epoch, whose start is returned to.
+    let steps = 120;
+    let data = data_of(SAMPLES * steps, folder.path(), &model, false);
+    let run = train(&model, Some(&teacher), &data, &descent(0.37, 1), folder.path(), usize::MAX);
+    let rollbacks: Vec<(usize, f64)> = run
         .events
         .iter()
         .filter_map(|event| match event {
-            Event::RolledBack { step, to, learning_rate_factor, .. } => {
-                Some((*step, *to, *learning_rate_factor))
-            }
+            Event::RolledBack { to, learning_rate_factor, .. } => Some((*to, *learning_rate_factor)),
             _ => None,
         })
         .collect();
-    let &[(step, to, factor)] = &rollbacks[..] else { panic!("{rollbacks:?}") };
-    assert_eq!((to + 1, factor), (step, 0.5));
+    assert_eq!(rollbacks, [(0, 0.5)]);
     let losses = run.losses();
-    assert_eq!(losses.len(), 120);
-    assert!(losses[119] < 1e-6 * losses[step - 2], "{} {}", losses[step - 2], losses[119]);
-    assert!(values(&run.tuned().graph, "w")[0].is_finite());
+    assert!(losses.len() > steps && losses[losses.len() - 1] < 1e-3 * losses[0], "{losses:?}");
+    assert!((values(&run.tuned().graph, "w")[0] - 0.7).abs() < 0.1);
 }
 
 #[test]
