@@ -118,7 +118,7 @@ fn start(words: &[String]) -> Child {
 fn until_trained(run: &str, child: &mut Child) {
     let log = Path::new(run).join(METRICS);
     let start = Instant::now();
-    while !std::fs::read_to_string(&log).is_ok_and(|text| text.contains("\"step\"")) {
+    while !std::fs::read_to_string(&log).is_ok_and(|text| text.contains("\"event\":\"step\"")) {
         assert!(child.try_wait().unwrap().is_none(), "it ended before a step of training");
         assert!(start.elapsed() < Duration::from_secs(60), "no step of training in a minute");
         std::thread::sleep(Duration::from_millis(2));
