@@ -196,8 +196,8 @@ impl Session {
     }
 
     /// Runs the graph on tensors of the session's device, given in the order of the graph's inputs; where precisions are mixed, those
-    /// of 32 bits may come in bfloat16. Gradients flow to
-    /// parameters (where asked for), to taps, and to inputs that require them, unless the caller runs it under `no_grad`.
+    /// of 32 bits may come in bfloat16. Gradients flow to parameters (where asked for), to taps, and to inputs that require them,
+    /// unless the caller runs it under `no_grad`.
     pub fn forward(&self, inputs: &[Tensor], taps: &[Tap]) -> Result<Run, GraphError> {
         self.check_inputs(inputs)?;
         let plan = self.plan(

@@ -1,6 +1,7 @@
 //! The plan of a run at given input shapes.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -166,15 +167,9 @@ impl Plan {
                 .collect();
             let outputs = match step.fused {
                 Some(kernel) => {
-                    let arguments: Vec<&Tensor> = arguments.into_iter().flatten().collect();
                     let fail = |e| graph.node_error(step.node, e);
-                    let cast =
-                        casts(session, kernel.mixed(), arguments.iter().map(|t| Some(*t))).map_err(fail)?;
-                    let arguments: Vec<&Tensor> = arguments
-                        .iter()
-                        .enumerate()
-                        .map(|(i, own)| cast.get(i).and_then(Option::as_ref).unwrap_or(own))
-                        .collect();
+                    let cast = casts(session, kernel.mixed(), &arguments).map_err(fail)?;
+                    let arguments: Vec<&Tensor> = read(&arguments, &cast).iter().copied().flatten().collect();
                     vec![kernel.run(&arguments).map_err(fail)?]
                 }
                 None => eval(session, step.node, &arguments, &step.input_facts, &step.output_facts)?,
@@ -212,11 +207,9 @@ pub(super) fn eval(
     output_facts: &[Fact],
 ) -> Result<Vec<Tensor>, GraphError> {
     let graph = session.graph.as_ref();
-    let cast = casts(session, graph.nodes[node].op.mixed(), tensors.iter().copied())
-        .map_err(|e| graph.node_error(node, e))?;
-    let tensors: Vec<Option<&Tensor>> =
-        tensors.iter().enumerate().map(|(i, own)| cast.get(i).and_then(Option::as_ref).or(*own)).collect();
-    let tensors = tensors.as_slice();
+    let cast =
+        casts(session, graph.nodes[node].op.mixed(), tensors).map_err(|e| graph.node_error(node, e))?;
+    let tensors = &*read(tensors, &cast);
     let observed =
         observed(graph, node, tensors, input_facts, output_facts).map_err(|e| graph.node_error(node, e))?;
     let (input_facts, output_facts) = match &observed {
@@ -242,11 +235,12 @@ pub(super) fn eval(
     Ok(outputs)
 }
 
-/// The inputs that a session of mixed precision casts for an op: to bfloat16 where it is cheaper, or back to 32 bits.
-fn casts<'t>(
+/// The inputs that a session of mixed precision casts for an op, to bfloat16 where it is cheaper or back to 32 bits, each in its place;
+/// none where nothing is to be cast.
+fn casts(
     session: &Session,
     mixed: Mixed,
-    tensors: impl Iterator<Item = Option<&'t Tensor>>,
+    tensors: &[Option<&Tensor>],
 ) -> Result<Vec<Option<Tensor>>, OpError> {
     let floats = session.floats();
     let (from, to) = match mixed {
@@ -257,12 +251,19 @@ fn casts<'t>(
     if !floats.mixed {
         return Ok(Vec::new());
     }
-    tensors
-        .map(|tensor| match tensor {
-            Some(tensor) if tensor.f_kind()? == from => Ok(Some(tensor.f_to_kind(to)?)),
-            _ => Ok(None),
-        })
-        .collect()
+    let cast = |tensor: &Option<&Tensor>| match tensor {
+        Some(tensor) if tensor.f_kind()? == from => Ok(Some(tensor.f_to_kind(to)?)),
+        _ => Ok(None),
+    };
+    tensors.iter().map(cast).collect()
+}
+
+/// What an op reads: what was cast, and the rest as it is.
+fn read<'t>(tensors: &'t [Option<&'t Tensor>], cast: &'t [Option<Tensor>]) -> Cow<'t, [Option<&'t Tensor>]> {
+    if cast.is_empty() {
+        return Cow::Borrowed(tensors);
+    }
+    Cow::Owned(tensors.iter().zip(cast).map(|(own, cast)| cast.as_ref().or(*own)).collect())
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

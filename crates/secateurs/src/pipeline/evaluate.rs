@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use secateurs_graph::session::{Session, SessionOptions};
-use secateurs_graph::{Graph, GraphError, Source, ValueId};
+use secateurs_graph::{Graph, GraphError, ValueId};
 use secateurs_onnx::Tensor;
 use serde::Serialize;
 
 use crate::data::{Batch, DataError, Dataset};
 use crate::metrics::{Accuracy, CrossEntropy, MetricError};
 use crate::runtime::{Optimisation, OrtModel, RuntimeError, SessionOptions as RuntimeOptions};
+use crate::tune::gives_probabilities;
 
 /// What runs the model.
 #[derive(Debug, Clone)]
@@ -197,14 +198,6 @@ impl Runner {
             }
             Runner::OnnxRuntime { model, index } => model.run(&batch.inputs)?.swap_remove(*index).1,
         })
-    }
-}
-
-/// Whether an output has been through a softmax, so that its logarithm stands for the logits.
-fn gives_probabilities(graph: &Graph, output: ValueId) -> bool {
-    match graph.values[output].source {
-        Source::Node(node, _) => graph.nodes[node].op.name() == "Softmax",
-        _ => false,
     }
 }
 

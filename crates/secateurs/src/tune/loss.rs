@@ -1,6 +1,6 @@
 //! What training makes small: distance from the labels and from the teacher's outputs.
 
-use secateurs_graph::{Graph, ValueId};
+use secateurs_graph::{Graph, Source, ValueId};
 use secateurs_torch::tch::{Kind, Reduction, TchError, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -52,10 +52,10 @@ impl Head {
             }
         };
         let float = value.fact.element_type.is_none_or(|t| t.is_float());
-        let meaning = match (classes && float, last_op(graph, graph.outputs[index])) {
+        let meaning = match (classes && float, gives_probabilities(graph, graph.outputs[index])) {
             (false, _) => Meaning::Values,
-            (true, Some("Softmax")) => Meaning::Probabilities { axis },
-            (true, _) => Meaning::Logits { axis },
+            (true, true) => Meaning::Probabilities { axis },
+            (true, false) => Meaning::Logits { axis },
         };
         Head { index, meaning }
     }
@@ -105,6 +105,18 @@ impl Head {
         }
     }
 
+    /// The rows of scores, of which each has one class; `None` for values.
+    pub fn rows(&self, output: &Tensor) -> Option<usize> {
+        match self.meaning {
+            Meaning::Logits { axis } | Meaning::Probabilities { axis } => {
+                let sizes = output.size();
+                let others = sizes.iter().enumerate().filter(|(i, _)| *i != axis);
+                Some(others.map(|(_, n)| *n as usize).product())
+            }
+            Meaning::Values => None,
+        }
+    }
+
     /// The class with the highest score, for every row; −1, which is none, where a score is no number. `None` for values.
     pub fn classes(&self, output: &Tensor) -> Result<Option<Tensor>, TchError> {
         let Some(logs) = self.log_probabilities(output, 1.0)? else { return Ok(None) };
@@ -113,9 +125,10 @@ impl Head {
     }
 }
 
-fn last_op(graph: &Graph, output: ValueId) -> Option<&str> {
+/// Whether an output has been through a softmax, so that its logarithm stands for the logits.
+pub(crate) fn gives_probabilities(graph: &Graph, output: ValueId) -> bool {
     match graph.values[output].source {
-        secateurs_graph::Source::Node(node, _) => Some(graph.nodes[node].op.name()),
-        _ => None,
+        Source::Node(node, _) => graph.nodes[node].op.name() == "Softmax",
+        _ => false,
     }
 }

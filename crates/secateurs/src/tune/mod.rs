@@ -18,6 +18,7 @@ mod trainer;
 
 pub use error::TuneError;
 pub use loss::Meaning;
+pub(crate) use loss::gives_probabilities;
 pub use options::{BatchNormMode, Objective, OptimizerKind, Schedule, TuneOptions, TunePrecision};
 pub use scores::{ScoreOptions, Scores, scores};
 pub use settings::{Output, Resolved};

@@ -216,21 +216,19 @@ pub(super) fn evaluate(
                     false => tensor.f_narrow(0, 0, counted as i64),
                 };
                 let output = first(&outputs[head.index])?;
-                if let (0, Some(labels)) = (number, &batch.labels) {
-                    let labels = Tensor::f_from_slice(&labels[..counted])?.f_to_device(output.device())?;
-                    sums.labels(head, &output, &labels)?;
-                    if let Some(reference) = &reference {
-                        sums.paired(head, &output, &first(&reference.outputs[head.index])?, &labels)?;
-                    }
+                let original = reference.as_ref().map(|run| first(&run.outputs[head.index])).transpose()?;
+                if number == 0 {
+                    let labels = match &batch.labels {
+                        Some(labels) => {
+                            Some(Tensor::f_from_slice(&labels[..counted])?.f_to_device(output.device())?)
+                        }
+                        None => None,
+                    };
+                    sums.classes(head, &output, original.as_ref(), labels.as_ref())?;
                 }
-                if let Some(reference) = &reference {
-                    sums.original(
-                        head,
-                        &output,
-                        &first(&reference.outputs[head.index])?,
-                        counted,
-                        number == 0,
-                    )?;
+                if let Some(original) = original {
+                    let distance = head.distance(&output, &original, 1.0)?.f_double_value(&[])?;
+                    *sums.divergence.get_or_insert(0.0) += distance * counted as f64;
                 }
             }
             if !sums.scores().are_finite() {
@@ -258,54 +256,37 @@ struct Sums {
 }
 
 impl Sums {
-    fn labels(&mut self, head: &Head, output: &Tensor, labels: &Tensor) -> Result<(), TuneError> {
-        let count = labels.size()[0];
-        let Some(classes) = head.classes(output)? else { return Ok(()) };
-        if classes.size() != [count] {
-            let shape = output.size();
-            return Err(TuneError::Labels { shape, samples: count as usize });
-        }
-        let correct = classes.f_eq_tensor(labels)?.f_sum(Kind::Int64)?.f_int64_value(&[])?;
-        *self.correct.get_or_insert(0) += correct as u64;
-        if let Some(loss) = head.cross_entropy(output, labels, 0.0)? {
-            *self.loss.get_or_insert(0.0) += loss.f_double_value(&[])? * count as f64;
-        }
-        Ok(())
-    }
-
-    fn paired(
+    /// What labels and the original say of the classes with the highest scores.
+    fn classes(
         &mut self,
         head: &Head,
         output: &Tensor,
-        original: &Tensor,
-        labels: &Tensor,
+        original: Option<&Tensor>,
+        labels: Option<&Tensor>,
     ) -> Result<(), TuneError> {
-        let (Some(ours), Some(theirs)) = (head.classes(output)?, head.classes(original)?) else {
-            return Ok(());
-        };
-        let (ours, theirs) = (ours.f_eq_tensor(labels)?, theirs.f_eq_tensor(labels)?);
-        let count = |tensor: Tensor| tensor.f_sum(Kind::Int64)?.f_int64_value(&[]);
-        let [gained, lost] = self.gained_and_lost.get_or_insert_default();
-        *gained += count(ours.f_logical_and(&theirs.f_logical_not()?)?)? as u64;
-        *lost += count(theirs.f_logical_and(&ours.f_logical_not()?)?)? as u64;
-        Ok(())
-    }
-
-    fn original(
-        &mut self,
-        head: &Head,
-        output: &Tensor,
-        original: &Tensor,
-        samples: usize,
-        first: bool,
-    ) -> Result<(), TuneError> {
-        if let (true, Some(ours), Some(theirs)) = (first, head.classes(output)?, head.classes(original)?) {
-            let agreeing = ours.f_eq_tensor(&theirs)?.f_sum(Kind::Int64)?.f_int64_value(&[])?;
-            *self.agreeing.get_or_insert(0) += agreeing as u64;
+        let Some(ours) = head.classes(output)? else { return Ok(()) };
+        let theirs = original.map(|original| head.classes(original)).transpose()?.flatten();
+        let count =
+            |tensor: Tensor| Ok::<_, TuneError>(tensor.f_sum(Kind::Int64)?.f_int64_value(&[])? as u64);
+        if let Some(theirs) = &theirs {
+            *self.agreeing.get_or_insert(0) += count(ours.f_eq_tensor(theirs)?)?;
             self.rows += ours.numel() as u64;
         }
-        let distance = head.distance(output, original, 1.0)?.f_double_value(&[])?;
-        *self.divergence.get_or_insert(0.0) += distance * samples as f64;
+        let Some(labels) = labels else { return Ok(()) };
+        if ours.size() != labels.size() {
+            return Err(TuneError::Labels { shape: output.size(), samples: labels.numel() });
+        }
+        let right = ours.f_eq_tensor(labels)?;
+        *self.correct.get_or_insert(0) += count(right.shallow_clone())?;
+        if let Some(theirs) = theirs {
+            let theirs = theirs.f_eq_tensor(labels)?;
+            let [gained, lost] = self.gained_and_lost.get_or_insert_default();
+            *gained += count(right.f_logical_and(&theirs.f_logical_not()?)?)?;
+            *lost += count(theirs.f_logical_and(&right.f_logical_not()?)?)?;
+        }
+        if let Some(loss) = head.cross_entropy(output, labels, 0.0)? {
+            *self.loss.get_or_insert(0.0) += loss.f_double_value(&[])? * labels.numel() as f64;
+        }
         Ok(())
     }
 

@@ -102,9 +102,7 @@ fn is_convolutional(graph: &Graph) -> bool {
     let mut counts = [0_usize; 2];
     for node in graph.nodes.values() {
         let weighted = node.inputs.iter().enumerate().any(|(i, input)| {
-            let matrix = |value: &ValueId| {
-                graph.tensor(*value).is_some_and(|t| t.shape().iter().filter(|n| **n > 1).count() >= 2)
-            };
+            let matrix = |value: &ValueId| graph.tensor(*value).is_some_and(|t| is_matrix(t.shape()));
             node.op.role(i) == InputRole::Parameter && input.as_ref().is_some_and(matrix)
         });
         if node.op.prefers_channels_last() {
@@ -141,7 +139,6 @@ pub(super) fn masks(graph: &Graph) -> HashSet<ValueId> {
     };
     let is_mask = |value: ValueId| {
         let Some(tensor) = graph.tensor(value) else { return false };
-        let axes = tensor.shape().iter().filter(|n| **n > 1).count();
         let Ok(numbers) = tensor.to_f64_vec() else { return false };
         let mut different: Vec<f64> = Vec::new();
         for number in numbers {
@@ -152,12 +149,12 @@ pub(super) fn masks(graph: &Graph) -> HashSet<ValueId> {
                 return false;
             }
         }
-        axes >= 2 && !read_as_weight(value)
+        is_matrix(tensor.shape()) && !read_as_weight(value)
     };
     graph.parameters().iter().map(|p| p.value).filter(|&value| is_mask(value)).collect()
 }
 
-/// Whether weight decay applies to a parameter of this shape: to matrices and kernels, not to vectors.
-pub(super) fn decays(shape: &[i64]) -> bool {
-    shape.iter().filter(|n| **n > 1).count() >= 2
+/// Whether a tensor of this shape is a matrix or a kernel, to which weight decay applies, and no vector, however many axes it has.
+pub(super) fn is_matrix<N: PartialOrd + From<bool>>(shape: &[N]) -> bool {
+    shape.iter().filter(|n| **n > N::from(true)).count() >= 2
 }

@@ -18,7 +18,7 @@ use super::options::{BatchNormMode, TuneOptions, TunePrecision};
 use super::prepare::Prepared;
 use super::schedule::LearningRates;
 use super::scores::{self, Scores};
-use super::settings::{Resolved, Situation, decays, masks};
+use super::settings::{Resolved, Situation, is_matrix, masks};
 use super::{Event, TuneError, TuneJob, Tuned};
 use crate::data::{self, Batch, Stream};
 use crate::rng::Rng;
@@ -92,7 +92,8 @@ impl<'a> Trainer<'a> {
             None => None,
         };
         let name = |id| session.graph().values[id].name.clone();
-        let parameters = session.parameters().map(|(_, t)| (t.shallow_clone(), decays(&t.size()))).collect();
+        let parameters =
+            session.parameters().map(|(_, t)| (t.shallow_clone(), is_matrix(&t.size()))).collect();
         let weights: Vec<(String, Tensor)> = session
             .parameters()
             .chain(session.statistics())
@@ -212,12 +213,9 @@ impl<'a> Trainer<'a> {
                     ControlFlow::Continue(ended) => ended,
                     ControlFlow::Break(reason) => {
                         let event = self.roll_back(done, reason)?;
-                        let go_on = observe(&event).is_break() || go_on.is_break();
-                        self.interrupted(if go_on {
-                            ControlFlow::Break(())
-                        } else {
-                            ControlFlow::Continue(())
-                        })?;
+                        let rolled_back = observe(&event);
+                        self.interrupted(go_on)?;
+                        self.interrupted(rolled_back)?;
                         return Ok(Stretch::RolledBack);
                     }
                 };
@@ -309,7 +307,7 @@ impl<'a> Trainer<'a> {
             let output = &outputs[head.index];
             let labels = Tensor::f_from_slice(labels)?.f_to_device(output.device())?;
             let wrong = || TuneError::Labels { shape: output.size(), samples: labels.numel() };
-            if head.classes(output)?.is_some_and(|rows| rows.size() != labels.size()) {
+            if head.rows(output).is_some_and(|rows| rows != labels.numel()) {
                 return Err(wrong());
             }
             let loss = head.cross_entropy(output, &labels, self.options.label_smoothing)?;
