@@ -25,10 +25,10 @@ pub struct TuningArguments {
     /// Passes over the training samples; 0 tunes not at all [default: 3]
     #[arg(long, value_name = "N")]
     epochs: Option<u32>,
-    /// Samples a step [default: 128, or what the model fixes]
+    /// Samples a step [default: 128, or what the model fixes; at most the training samples]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: Option<u32>,
-    /// The rule of the steps [default: sgd for convolutional nets, adamw for others]
+    /// The rule of the steps [default: sgd where convolutions compute most, adamw elsewhere]
     #[arg(long, value_parser = names!(OptimizerKind))]
     optimizer: Option<String>,
     /// The peak learning rate [default: for SGD 0.05 at batch 128, for AdamW 5e-5; from scratch 0.2 and 1e-3]

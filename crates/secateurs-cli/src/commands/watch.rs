@@ -104,7 +104,8 @@ impl Watch {
             }
             Event::Epoch { epoch, scores, best, .. } => {
                 let best = if *best && scores.samples > 0 { "  (best)" } else { "" };
-                self.say(&format!("epoch {epoch}: {}{best}", scores_text(scores)));
+                let when = if *epoch == 0 { "before".into() } else { format!("epoch {epoch}") };
+                self.say(&format!("{when}: {}{best}", scores_text(scores)));
             }
             Event::RolledBack { step, to, reason, .. } => {
                 self.say(&format!("step {step}: {reason}; back to step {to} with smaller steps"));
@@ -165,14 +166,7 @@ fn print(report: &Report, folder: &Path, json: bool) -> Result {
     table(report).print(&mut out)?;
     writeln!(out)?;
     if let Some(latency) = &report.latency {
-        writeln!(out, "latency in ONNX Runtime, {} thread(s), batch {}", latency.threads, latency.batch)?;
-    }
-    for step in report.ledger.iter().filter(|step| step.name.starts_with("latency")).skip(1) {
-        let times = step.quantities.iter().filter_map(|quantity| {
-            let measured = quantity.measured?;
-            Some(format!("{} {}", quantity.name, quantity.unit.texts(measured.value, None).0))
-        });
-        writeln!(out, "{}: {}", step.name, times.collect::<Vec<_>>().join(", "))?;
+        writeln!(out, "latency in ONNX Runtime, {} thread(s)", latency.threads)?;
     }
     if let Some(sizes) = super::result::sizes_text(&report.sizes) {
         writeln!(out, "MACs at {sizes}")?;
@@ -231,16 +225,19 @@ fn table(report: &Report) -> Table {
     row("MACs".into(), &text, macs(before).zip(macs(after)).map(|(old, new)| share(old, new)));
     let sizes = before.file_bytes.zip(after.file_bytes);
     row("file".into(), &|f| f.file_bytes.map(bytes), sizes.map(|(old, new)| share(old as f64, new as f64)));
-    let latency = |f: &Figures| f.latency.as_ref().map(|t| t.median_ms);
-    row(
-        "latency".into(),
-        &|f| {
-            let t = f.latency.as_ref()?;
-            let [median, low, high] = [t.median_ms, t.p10_ms, t.p90_ms].map(|ms| significant(ms, 3));
-            Some(format!("{median} ms ({low}–{high})"))
-        },
-        latency(before).zip(latency(after)).map(|(old, new)| share(old, new)),
-    );
+    let batches = report.latency.iter().flat_map(|conditions| &conditions.batches);
+    for (place, batch) in batches.enumerate() {
+        let latency = |f: &Figures| f.latency.get(place).map(|t| t.median_ms);
+        row(
+            format!("latency, batch {}", batch.batch),
+            &|f| {
+                let t = f.latency.get(place)?;
+                let [median, low, high] = [t.median_ms, t.p10_ms, t.p90_ms].map(|ms| significant(ms, 3));
+                Some(format!("{median} ms ({low}–{high})"))
+            },
+            latency(before).zip(latency(after)).map(|(old, new)| share(old, new)),
+        );
+    }
     table
 }
 

@@ -4,21 +4,20 @@ use std::collections::BTreeMap;
 
 use secateurs_graph::graph::NodeId;
 use secateurs_graph::{Bindings, Graph};
-use toml::{Table, Value};
 
 use super::environment::environment;
 use super::job::JobError;
 use super::samples::samples;
-use super::stages::{Models, Record, Stages, VALIDATION};
+use super::stages::{Models, Record, Stages};
 use super::write::file_bytes;
 use crate::data::Dataset;
 use crate::plan::Plan;
 use crate::report::{
-    Change, ChosenState, Count, DataDescription, Figures, FileHash, LatencyConditions, Layer, Measured,
-    Metric, Note, NoteWeight, Quality, Quantity, Report, Rollback, Step, Training, TrainingEvaluation,
-    TrainingStep, Unit,
+    Change, ChosenState, Count, DataDescription, Figures, FileHash, LatencyBatch, LatencyConditions, Layer,
+    Measured, Metric, Note, NoteWeight, Quality, Quantity, Report, Rollback, Step, Training,
+    TrainingEvaluation, TrainingStep, Unit,
 };
-use crate::run;
+use crate::run::{self, settings_table};
 use crate::runtime::Timing;
 use crate::tune::{Event, Scores};
 
@@ -38,8 +37,8 @@ pub(super) fn report(
         Record::Pruned { units, .. } => Some(units),
         _ => None,
     });
-    let timed = first_timed(stages);
-    let figures = |name: &str, graph: &Graph, units: Option<usize>, latency: Option<Timing>| {
+    let (conditions, [original_times, result_times]) = latency(stages);
+    let figures = |name: &str, graph: &Graph, units: Option<usize>, latency: Vec<Timing>| {
         let cost = graph.cost();
         Figures {
             test: stages.scores(name, "test").map(|s| quality(&s)),
@@ -52,11 +51,10 @@ pub(super) fn report(
         }
     };
     let (before, after) = (units.map(|u| u[0]), units.map(|u| u[1]));
-    let latency = |which: fn(&Timed) -> &Timing| timed.as_ref().map(|t| which(t).clone());
     let started = started(stages);
-    let mut settings = Table::try_from(config).unwrap_or_default();
+    let mut settings = settings_table(config);
     if let Some(Event::Started { resolved, .. }) = &started {
-        settings.insert("tuned with".into(), Value::try_from(&**resolved).unwrap_or(Value::Boolean(true)));
+        settings.insert("tuned with".into(), settings_table(&**resolved).into());
     }
     Ok(Report {
         format_version: crate::report::FORMAT_VERSION,
@@ -64,15 +62,11 @@ pub(super) fn report(
         date,
         seconds: seconds(stages),
         command: stages.job.command.to_vec(),
-        original: figures(Models::ORIGINAL, &models.original, before, latency(|t| &t.original)),
-        pruned: models.pruned.as_ref().map(|graph| figures(Models::PRUNED, graph, after, None)),
-        result: figures(Models::RESULT, result, after, latency(|t| &t.result)),
+        original: figures(Models::ORIGINAL, &models.original, before, original_times),
+        pruned: models.pruned.as_ref().map(|graph| figures(Models::PRUNED, graph, after, Vec::new())),
+        result: figures(Models::RESULT, result, after, result_times),
         sizes: sizes.clone(),
-        latency: timed.map(|t| LatencyConditions {
-            threads: config.latency.threads,
-            batch: t.batch,
-            shapes: t.shapes,
-        }),
+        latency: conditions,
         notes: notes(stages),
         layers: layers(&models.original, result, sizes),
         training: training(stages),
@@ -106,21 +100,18 @@ fn quality(scores: &Scores) -> Quality {
     Quality { samples: scores.samples as u64, metrics: metrics.collect() }
 }
 
-struct Timed {
-    batch: usize,
-    shapes: Vec<(String, Vec<usize>)>,
-    original: Timing,
-    result: Timing,
-}
-
-/// What was measured at the first batch size.
-fn first_timed(stages: &Stages) -> Option<Timed> {
-    stages.log.stages::<Record>().find_map(|record| match record {
-        Record::Timed { batch, shapes, original, result, .. } => {
-            Some(Timed { batch, shapes, original, result })
+/// How latency was measured, and that of the original and the result at each batch size.
+fn latency(stages: &Stages) -> (Option<LatencyConditions>, [Vec<Timing>; 2]) {
+    let (mut batches, mut times) = (Vec::new(), [Vec::new(), Vec::new()]);
+    for record in stages.log.stages::<Record>() {
+        if let Record::Timed { batch, shapes, original, result, .. } = record {
+            batches.push(LatencyBatch { batch, shapes });
+            times[0].push(original);
+            times[1].push(result);
         }
-        _ => None,
-    })
+    }
+    let conditions = LatencyConditions { threads: stages.config.latency.threads, batches };
+    (Some(conditions).filter(|conditions| !conditions.batches.is_empty()), times)
 }
 
 /// How the training began, as far as this log has it.
@@ -163,13 +154,14 @@ fn notes(stages: &Stages) -> Vec<Note> {
                 .into(),
         );
     }
-    let validated = |model| stages.scores(model, VALIDATION);
-    if let Some((untuned, tuned)) = validated(Models::PRUNED).zip(validated(Models::RESULT))
-        && untuned.is_better_than(&tuned)
-    {
+    let steps_and_choice = stages.find(|record| match record {
+        Record::Tuned { chosen, optimizer_steps, .. } => Some((optimizer_steps, chosen)),
+        _ => None,
+    });
+    if let Some((1.., 0)) = steps_and_choice {
         warnings.push(
-            "Tuning has not helped: on the held-out samples the model was better before. A lower learning rate, more epochs \
-             or more samples may."
+            "Tuning has not helped: no epoch was better on the held-out samples than the model before, which is the result. A \
+             lower learning rate, more epochs or more samples may."
                 .into(),
         );
     }
@@ -311,7 +303,8 @@ fn training(stages: &Stages) -> Option<Training> {
         step: (epoch * steps_per_epoch) as u64,
         averaged: options.ema.is_some(),
     };
-    training.chosen = chosen.filter(|epoch| *epoch > 0).map(state);
+    let chose = !stages.validation.is_empty() && !training.evaluations.is_empty();
+    training.chosen = chosen.filter(|_| chose).map(state);
     Some(training)
 }
 
@@ -413,8 +406,7 @@ fn class_names(data: &Dataset, result: &Graph) -> Vec<String> {
 
 /// What a table of settings says, a line each.
 fn lines(settings: &impl serde::Serialize) -> Vec<String> {
-    let table = Table::try_from(settings).unwrap_or_default();
-    table.iter().map(|(key, value)| format!("{key} = {value}")).collect()
+    settings_table(settings).iter().map(|(key, value)| format!("{key} = {value}")).collect()
 }
 
 fn seeds(stages: &Stages) -> BTreeMap<String, u64> {

@@ -45,7 +45,7 @@ impl Models {
     }
 }
 
-pub(super) const VALIDATION: &str = "validation";
+const VALIDATION: &str = "validation";
 const TEST: &str = "test";
 
 /// What stages found, as the log keeps it.

@@ -56,10 +56,13 @@ pub fn summary(report: &Report) -> String {
         ),
     }];
     parts.extend(quality_summary(report));
-    if let (Some(before), Some(after)) = (&before.latency, &after.latency) {
+    if let (Some(before), Some(after), Some(conditions)) =
+        (before.latency.first(), after.latency.first(), &report.latency)
+    {
         let ms = |timing: &Timing| significant(timing.median_ms, 3);
+        let batch = conditions.batches.first().map_or(String::new(), |b| format!(" at batch {}", b.batch));
         let overlap = if overlap(before, after) { " (the spreads overlap)" } else { "" };
-        parts.push(format!("{} → {} ms{overlap}", ms(before), ms(after)));
+        parts.push(format!("{} → {} ms{batch}{overlap}", ms(before), ms(after)));
     }
     parts.join(", ")
 }
@@ -163,7 +166,13 @@ fn groups(report: &Report, models: &[&Figures]) -> Vec<Group> {
         Group {
             name: "Latency",
             conditions: latency_conditions(report, models),
-            rows: vec![latency_row(models)],
+            rows: report
+                .latency
+                .iter()
+                .flat_map(|conditions| &conditions.batches)
+                .enumerate()
+                .map(|(place, batch)| latency_row(models, place, batch.batch))
+                .collect(),
         },
     ];
     for group in &mut groups {
@@ -265,26 +274,27 @@ fn latency_conditions(report: &Report, models: &[&Figures]) -> String {
             conditions.threads,
             if conditions.threads == 1 { "" } else { "s" }
         ));
-        parts.push(format!("batch {}", conditions.batch));
-        parts.extend(conditions.shapes.iter().map(|(name, shape)| format!("{name} {shape:?}")));
+        let shapes = conditions.batches.iter().flat_map(|batch| &batch.shapes);
+        parts.extend(shapes.map(|(name, shape)| format!("{name} {shape:?}")));
     }
-    let mut runs: Vec<usize> = models.iter().filter_map(|f| f.latency.as_ref()).map(|t| t.runs).collect();
+    let mut runs: Vec<usize> = models.iter().flat_map(|f| &f.latency).map(|t| t.runs).collect();
+    runs.sort_unstable();
     runs.dedup();
     let runs: Vec<String> = runs.into_iter().map(count).collect();
     parts.push(format!("{} runs each", runs.join(" / ")));
     parts.join(", ")
 }
 
-fn latency_row(models: &[&Figures]) -> Row {
+fn latency_row(models: &[&Figures], place: usize, batch: usize) -> Row {
     let cell = |t: &Timing| {
         let [median, p10, p90] = [t.median_ms, t.p10_ms, t.p90_ms].map(|ms| significant(ms, 3));
         Cell { value: format!("{median} ms"), below: Some(format!("{p10}–{p90}")) }
     };
     let ends = models.first().zip(models.last());
-    let ends = ends.and_then(|(a, b)| a.latency.as_ref().zip(b.latency.as_ref()));
+    let ends = ends.and_then(|(a, b)| a.latency.get(place).zip(b.latency.get(place)));
     Row {
-        name: "median".into(),
-        cells: models.iter().map(|f| f.latency.as_ref().map(cell)).collect(),
+        name: format!("median, batch {batch}"),
+        cells: models.iter().map(|f| f.latency.get(place).map(cell)).collect(),
         change: ends.map(|(before, after)| Cell {
             value: format!("{:.2}× as fast", before.median_ms / after.median_ms),
             below: overlap(before, after).then(|| "the spreads overlap".into()),

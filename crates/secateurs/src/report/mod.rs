@@ -88,8 +88,8 @@ pub struct Figures {
     pub macs: Count,
     /// Bytes of the file and its external data; `None` where it was not written.
     pub file_bytes: Option<u64>,
-    /// Latency; `None` where it was not measured.
-    pub latency: Option<Timing>,
+    /// Latency at each of the report's batch sizes; empty where it was not measured.
+    pub latency: Vec<Timing>,
     /// Units that can be removed; `None` where they were not counted.
     pub units: Option<u64>,
 }
@@ -116,6 +116,13 @@ impl From<&Dim> for Count {
 pub struct LatencyConditions {
     /// Threads of ONNX Runtime.
     pub threads: usize,
+    /// The batch sizes.
+    pub batches: Vec<LatencyBatch>,
+}
+
+/// A batch size at which latency was measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatencyBatch {
     /// Samples at a time.
     pub batch: usize,
     /// The shapes of the inputs, by name.

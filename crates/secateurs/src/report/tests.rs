@@ -22,7 +22,7 @@ fn figures(parameters: u64, accuracy: f64, loss: f64, latency_ms: f64) -> Figure
         parameters,
         macs: Count::Number(131 * parameters),
         file_bytes: Some(4 * parameters + 4096),
-        latency: Some(timing(latency_ms)),
+        latency: vec![timing(latency_ms), timing(8.0 * latency_ms)],
         units: Some(parameters / 250),
     }
 }
@@ -75,8 +75,9 @@ fn full() -> Report {
         sizes: [("batch".to_owned(), 1)].into(),
         latency: Some(LatencyConditions {
             threads: 1,
-            batch: 1,
-            shapes: vec![("input".into(), vec![1, 3, 32, 32])],
+            batches: [1, 8]
+                .map(|batch| LatencyBatch { batch, shapes: vec![("input".into(), vec![batch, 3, 32, 32])] })
+                .to_vec(),
         }),
         notes: vec![
             Note { weight: NoteWeight::Warning, text: "Training went back to step 2,808.".into() },
@@ -151,7 +152,7 @@ fn minimal() -> Report {
         parameters,
         macs: Count::Formula(macs.into()),
         file_bytes: None,
-        latency: None,
+        latency: vec![],
         units: None,
     };
     Report {
@@ -192,7 +193,7 @@ fn a_full_report_has_every_figure() {
     let text = text(&page);
     for expected in [
         "preresnet.onnx pruned and tuned",
-        "312,218 → 156,043 parameters (50.0 %), accuracy 91.8 → 91.5 % (within noise) on the test set, 1.42 → 0.910 ms.",
+        "312,218 → 156,043 parameters (50.0 %), accuracy 91.8 → 91.5 % (within noise) on the test set, 1.42 → 0.910 ms at batch 1.",
         "2026-11-24 14:35 UTC · secateurs 0.1.0 · took 46 min 04 s",
         // Before and after.
         "original pruned, not tuned result change",
@@ -205,8 +206,8 @@ fn a_full_report_has_every_figure() {
         "MACs 40,900,558 20,441,633 20,441,633 −50.0 %",
         "file 1.25 MB – 628.3 kB −49.9 %",
         "units 1,248 624 624 −50.0 %",
-        "Latency ONNX Runtime, 1 thread, batch 1, input [1, 3, 32, 32], 101 runs each",
-        "median 1.42 ms 1.31–1.53 0.911 ms 0.838–0.984 0.910 ms 0.837–0.983 1.56× as fast",
+        "Latency ONNX Runtime, 1 thread, input [1, 3, 32, 32], input [8, 3, 32, 32], 101 runs each",
+        "median, batch 1 1.42 ms 1.31–1.53 0.911 ms 0.838–0.984 0.910 ms 0.837–0.983 1.56× as fast",
         // Notes.
         "Warning. Training went back to step 2,808. Equal in ONNX Runtime to 2e-7.",
         // Layers.
@@ -287,9 +288,11 @@ fn without_labels_agreement_stands_for_accuracy() {
 #[test]
 fn a_change_beyond_noise_is_not_called_noise_and_overlapping_latencies_are_told() {
     let mut report = full();
-    report.result = Figures { latency: Some(timing(1.40)), ..figures(156_043, 0.89, 0.35, 1.0) };
+    report.result = Figures { latency: vec![timing(1.40)], ..figures(156_043, 0.89, 0.35, 1.0) };
     let text = text(&render(&report));
-    assert!(text.contains("accuracy 91.8 → 89.0 % on the test set, 1.42 → 1.40 ms (the spreads overlap)."));
+    assert!(text.contains(
+        "accuracy 91.8 → 89.0 % on the test set, 1.42 → 1.40 ms at batch 1 (the spreads overlap)."
+    ));
     assert!(text.contains("−2.80 ± 0.38 points loss"), "{text}");
     assert!(text.contains("1.01× as fast the spreads overlap"), "{text}");
     assert!(!text.contains("within noise"));
@@ -305,7 +308,10 @@ fn hostile_texts_stay_texts() {
     report.command = vec![evil(), evil()];
     report.sizes = [(evil(), 1)].into();
     report.original.macs = Count::Formula(evil());
-    report.latency = Some(LatencyConditions { threads: 1, batch: 1, shapes: vec![(evil(), vec![1])] });
+    report.latency = Some(LatencyConditions {
+        threads: 1,
+        batches: vec![LatencyBatch { batch: 1, shapes: vec![(evil(), vec![1])] }],
+    });
     report.notes = vec![Note { weight: NoteWeight::Note, text: evil() }];
     report.layers[0].name = evil();
     report.layers[0].op = evil();

@@ -182,8 +182,12 @@ impl Config {
             }
         }
         let mut flat = BTreeMap::new();
-        let table = Table::try_from(self).unwrap_or_default();
-        add(&mut flat, String::new(), &Value::Table(table));
+        add(&mut flat, String::new(), &Value::Table(settings_table(self)));
         flat
     }
+}
+
+/// Settings as a table. Those of a run were written as TOML when it began.
+pub fn settings_table(settings: &impl Serialize) -> Table {
+    Table::try_from(settings).expect("settings are tables of numbers that TOML has")
 }

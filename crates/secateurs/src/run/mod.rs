@@ -9,6 +9,7 @@ mod log;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use config::settings_table;
 pub use config::{Config, DataIdentity, FORMAT_VERSION, ModelIdentity, fingerprint};
 pub use error::{Difference, RunError};
 pub use log::Log;
@@ -41,6 +42,7 @@ const ARTIFACTS: &[&str] = &[
     "checkpoint.safetensors",
     "best.safetensors",
     "epoch.safetensors",
+    "earlier.safetensors",
     PLAN,
     PRUNED,
     MODEL,

@@ -25,7 +25,10 @@ pub(super) struct Progress {
     pub factor: f64,
     /// Returns to an earlier state so far.
     pub rollbacks: usize,
-    /// The best epoch so far, counted from 1, with its scores.
+    /// Whether the training has returned to the last epoch's state already.
+    #[serde(default)]
+    pub returned: bool,
+    /// The best epoch so far, counted from 1, with its scores; 0 is the model before its tuning.
     pub best: Option<(usize, Scores)>,
 }
 
@@ -123,6 +126,7 @@ mod tests {
             step: 7,
             factor: 0.5,
             rollbacks: 1,
+            returned: true,
             best: Some((2, Scores { samples: 3, accuracy: Some(0.5), ..Scores::default() })),
         };
         let tensors = [("w".to_owned(), tensor.shallow_clone()), ("d".to_owned(), double)];

@@ -88,7 +88,8 @@ impl Head {
     }
 
     /// Distance from a teacher's output: T²·KL(teacher ‖ student) at temperature T, the mean over rows, in nats (Hinton, Vinyals and
-    /// Dean 2015); for values the squared error over the variance of the teacher's output.
+    /// Dean 2015); for values the squared error over the variance of the teacher's output, or over its
+    /// mean square where it does not vary (one number), or over 1 where that is 0 as well.
     pub fn distance(&self, output: &Tensor, teacher: &Tensor, temperature: f64) -> Result<Tensor, TchError> {
         let logs = self.log_probabilities(output, temperature)?;
         match logs.zip(self.log_probabilities(teacher, temperature)?) {
@@ -99,8 +100,11 @@ impl Head {
             }
             None => {
                 let teacher = teacher.f_to_kind(output.f_kind()?)?;
-                let spread = teacher.f_var(false)?.f_clamp_min(1e-12)?;
-                output.f_mse_loss(&teacher, Reduction::Mean)?.f_div(&spread)
+                let (variance, square) = (teacher.f_var(false)?, teacher.f_square()?.f_mean(None)?);
+                let ones = square.f_ones_like()?;
+                let square = square.f_where_self(&square.f_gt(0.0)?, &ones)?;
+                let varies = variance.f_gt_tensor(&square.f_mul_scalar(1e-12)?)?;
+                output.f_mse_loss(&teacher, Reduction::Mean)?.f_div(&variance.f_where_self(&varies, &square)?)
             }
         }
     }

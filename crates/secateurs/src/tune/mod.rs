@@ -47,8 +47,8 @@ pub struct TuneJob<'a> {
     pub options: &'a TuneOptions,
     /// Where libtorch computes.
     pub device: Device,
-    /// Where the checkpoints are: `checkpoint.safetensors` (the last state), `epoch.safetensors` (the state after the last epoch)
-    /// and `best.safetensors`. A state that is there is gone on from.
+    /// Where the checkpoints are: `checkpoint.safetensors` (the last state), `epoch.safetensors` and `earlier.safetensors` (the
+    /// states after the last epoch and the one before) and `best.safetensors`. A state that is there is gone on from.
     pub folder: &'a Path,
 }
 
@@ -89,11 +89,11 @@ pub enum Event {
         /// Samples a second, a moving average.
         samples_per_second: f64,
     },
-    /// After each epoch.
+    /// Before the first step, where there are held-out samples and a model to tune, and after each epoch.
     Epoch {
         /// The step.
         step: usize,
-        /// The epoch, counted from 1.
+        /// The epoch, counted from 1; 0 is the model before its tuning.
         epoch: usize,
         /// Scores on the held-out samples, of the averaged weights if there are any.
         scores: Scores,
@@ -143,7 +143,7 @@ impl Event {
 pub struct Tuned {
     /// The trained model.
     pub graph: Graph,
-    /// The epoch whose weights it has, counted from 1; 0 where none was trained.
+    /// The epoch whose weights it has, counted from 1; 0 where none was trained, or none was better than the model before.
     pub chosen: usize,
     /// Its scores on the held-out samples.
     pub scores: Scores,

@@ -12,7 +12,7 @@ pub struct TuneOptions {
     pub epochs: usize,
     /// Samples a step.
     pub batch_size: usize,
-    /// The rule of the steps; chosen by the model where it is left out: SGD for convolutional nets, AdamW for others.
+    /// The rule of the steps; chosen by the model where it is left out: SGD where convolutions compute most, AdamW elsewhere.
     pub optimizer: Option<OptimizerKind>,
     /// The peak learning rate; where it is left out, 0.05 for SGD at batch 128 (in proportion to the batch) and 5e-5 for AdamW;
     /// from scratch 0.2 and 1e-3.

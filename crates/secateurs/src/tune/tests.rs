@@ -90,6 +90,15 @@ impl Run {
         losses.collect()
     }
 
+    /// The steps that were returned to, and what learning rates were multiplied with from then on.
+    fn rollbacks(&self) -> Vec<(usize, f64)> {
+        let rollbacks = self.events.iter().filter_map(|event| match event {
+            Event::RolledBack { to, learning_rate_factor, .. } => Some((*to, *learning_rate_factor)),
+            _ => None,
+        });
+        rollbacks.collect()
+    }
+
     fn tuned(&self) -> &Tuned {
         self.result.as_ref().unwrap()
     }
@@ -320,7 +329,7 @@ fn a_training_that_diverges_returns_to_the_last_epoch_with_smaller_steps() {
         let options = TuneOptions { batch_size: 1, epochs: 20, ..descent(learning_rate, 1) };
         train(&model, Some(&teacher), &data, &options, folder.path(), usize::MAX)
     };
-    // One sample has no variance, by which the error is divided: any step is too long.
+    // However often it is halved, this step is too long.
     let hopeless = train_at(1e3);
     assert!(
         matches!(hopeless.result, Err(TuneError::Diverged { rollbacks: 5, .. })),
@@ -333,18 +342,26 @@ fn a_training_that_diverges_returns_to_the_last_epoch_with_smaller_steps() {
     let steps = 120;
     let data = data_of(SAMPLES * steps, folder.path(), &model, false);
     let run = train(&model, Some(&teacher), &data, &descent(0.37, 1), folder.path(), usize::MAX);
-    let rollbacks: Vec<(usize, f64)> = run
-        .events
-        .iter()
-        .filter_map(|event| match event {
-            Event::RolledBack { to, learning_rate_factor, .. } => Some((*to, *learning_rate_factor)),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(rollbacks, [(0, 0.5)]);
+    assert_eq!(run.rollbacks(), [(0, 0.5)]);
     let losses = run.losses();
     assert!(losses.len() > steps && losses[losses.len() - 1] < 1e-3 * losses[0], "{losses:?}");
     assert!((values(&run.tuned().graph, "w")[0] - 0.7).abs() < 0.1);
+}
+
+#[test]
+fn a_state_that_was_spoiled_before_it_showed_is_left_for_the_one_before() {
+    let (model, teacher) = (line(0.0), line(0.7));
+    let folder = tempfile::tempdir().unwrap();
+    // Errors grow elevenfold at every step: after an epoch of 12 they are finite, and at half the rate, where they grow fivefold,
+    // they overflow in the next epoch as well. At a quarter they double, which never shows; but no epoch is better than none.
+    let data = data_of(SAMPLES * 12 * 10 / 9, folder.path(), &model, false);
+    let options = TuneOptions { validation: 0.1, ..descent(1.48, 2) };
+    let run = train(&model, Some(&teacher), &data, &options, folder.path(), usize::MAX);
+    assert_eq!(run.rollbacks(), [(12, 0.5), (0, 0.25)]);
+    let losses = run.losses();
+    assert!(losses[losses.len() - 1] > 1e6 * losses[0], "{losses:?}");
+    assert_eq!((run.tuned().chosen, run.tuned().steps), (0, 24));
+    assert_eq!(values(&run.tuned().graph, "w"), values(&model, "w"));
 }
 
 #[test]
@@ -427,8 +444,8 @@ fn patience_ends_a_training_and_the_best_epoch_is_kept() {
         ..whole()
     };
     let run = train(&model, None, &data, &options, folder.path(), usize::MAX);
-    assert!(run.events.iter().any(|event| matches!(event, Event::Stopped { step: 3, .. })));
-    assert_eq!((run.tuned().chosen, run.tuned().steps), (1, 3));
+    assert!(run.events.iter().any(|event| matches!(event, Event::Stopped { step: 2, .. })));
+    assert_eq!((run.tuned().chosen, run.tuned().steps), (0, 2));
     assert_eq!(values(&run.tuned().graph, "fc"), values(&model, "fc"));
 }
 

@@ -27,6 +27,12 @@ use crate::rng::Rng;
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 /// Returns to an earlier state before a training is given up.
 const MAX_ROLLBACKS: usize = 5;
+/// The states that a training goes on from: after the last epoch, within the epoch, and after the epoch before the last.
+const EPOCH: &str = "epoch";
+const CHECKPOINT: &str = "checkpoint";
+const EARLIER: &str = "earlier";
+/// The weights that were best on the held-out samples.
+const BEST: &str = "best";
 
 pub(super) struct Trainer<'a> {
     job: &'a TuneJob<'a>,
@@ -150,11 +156,31 @@ impl<'a> Trainer<'a> {
         };
         let go_on = observe(&started);
         if self.progress.step == 0 {
-            self.save("epoch")?;
+            let go_on = self.begin(observe)?;
+            self.save(EPOCH)?;
+            self.interrupted(go_on)?;
         }
         self.interrupted(go_on)?;
         while let Stretch::RolledBack = self.stretch(observe)? {}
         self.finish()
+    }
+
+    /// Scores the model as it is: no epoch is chosen that is worse. Weights that are drawn anew are no model yet.
+    fn begin(
+        &mut self,
+        observe: &mut dyn FnMut(&Event) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, TuneError> {
+        if self.validation.is_empty() || self.options.reinit || self.steps == 0 {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let start = Instant::now();
+        let scores = self.validate()?;
+        if scores.are_finite() && self.progress.best.is_none() {
+            self.keep_best(0, scores)?;
+        }
+        let best = self.progress.best.is_some_and(|(epoch, _)| epoch == 0);
+        let seconds = start.elapsed().as_secs_f64();
+        Ok(observe(&Event::Epoch { step: 0, epoch: 0, scores, raw: None, best, seconds }))
     }
 
     /// Steps up to the end, or up to a return to an earlier state.
@@ -223,7 +249,7 @@ impl<'a> Trainer<'a> {
                     go_on = ControlFlow::Break(());
                 }
                 // After it was told, so that nothing is missing from what is told if this process is killed in between.
-                self.save("epoch")?;
+                self.save_epoch()?;
                 if let Some(reason) = stop {
                     let _ = observe(&Event::Stopped { step: done, reason });
                     return Ok(Stretch::Patience);
@@ -231,7 +257,7 @@ impl<'a> Trainer<'a> {
                 (saved, epoch_start) = (Instant::now(), Instant::now());
                 pace.rest();
             } else if saved.elapsed() > CHECKPOINT_INTERVAL {
-                self.save("checkpoint")?;
+                self.save(CHECKPOINT)?;
                 saved = Instant::now();
             }
             self.interrupted(go_on)?;
@@ -243,7 +269,7 @@ impl<'a> Trainer<'a> {
         match go_on {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => {
-                self.save("checkpoint")?;
+                self.save(CHECKPOINT)?;
                 Err(TuneError::Interrupted { step: self.progress.step })
             }
         }
@@ -357,12 +383,16 @@ impl<'a> Trainer<'a> {
             None => true,
         };
         if best {
-            self.progress.best = Some((epoch, scores));
-            checkpoint::write(&self.path("best"), &self.progress, &self.weights)?;
+            self.keep_best(epoch, scores)?;
         }
         self.exchange()?;
         let event = Event::Epoch { step: self.progress.step, epoch, scores, raw, best, seconds };
         Ok(ControlFlow::Continue((event, self.impatience())))
+    }
+
+    fn keep_best(&mut self, epoch: usize, scores: Scores) -> Result<(), TuneError> {
+        self.progress.best = Some((epoch, scores));
+        checkpoint::write(&self.path(BEST), &self.progress, &self.weights)
     }
 
     /// Why the training ends before its time, after whole epochs.
@@ -419,10 +449,24 @@ impl<'a> Trainer<'a> {
         checkpoint::write(&self.path(name), &self.progress, &self.state())
     }
 
+    /// Keeps the state after an epoch, and the one before it.
+    fn save_epoch(&mut self) -> Result<(), TuneError> {
+        let (epoch, earlier) = (self.path(EPOCH), self.path(EARLIER));
+        match std::fs::rename(&epoch, &earlier) {
+            // A run that was killed between these two lines has none.
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(TuneError::Write { path: epoch, source: e });
+            }
+            _ => {}
+        }
+        self.progress.returned = false;
+        self.save(EPOCH)
+    }
+
     /// Goes on from the latest state in the folder.
     fn resume(&mut self) -> Result<(), TuneError> {
         let mut latest: Option<(PathBuf, Checkpoint)> = None;
-        for name in ["epoch", "checkpoint"] {
+        for name in [EPOCH, CHECKPOINT, EARLIER] {
             let path = self.path(name);
             if let Some(found) = Checkpoint::read(&path, &self.progress.fingerprint)?
                 && latest.as_ref().is_none_or(|(_, latest)| found.progress.step > latest.progress.step)
@@ -439,28 +483,33 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Returns to the state after the last epoch, with half the learning rate.
+    /// Returns to the state after the last epoch, with half the learning rate; to the one before where the training has failed from
+    /// there already, for that state may have been spoiled before it showed.
     fn roll_back(&mut self, step: usize, reason: String) -> Result<Event, TuneError> {
         let (factor, rollbacks) = (self.progress.factor / 2.0, self.progress.rollbacks + 1);
         if rollbacks > MAX_ROLLBACKS {
             return Err(TuneError::Diverged { reason, step, rollbacks: MAX_ROLLBACKS });
         }
-        let path = self.path("epoch");
+        let (epoch, earlier) = (self.path(EPOCH), self.path(EARLIER));
+        let back = self.progress.returned || !epoch.is_file();
+        let path = if back && earlier.is_file() { earlier } else { epoch };
         let found = Checkpoint::read(&path, &self.progress.fingerprint)?;
         let found = found.ok_or_else(|| TuneError::Checkpoint {
             path: path.clone(),
             message: "is gone, and the training must return to it".into(),
         })?;
+        let best = self.progress.best;
         self.restore(&path, found)?;
-        (self.progress.factor, self.progress.rollbacks) = (factor, rollbacks);
-        // The state within the epoch that was left is void.
-        self.save("epoch")?;
-        match std::fs::remove_file(self.path("checkpoint")) {
+        // What was best stays so, however the training came there.
+        self.progress = Progress { factor, rollbacks, best, returned: true, ..self.progress.clone() };
+        // The state within the epoch that was left is void: it goes first, so that no run goes on from it.
+        match std::fs::remove_file(self.path(CHECKPOINT)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(TuneError::Write { path: self.path("checkpoint"), source: e });
+                return Err(TuneError::Write { path: self.path(CHECKPOINT), source: e });
             }
             _ => {}
         }
+        self.save(EPOCH)?;
         Ok(Event::RolledBack { step, to: self.progress.step, reason, learning_rate_factor: factor })
     }
 
@@ -468,7 +517,7 @@ impl<'a> Trainer<'a> {
     fn finish(mut self) -> Result<Tuned, TuneError> {
         let (mut chosen, mut scores) = (0, None);
         if let Some((epoch, best)) = self.progress.best {
-            let path = self.path("best");
+            let path = self.path(BEST);
             let found = Checkpoint::read(&path, &self.progress.fingerprint)?;
             let found = found
                 .ok_or_else(|| TuneError::Checkpoint { path: path.clone(), message: "is gone".into() })?;
