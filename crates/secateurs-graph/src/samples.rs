@@ -1,0 +1,179 @@
+//! Where the samples of a batch lie in every value.
+//!
+//! Samples are the first axis of the model's inputs. From there axis maps say where they go: to another axis where an op
+//! transposes, into a product with others where one merges axes (`[samples·tokens, channels]`).
+
+use slotmap::SecondaryMap;
+
+use crate::axes::{AtomId, Axis, AxisMap, Segment};
+use crate::dim::Dim;
+use crate::fact::Fact;
+use crate::graph::{Graph, Node, ValueId};
+
+/// An axis whose indices are a row-major product `outer × samples × inner`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SampleAxis {
+    /// The axis.
+    pub axis: usize,
+    /// The product of what lies outside the samples.
+    pub outer: Dim,
+    /// The product of what lies inside them.
+    pub inner: Dim,
+}
+
+impl SampleAxis {
+    fn whole(axis: usize) -> SampleAxis {
+        SampleAxis { axis, outer: 1.into(), inner: 1.into() }
+    }
+
+    /// The sizes of the three factors, for an axis of `size` indices and so many samples; `None` where these do not fit.
+    pub fn factors(&self, size: i64, samples: i64) -> Option<[i64; 3]> {
+        let rest = (samples > 0 && size % samples == 0).then(|| size / samples)?;
+        let (outer, inner) = match (self.outer.known(), self.inner.known()) {
+            (_, Some(inner)) => (rest.checked_div(inner)?, inner),
+            (Some(outer), None) => (outer, rest.checked_div(outer)?),
+            (None, None) => return None,
+        };
+        (outer * samples * inner == size).then_some([outer, samples, inner])
+    }
+}
+
+/// For each value the axis of the samples; none for values that have none, or in which samples cannot be told apart.
+pub fn sample_axes(graph: &Graph) -> SecondaryMap<ValueId, SampleAxis> {
+    let mut found = SecondaryMap::new();
+    let mut samples = None;
+    for &input in &graph.inputs {
+        if let Some([first, ..]) = graph.values[input].fact.shape.as_deref() {
+            samples.get_or_insert_with(|| first.clone());
+            found.insert(input, SampleAxis::whole(0));
+        }
+    }
+    let Some(samples) = samples else { return found };
+    for &id in &graph.order {
+        let node = &graph.nodes[id];
+        let facts = graph.input_facts(node);
+        let outputs = graph.output_facts(node);
+        let map = node.op.axes(&node.op_inputs(&facts), &outputs);
+        let atom = sample_atom(node, &map, &found, &samples);
+        for (i, output) in node.outputs.iter().enumerate() {
+            let Some(value) = *output else { continue };
+            let by_map = atom.as_ref().and_then(|atom| place(map.outputs.get(i)?.as_deref()?, &map, atom));
+            if let Some(axis) = by_map.or_else(|| by_size(&outputs[i], &samples)) {
+                found.insert(value, axis);
+            }
+        }
+    }
+    found
+}
+
+/// The atom of a node that holds the samples, and how they lie in it.
+struct SampleAtom {
+    atom: AtomId,
+    outer: Dim,
+    inner: Dim,
+}
+
+fn sample_atom(
+    node: &Node,
+    map: &AxisMap,
+    found: &SecondaryMap<ValueId, SampleAxis>,
+    samples: &Dim,
+) -> Option<SampleAtom> {
+    node.inputs.iter().enumerate().find_map(|(i, value)| {
+        let place = found.get((*value)?)?;
+        let [Segment::Product(atoms)] = &map.inputs.get(i)?.as_ref()?.get(place.axis)?[..] else {
+            return None;
+        };
+        let size =
+            |atoms: &[AtomId]| atoms.iter().fold(Dim::from(1), |n, atom| n * map.atoms[atom.0].size.clone());
+        (0..atoms.len()).find_map(|at| {
+            let outer = place.outer.divide_exactly(&size(&atoms[..at]))?;
+            let inner = place.inner.divide_exactly(&size(&atoms[at + 1..]))?;
+            let whole = outer.clone() * samples.clone() * inner.clone();
+            (map.atoms[atoms[at].0].size == whole).then_some(SampleAtom { atom: atoms[at], outer, inner })
+        })
+    })
+}
+
+fn place(axes: &[Axis], map: &AxisMap, samples: &SampleAtom) -> Option<SampleAxis> {
+    axes.iter().enumerate().find_map(|(axis, segments)| {
+        let [Segment::Product(atoms)] = &segments[..] else { return None };
+        let at = atoms.iter().position(|atom| *atom == samples.atom)?;
+        let product = |start: &Dim, atoms: &[AtomId]| {
+            atoms.iter().fold(start.clone(), |n, atom| n * map.atoms[atom.0].size.clone())
+        };
+        Some(SampleAxis {
+            axis,
+            outer: product(&samples.outer, &atoms[..at]),
+            inner: product(&samples.inner, &atoms[at + 1..]),
+        })
+    })
+}
+
+/// The only axis of as many indices as there are samples, where that number is a symbol.
+fn by_size(fact: &Fact, samples: &Dim) -> Option<SampleAxis> {
+    let shape = fact.shape.as_ref().filter(|_| samples.known().is_none())?;
+    let mut equal = (0..shape.len()).filter(|&axis| shape[axis] == *samples);
+    let axis = equal.next()?;
+    equal.next().is_none().then(|| SampleAxis::whole(axis))
+}
+
+#[cfg(test)]
+mod tests {
+    use secateurs_onnx::proto::AttributeProto;
+    use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
+
+    use super::*;
+
+    fn places(model: ModelBuilder, name: &str) -> Option<(usize, String, String)> {
+        let graph = Graph::from_model(model.build().unwrap()).unwrap();
+        let found = sample_axes(&graph);
+        let place = found.get(graph.value_named(name).unwrap())?;
+        Some((place.axis, place.outer.to_string(), place.inner.to_string()))
+    }
+
+    fn place_of(axis: usize, outer: &str, inner: &str) -> Option<(usize, String, String)> {
+        Some((axis, outer.into(), inner.into()))
+    }
+
+    fn shape(values: &[i64]) -> Tensor {
+        Tensor::from_slice(vec![values.len()], values).unwrap()
+    }
+
+    /// Tokens first, as `torch.nn.MultiheadAttention` has them, and merged with the samples.
+    fn tokens() -> ModelBuilder {
+        let perm = |perm: &[i64]| vec![AttributeProto::from_ints("perm", perm)];
+        ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &["batch", "7", "4"])
+            .constant("merged", &shape(&[-1, 4]))
+            .constant("heads", &shape(&[7, -1, 2]))
+            .constant("w", &Tensor::from_slice(vec![4, 4], &[0.5f32; 16]).unwrap())
+            .node_with("Transpose", &["x"], &["t"], perm(&[1, 0, 2]))
+            .node("Reshape", &["t", "merged"], &["m"])
+            .node("MatMul", &["m", "w"], &["h"])
+            .node("Reshape", &["h", "heads"], &["s"])
+            .node_with("Transpose", &["s"], &["y"], perm(&[1, 0, 2]))
+            .output("y")
+    }
+
+    #[test]
+    fn samples_are_followed_through_transposes_and_products() {
+        assert_eq!(places(tokens(), "t"), place_of(1, "1", "1"));
+        assert_eq!(places(tokens(), "m"), place_of(0, "7", "1"));
+        assert_eq!(places(tokens(), "h"), place_of(0, "7", "1"));
+        assert_eq!(places(tokens(), "s"), place_of(1, "1", "2"));
+        assert_eq!(places(tokens(), "y"), place_of(0, "1", "2"));
+        assert_eq!(places(tokens(), "w"), None);
+    }
+
+    #[test]
+    fn factors_are_what_the_sizes_of_a_run_leave() {
+        let tokens = Dim::symbol("tokens");
+        let outside = SampleAxis { axis: 0, outer: tokens.clone(), inner: 2.into() };
+        assert_eq!(outside.factors(3 * 5 * 2, 5), Some([3, 5, 2]));
+        let inside = SampleAxis { axis: 0, outer: 1.into(), inner: tokens.clone() };
+        assert_eq!(inside.factors(15, 5), Some([1, 5, 3]));
+        assert_eq!(inside.factors(16, 5), None);
+        assert_eq!(SampleAxis { axis: 0, outer: tokens.clone(), inner: tokens }.factors(45, 5), None);
+    }
+}
