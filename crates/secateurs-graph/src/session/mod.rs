@@ -33,7 +33,7 @@ use crate::patch::Patch;
 
 pub use convert::{Floats, kind_of, to_device, to_host};
 use plan::Plan;
-pub use tap::Tap;
+pub use tap::{Mask, Tap};
 
 /// How a session computes.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -199,12 +199,19 @@ impl Session {
     /// of 32 bits may come in bfloat16. Gradients flow to parameters (where asked for), to taps, and to inputs that require them,
     /// unless the caller runs it under `no_grad`.
     pub fn forward(&self, inputs: &[Tensor], taps: &[Tap]) -> Result<Run, GraphError> {
+        self.pass(inputs, taps, &[])
+    }
+
+    /// The same with some edges zeroed.
+    pub fn forward_masked(&self, inputs: &[Tensor], masks: &[Mask]) -> Result<Run, GraphError> {
+        self.pass(inputs, &[], masks)
+    }
+
+    fn pass(&self, inputs: &[Tensor], taps: &[Tap], masks: &[Mask]) -> Result<Run, GraphError> {
         self.check_inputs(inputs)?;
-        let plan = self.plan(
-            inputs,
-            self.options.fuse && self.options.precision != Precision::Double && taps.is_empty(),
-        )?;
-        plan.run(self, inputs, taps)
+        let whole = taps.is_empty() && masks.is_empty();
+        let fused = self.options.fuse && self.options.precision != Precision::Double && whole;
+        self.plan(inputs, fused)?.run(self, inputs, taps, masks)
     }
 
     /// What inference predicts of all values at these input shapes.

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use secateurs_torch::tch::{Kind, Tensor};
 use slotmap::SecondaryMap;
 
-use super::{Run, Session, Tap, convert, fuse};
+use super::{Mask, Run, Session, Tap, convert, fuse};
 use crate::dim::Dim;
 use crate::error::GraphError;
 use crate::fact::{Content, Fact};
@@ -141,7 +141,13 @@ impl Plan {
         }
     }
 
-    pub fn run(&self, session: &Session, inputs: &[Tensor], taps: &[Tap]) -> Result<Run, GraphError> {
+    pub fn run(
+        &self,
+        session: &Session,
+        inputs: &[Tensor],
+        taps: &[Tap],
+        masks: &[Mask],
+    ) -> Result<Run, GraphError> {
         let graph = session.graph.as_ref();
         let mut values: Vec<Option<Tensor>> = (0..self.slot_count).map(|_| None).collect();
         for &(slot, value) in &self.shared {
@@ -155,7 +161,13 @@ impl Plan {
             values[self.slots[id]] = Some(caught.value(id, tensor.shallow_clone())?);
         }
         for step in &self.steps {
-            let edges = caught.edges(step, &values)?;
+            let mut edges = caught.edges(step, &values)?;
+            for mask in masks.iter().filter(|mask| mask.node == step.node) {
+                let masked =
+                    masked(step, &values, &edges, mask).map_err(|e| graph.node_error(step.node, e))?;
+                edges.retain(|(input, _)| *input != mask.input);
+                edges.push((mask.input, masked));
+            }
             let arguments: Vec<Option<&Tensor>> = step
                 .inputs
                 .iter()
@@ -196,6 +208,20 @@ impl Plan {
         });
         Ok(Run { outputs: outputs.collect::<Result<_, _>>()?, taps: caught.finish(graph)? })
     }
+}
+
+/// What a step reads behind a mask.
+fn masked(
+    step: &Step,
+    values: &[Option<Tensor>],
+    edges: &[(usize, Tensor)],
+    mask: &Mask,
+) -> Result<Tensor, OpError> {
+    let edge = edges.iter().find(|(input, _)| *input == mask.input).map(|(_, tensor)| tensor);
+    let value = || values[step.inputs.get(mask.input).copied().flatten()?].as_ref();
+    let tensor = edge.or_else(value).ok_or_else(|| OpError::invalid("there is no such input to mask"))?;
+    let indices = Tensor::f_from_slice(&mask.indices)?.f_to_device(tensor.device())?;
+    Ok(tensor.f_index_fill(mask.axis as i64, &indices, 0)?)
 }
 
 /// Runs one op, and names its node if that fails.

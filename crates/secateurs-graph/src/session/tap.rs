@@ -1,4 +1,4 @@
-//! Taps: tensors caught on their way through the graph.
+//! Taps: tensors caught on their way through the graph. Masks: tensors that are zeroed on their way.
 
 use crate::graph::{NodeId, ValueId};
 
@@ -14,4 +14,17 @@ pub enum Tap {
         /// Which of its inputs.
         input: usize,
     },
+}
+
+/// Indices that one input of one node sees as zeros.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mask {
+    /// The reading node.
+    pub node: NodeId,
+    /// Which of its inputs.
+    pub input: usize,
+    /// The axis.
+    pub axis: usize,
+    /// The indices, at least one.
+    pub indices: Vec<i64>,
 }

@@ -93,11 +93,29 @@ impl Coupling {
 /// The inputs in which removed indices of an atom are zeroed. Of a contraction with a constant that is enough; of computed
 /// operands all are, since an op may do more than contract (linear attention sums a state that its keys made).
 fn masked_inputs(graph: &Graph, id: NodeId, coupling: &Coupling, atom: usize) -> Vec<usize> {
+    let (constants, computed) = holders(graph, id, coupling, atom);
+    match constants.first() {
+        Some(&first)
+            if computed.is_empty()
+                || !coupling.spaces.maps[id].outputs.iter().any(|axes| has(axes, atom)) =>
+        {
+            vec![first]
+        }
+        _ => computed,
+    }
+}
+
+/// The inputs that an atom is an index of, those that are constant and those that are computed.
+pub(super) fn holders(
+    graph: &Graph,
+    id: NodeId,
+    coupling: &Coupling,
+    atom: usize,
+) -> (Vec<usize>, Vec<usize>) {
     let node = &graph.nodes[id];
     let map = &coupling.spaces.maps[id];
-    let has = |axes: &Option<Vec<Axis>>| axes.iter().flatten().any(|axis| atoms_of(axis).any(|a| a == atom));
     let mut holders: Vec<usize> =
-        (0..node.inputs.len()).filter(|&i| map.inputs.get(i).is_some_and(has)).collect();
+        (0..node.inputs.len()).filter(|&i| map.inputs.get(i).is_some_and(|axes| has(axes, atom))).collect();
     // Integers beside floats are labels or positions, which mean something else as zeros.
     let is_float = |i: &usize| {
         node.inputs[*i].and_then(|v| graph.values[v].fact.element_type).is_none_or(ElementType::is_float)
@@ -106,11 +124,11 @@ fn masked_inputs(graph: &Graph, id: NodeId, coupling: &Coupling, atom: usize) ->
         holders.retain(is_float);
     }
     let constant = |i: &usize| node.inputs[*i].is_some_and(|v| graph.tensor(v).is_some());
-    let (constants, computed): (Vec<usize>, Vec<usize>) = holders.into_iter().partition(constant);
-    match constants.first() {
-        Some(&first) if computed.is_empty() || !map.outputs.iter().any(has) => vec![first],
-        _ => computed,
-    }
+    holders.into_iter().partition(constant)
+}
+
+fn has(axes: &Option<Vec<Axis>>, atom: usize) -> bool {
+    axes.iter().flatten().any(|axis| atoms_of(axis).any(|a| a == atom))
 }
 
 fn atoms_of(axis: &Axis) -> impl Iterator<Item = usize> {

@@ -2,6 +2,9 @@
 //! consumed. Both are a [`Patch`](crate::patch::Patch), found from the coupling alone.
 
 pub(crate) mod constants;
+mod consumed;
 mod controls;
 mod mask;
 mod remove;
+
+pub use consumed::{Consumed, ConsumedIndex};
