@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use secateurs::data::DataError;
+use secateurs::evidence::EvidenceError;
 use secateurs::pipeline::{
     ApplyError, CheckError, EvaluateError, JobError, LatencyError, PlanningError, WriteError,
 };
@@ -96,6 +97,18 @@ impl From<TuneError> for CliError {
             TuneError::Graph(error) => error.into(),
             TuneError::Data(error) => error.into(),
             error @ TuneError::Diverged { .. } => CliError::Failed(error.to_string()),
+            error => CliError::Input(error.to_string()),
+        }
+    }
+}
+
+impl From<EvidenceError> for CliError {
+    fn from(error: EvidenceError) -> CliError {
+        match error {
+            EvidenceError::Graph(error) => error.into(),
+            EvidenceError::Data(error) => error.into(),
+            EvidenceError::Outputs(error) => error.into(),
+            EvidenceError::Write { .. } | EvidenceError::Torch(_) => CliError::Failed(error.to_string()),
             error => CliError::Input(error.to_string()),
         }
     }

@@ -37,6 +37,12 @@ enum Command {
     Plan(commands::plan::PlanCommand),
     /// Remove the units that a plan does not keep
     Apply(commands::apply::Apply),
+    /// Measure what every unit is worth, on data
+    Measure(commands::measure::Measure),
+    /// Show what was measured
+    Show(commands::show::Show),
+    /// Add up what was measured in parts
+    Merge(commands::merge::Merge),
     /// List the methods for --method, with their sources
     Methods(commands::methods::Methods),
     /// Measure a model's accuracy and loss on data
@@ -61,6 +67,9 @@ fn main() -> ExitCode {
         Command::Prune(command) => command.run(),
         Command::Plan(command) => command.run(),
         Command::Apply(command) => command.run(),
+        Command::Measure(command) => command.run(),
+        Command::Show(command) => command.run(),
+        Command::Merge(command) => command.run(),
         Command::Methods(command) => command.run(),
         Command::Eval(command) => command.run(),
         Command::Run(command) => command.run(),

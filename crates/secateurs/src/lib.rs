@@ -3,6 +3,7 @@
 //! - [`data`] reads samples in the form that a model takes.
 //! - [`methods`] say what units are worth, and [`search`] chooses among them under a budget; a [`plan`] is the choice as a
 //!   file.
+//! - [`evidence`] is what units are worth, measured on data.
 //! - [`pipeline`] has the steps, one function each.
 //! - [`tune`](mod@tune) trains models in the interpreter.
 //! - [`metrics`] says how good a model's outputs are.
@@ -12,6 +13,7 @@
 //! - [`rng`] draws random numbers that can be repeated.
 
 pub mod data;
+pub mod evidence;
 pub mod format;
 pub mod methods;
 pub mod metrics;

@@ -26,7 +26,7 @@ pub enum Meaning {
 
 /// An output that training looks at.
 #[derive(Debug, Clone)]
-pub(super) struct Head {
+pub(crate) struct Head {
     /// Its place among the graph's outputs.
     pub index: usize,
     pub meaning: Meaning,
@@ -61,7 +61,11 @@ impl Head {
     }
 
     /// Log-probabilities `[rows, classes]` in at least 32 bits, at a temperature; `None` for values.
-    fn log_probabilities(&self, output: &Tensor, temperature: f64) -> Result<Option<Tensor>, TchError> {
+    pub(crate) fn log_probabilities(
+        &self,
+        output: &Tensor,
+        temperature: f64,
+    ) -> Result<Option<Tensor>, TchError> {
         let (axis, logarithm) = match self.meaning {
             Meaning::Logits { axis } => (axis, false),
             Meaning::Probabilities { axis } => (axis, true),

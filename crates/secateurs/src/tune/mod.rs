@@ -17,10 +17,12 @@ mod tests;
 mod trainer;
 
 pub use error::TuneError;
+pub(crate) use loss::Head;
 pub use loss::Meaning;
 pub(crate) use loss::gives_probabilities;
 pub use options::{BatchNormMode, Objective, OptimizerKind, Schedule, TuneOptions, TunePrecision};
 pub use scores::{ScoreOptions, Scores, scores};
+pub(crate) use scores::{heads, inputs};
 pub use settings::{Output, Resolved};
 
 use std::ops::ControlFlow;

@@ -98,7 +98,7 @@ pub fn scores(
 }
 
 /// The outputs that training and scores look at: the one that is named, or all; the first is the one that labels are for.
-pub(super) fn heads(
+pub(crate) fn heads(
     graph: &Graph,
     data: &Dataset,
     output: Option<&str>,
@@ -134,7 +134,7 @@ pub(super) fn heads(
 }
 
 /// The inputs of a batch on the session's device.
-pub(super) fn inputs(session: &Session, batch: &Batch) -> Result<Vec<Tensor>, TuneError> {
+pub(crate) fn inputs(session: &Session, batch: &Batch) -> Result<Vec<Tensor>, TuneError> {
     let device = session.options().device;
     let tensors = batch.inputs.iter().map(|(_, tensor)| to_device(tensor, device, session.floats()));
     tensors.collect::<Result<_, _>>().map_err(|e| secateurs_graph::GraphError::Run(e.to_string()).into())

@@ -1,0 +1,251 @@
+//! `secateurs measure`: what every unit is worth.
+
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use secateurs::evidence::{
+    Estimator, Evidence, EvidenceError, MeasureJob, MeasureOptions, Verification, VerifyOptions, measure,
+    verify,
+};
+use secateurs::format::{count, significant};
+use secateurs::pipeline;
+use secateurs::plan::PlannedSplit;
+use secateurs::tune::Objective;
+use secateurs_graph::session::{Precision, SessionOptions};
+use serde::Serialize;
+
+use super::show;
+use crate::arguments::{DataArguments, DeviceArguments, ModelArguments, SplitArgument, parse_seed};
+use crate::error::{CliError, Result};
+use crate::table::Table;
+use crate::{interrupt, progress};
+
+/// Measure what every channel, head and neuron is worth, on data
+///
+/// The score of a unit is the change of the model's outputs that second order predicts for its removal: KL divergence for class scores, squared
+/// error for other numbers. Labels are not needed; with labels the change of their loss is predicted too. The evidence is a
+/// safetensors file for `secateurs plan --evidence`; the same command goes on where it was interrupted.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  secateurs measure model.onnx --data train.npz -o evidence.safetensors
+  secateurs measure model.onnx --data train.npz --verify 100 -o evidence.safetensors
+  secateurs measure model.onnx --data train.npz --shard 1/2 -o first.safetensors")]
+pub struct Measure {
+    #[command(flatten)]
+    model: ModelArguments,
+    #[command(flatten)]
+    data: DataArguments,
+    /// Where to write the evidence
+    #[arg(short = 'o', long = "evidence", value_name = "EVIDENCE")]
+    file: PathBuf,
+    /// At most so many samples, drawn by the seed
+    #[arg(long, value_name = "N", default_value_t = 2048)]
+    samples: usize,
+    /// End early once the ranking is so reliable; 1 for never
+    ///
+    /// The samples are split into two halves, and the rank correlation ρ of their scores is stepped up to the whole: 2ρ / (1 + ρ).
+    /// It is looked at every 256 samples, from 512 on.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.998)]
+    settled: f64,
+    /// How the Hessian in the outputs is written as squares
+    #[arg(long, value_parser = PossibleValuesParser::new(Estimator::ALL.iter().map(|e| e.name())), default_value = "one-pass")]
+    estimator: String,
+    /// Backward passes a batch, for estimators that draw
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    draws: usize,
+    /// Measure the K-th of N parts of the samples, to be merged later
+    #[arg(long, value_name = "K/N", default_value = "1/1")]
+    shard: Shard,
+    /// Samples in a batch; what is found does not depend on it [default: 64, or what the model fixes]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    batch_size: Option<u32>,
+    /// Memory for what single samples gave, in MB; samples beyond are in the scores alone
+    #[arg(long, value_name = "MB", default_value_t = 1024)]
+    memory: u64,
+    /// The output to look at [default: all outputs of floats]
+    #[arg(long, value_name = "NAME")]
+    output: Option<String>,
+    /// What the outputs are taken for
+    #[arg(long, value_parser = PossibleValuesParser::new(Objective::ALL.iter().map(|o| o.name())), default_value = "auto")]
+    objective: String,
+    /// Whole heads and groups of convolutions (outer), or dimensions of all heads and channels of all groups (inner)
+    #[arg(long, value_enum, default_value_t)]
+    split: SplitArgument,
+    /// Seed of everything that is drawn
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = parse_seed())]
+    seed: u64,
+    /// Compute in 64 bits
+    #[arg(long)]
+    double: bool,
+    #[command(flatten)]
+    device: DeviceArguments,
+    #[command(flatten)]
+    verify: VerifyArguments,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How to check the evidence against true removals.
+#[derive(Args)]
+#[command(next_help_heading = "Verification")]
+struct VerifyArguments {
+    /// Truly remove K units spread over the ranking, one at a time, and random sets, on samples that were not measured
+    #[arg(long, value_name = "K")]
+    verify: Option<usize>,
+    /// Random sets of 5 to 30 % of a layer to remove, and as many of the whole net
+    #[arg(long, value_name = "N", default_value_t = 40)]
+    verify_sets: usize,
+    /// At most so many samples [default: as many as were measured]
+    #[arg(long, value_name = "N")]
+    verify_samples: Option<usize>,
+    /// Verify on the samples that were measured
+    #[arg(long)]
+    verify_same: bool,
+}
+
+/// A part of the samples.
+#[derive(Clone)]
+struct Shard([usize; 2]);
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Shard, String> {
+        let parts =
+            text.split_once('/').and_then(|(k, n)| Some([k.trim().parse().ok()?, n.trim().parse().ok()?]));
+        match parts {
+            Some([k, n]) if k >= 1 && k <= n => Ok(Shard([k, n])),
+            _ => Err("expected K/N with K from 1 to N, as in 2/4".into()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    evidence: String,
+    #[serde(flatten)]
+    header: &'a secateurs::evidence::Header,
+    reliability: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verification: Option<Verification>,
+}
+
+impl Measure {
+    pub fn run(self) -> Result {
+        let graph = Arc::new(self.model.read()?);
+        let options = self.data.options(&self.model.model);
+        let data = pipeline::open_data(&graph, &self.data.data, &options, self.output.as_deref())?;
+        let data = Arc::new(data);
+        self.device.prepare()?;
+        interrupt::watch()?;
+        let named = |text: &str| Estimator::ALL.iter().copied().find(|e| e.name() == text);
+        let precision = if self.double { Precision::Double } else { Precision::Single };
+        let options = MeasureOptions {
+            samples: self.samples,
+            shard: self.shard.0,
+            batch_size: self.batch_size.map_or(64, |n| n as usize),
+            estimator: named(&self.estimator).unwrap_or(Estimator::OnePass),
+            draws: self.draws,
+            seed: self.seed,
+            memory: self.memory.saturating_mul(1_000_000),
+            settled: Some(self.settled).filter(|share| *share < 1.0),
+            output: self.output.as_deref(),
+            objective: Objective::ALL
+                .iter()
+                .copied()
+                .find(|o| o.name() == self.objective)
+                .unwrap_or(Objective::Auto),
+            split: PlannedSplit::from(self.split),
+            session: SessionOptions { device: self.device.device, precision, ..SessionOptions::default() },
+        };
+        let job = MeasureJob { graph: &graph, data: &data, options: &options, file: &self.file };
+        let evidence = measured(&job)?;
+        let verification = match self.verify.verify {
+            Some(units) => Some(self.verified(&evidence, &job, units)?),
+            None => None,
+        };
+        let mut out = io::stdout().lock();
+        if self.json {
+            let summary = Summary {
+                evidence: self.file.display().to_string(),
+                header: &evidence.header,
+                reliability: evidence.reliability(),
+                verification,
+            };
+            writeln!(out, "{}", serde_json::to_string_pretty(&summary).map_err(io::Error::from)?)?;
+            return Ok(());
+        }
+        show::print(&evidence, &mut out)?;
+        if let Some(verification) = &verification {
+            print_verification(verification, &mut out)?;
+        }
+        writeln!(out, "evidence  {}", self.file.display())?;
+        Ok(())
+    }
+
+    fn verified(&self, evidence: &Evidence, job: &MeasureJob, units: usize) -> Result<Verification> {
+        let options = VerifyOptions {
+            units,
+            sets: self.verify.verify_sets,
+            samples: self.verify.verify_samples.unwrap_or(evidence.header.samples),
+            same_samples: self.verify.verify_same,
+            batch_size: job.options.batch_size,
+            seed: self.seed,
+            session: job.options.session,
+        };
+        let bar = progress::bar(options.samples.min(job.data.len()), "samples verified");
+        let verification = verify(evidence, job.graph, job.data, &options, &mut |done| bar.inc(done as u64));
+        bar.finish_and_clear();
+        Ok(verification?)
+    }
+}
+
+/// Measures with a progress bar.
+fn measured(job: &MeasureJob) -> Result<Evidence> {
+    let bar = progress::bar(job.options.samples.min(job.data.len()), "samples");
+    interrupt::training(true);
+    let mut begun = false;
+    let evidence = measure(job, &mut |progress| {
+        bar.set_length(progress.of as u64);
+        match begun {
+            true => bar.set_position(progress.samples as u64),
+            // The rate is that of this process.
+            false => bar.reset_eta(),
+        }
+        begun = true;
+        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    interrupt::training(false);
+    bar.finish_and_clear();
+    match evidence {
+        Err(EvidenceError::Interrupted { samples }) => {
+            eprintln!("{} samples are measured and written", count(samples));
+            Err(CliError::Interrupted)
+        }
+        evidence => Ok(evidence?),
+    }
+}
+
+fn print_verification(verification: &Verification, out: &mut impl Write) -> io::Result<()> {
+    let which = if verification.same_samples { "the measured" } else { "other" };
+    write!(out, "\nverified on {} {which} samples", count(verification.samples))?;
+    match verification.mean_p_max {
+        Some(p_max) => writeln!(out, ", mean highest probability {p_max:.3}")?,
+        None => writeln!(out)?,
+    }
+    let mut table = Table::new(&["score", "removed", "times", "outputs", "loss"], 2);
+    for c in &verification.correlations {
+        let loss = c.loss.map_or("–".into(), |rho| significant(rho, 3));
+        let cells =
+            [c.score.clone(), c.kind.name().into(), count(c.removals), significant(c.outputs, 3), loss];
+        table.row(cells);
+    }
+    table.print(out)?;
+    writeln!(out, "Spearman's rank correlation of the score with the true change of outputs and loss")
+}

@@ -1,0 +1,136 @@
+//! What arrives at the edges where units are consumed, added up by sample and unit.
+
+use secateurs_graph::coupling::Coupling;
+use secateurs_graph::samples::{SampleAxis, sample_axes};
+use secateurs_graph::session::Tap;
+use secateurs_graph::surgery::Consumed;
+use secateurs_graph::{Graph, GraphError};
+use secateurs_torch::tch::{Device, Kind, TchError, Tensor};
+
+/// All places where units are consumed. Every index of every place is a column; units are numbered through all groups.
+pub(super) struct Columns {
+    pub taps: Vec<Tap>,
+    places: Vec<Place>,
+    /// The unit of every column.
+    pub units_of: Vec<u32>,
+    /// How many operands share the mask of every column.
+    pub shares: Vec<f32>,
+    pub units: usize,
+    /// A node at which samples cannot be told apart, so that only one can run at a time.
+    pub mixing: Option<String>,
+}
+
+struct Place {
+    tap: usize,
+    axis: usize,
+    samples: Option<SampleAxis>,
+    /// The indices on the axis, a column each.
+    indices: Vec<i64>,
+}
+
+impl Columns {
+    pub fn new(graph: &Graph, coupling: &Coupling) -> Result<Columns, GraphError> {
+        let mut offsets = vec![0u32];
+        for group in &coupling.groups {
+            offsets.push(offsets[offsets.len() - 1] + group.units.len() as u32);
+        }
+        let samples = sample_axes(graph);
+        let mut columns = Columns {
+            taps: Vec::new(),
+            places: Vec::new(),
+            units_of: Vec::new(),
+            shares: Vec::new(),
+            units: offsets[coupling.groups.len()] as usize,
+            mixing: None,
+        };
+        for Consumed { node, input, axis, indices, operands } in coupling.consumed(graph)? {
+            let tap = Tap::Edge { node, input };
+            let at = columns.taps.iter().position(|t| *t == tap).unwrap_or_else(|| {
+                columns.taps.push(tap);
+                columns.taps.len() - 1
+            });
+            let place = graph.nodes[node].inputs[input].and_then(|value| samples.get(value).cloned());
+            if place.as_ref().is_none_or(|place| place.axis == axis) {
+                columns.mixing.get_or_insert_with(|| graph.node_label(node));
+            }
+            columns.places.push(Place {
+                tap: at,
+                axis,
+                samples: place,
+                indices: indices.iter().map(|i| i.index as i64).collect(),
+            });
+            columns.units_of.extend(indices.iter().map(|i| offsets[i.group] + i.unit as u32));
+            columns.shares.extend(indices.iter().map(|_| 1.0 / operands as f32));
+        }
+        Ok(columns)
+    }
+
+    /// How many columns there are.
+    pub fn len(&self) -> usize {
+        self.units_of.len()
+    }
+
+    /// `[samples, columns]`, on the host: for every column the sum over all positions (or their mean) of what `read` makes of the
+    /// tensor at its tap; zeros where it makes nothing of it.
+    pub fn gather(
+        &self,
+        samples: i64,
+        mean: bool,
+        read: &dyn Fn(usize) -> Result<Option<Tensor>, TchError>,
+    ) -> Result<Tensor, TchError> {
+        let mut parts = Vec::with_capacity(self.places.len());
+        let mut read_last: Option<(usize, Option<Tensor>)> = None;
+        for place in &self.places {
+            let tensor = match &read_last {
+                Some((tap, tensor)) if *tap == place.tap => tensor,
+                _ => &read_last.insert((place.tap, read(place.tap)?)).1,
+            };
+            let part = match tensor {
+                Some(tensor) => place.sums(tensor, samples, mean)?,
+                None => Tensor::f_zeros([samples, place.indices.len() as i64], (Kind::Float, Device::Cpu))?,
+            };
+            parts.push(part);
+        }
+        Tensor::f_cat(&parts, 1)
+    }
+}
+
+impl Place {
+    /// Sums over all axes but those of the samples and the indices; `[samples, indices]` on the host.
+    fn sums(&self, tensor: &Tensor, samples: i64, mean: bool) -> Result<Tensor, TchError> {
+        let mut sizes = tensor.size();
+        let mut axis = self.axis;
+        let count: i64 = sizes.iter().product::<i64>() / (samples * sizes[axis]).max(1);
+        let place = self.samples.as_ref().filter(|_| samples > 1);
+        let (tensor, first) = match place {
+            None => (tensor.f_unsqueeze(0)?, 0),
+            Some(place) => {
+                let factors = place.factors(sizes[place.axis], samples).ok_or_else(|| {
+                    TchError::Kind(format!("{samples} samples do not fit an axis of {}", sizes[place.axis]))
+                })?;
+                match factors {
+                    [1, _, 1] => (tensor.shallow_clone(), place.axis),
+                    _ => {
+                        sizes.splice(place.axis..=place.axis, factors);
+                        if axis > place.axis {
+                            axis += 2;
+                        }
+                        (tensor.f_reshape(&sizes)?, place.axis + 1)
+                    }
+                }
+            }
+        };
+        let axis = if place.is_none() { axis + 1 } else { axis };
+        let others: Vec<i64> =
+            (0..tensor.dim()).filter(|d| *d != axis && *d != first).map(|d| d as i64).collect();
+        let sums = match others.is_empty() {
+            true => tensor,
+            false => tensor.f_sum_dim_intlist(&others[..], false, None::<Kind>)?,
+        };
+        let sums = if first > axis { sums.f_tr()? } else { sums };
+        let indices = Tensor::f_from_slice(&self.indices)?.f_to_device(sums.device())?;
+        let sums = sums.f_index_select(1, &indices)?;
+        let sums = if mean { sums.f_div_scalar(count as f64)? } else { sums };
+        sums.f_to_device(Device::Cpu)
+    }
+}

@@ -1,0 +1,542 @@
+//! The pass over the data.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use secateurs_graph::Graph;
+use secateurs_graph::coupling::{Coupling, CouplingOptions};
+use secateurs_graph::session::{Precision, Session, SessionOptions, Tap};
+use secateurs_torch::tch::{self, Device, Kind, TchError, Tensor};
+
+use super::columns::Columns;
+use super::error::EvidenceError;
+use super::options::MeasureOptions;
+use super::root::Roots;
+use super::{
+    Evidence, FORMAT_VERSION, Factor, Header, MeasuredData, MeasuredGroup, MeasuredOutput, MeasuredParameter,
+    Moments, Settings, Sums,
+};
+use crate::data::{self, Batch, Dataset};
+use crate::run::DataIdentity;
+use crate::tune::{Head, Meaning, TuneError, heads, inputs};
+
+/// Time between two writings of what was measured so far.
+const SAVE_INTERVAL: Duration = Duration::from_secs(60);
+/// Samples before the ranking can be settled, and between two looks at it.
+const SETTLING: usize = 256;
+
+/// What is to be measured.
+pub struct MeasureJob<'a> {
+    /// The model.
+    pub graph: &'a Arc<Graph>,
+    /// The data.
+    pub data: &'a Arc<Dataset>,
+    /// The settings.
+    pub options: &'a MeasureOptions<'a>,
+    /// The file of the evidence. What is there already is gone on from.
+    pub file: &'a Path,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// Samples measured, by runs before too.
+    pub samples: usize,
+    /// Of at most so many.
+    pub of: usize,
+    /// How settled the ranking is, where that was looked at; see [`Evidence::reliability`].
+    pub reliability: Option<f64>,
+}
+
+/// Measures the units of a model and writes the evidence; `observe` may end it after a batch, which writes what there is.
+pub fn measure(
+    job: &MeasureJob,
+    observe: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+) -> Result<Evidence, EvidenceError> {
+    let mut measurer = Measurer::new(job)?;
+    measurer.run(observe)?;
+    Ok(measurer.evidence)
+}
+
+struct Measurer<'a> {
+    job: &'a MeasureJob<'a>,
+    session: Session,
+    heads: Vec<Head>,
+    columns: Columns,
+    /// All samples that are to be measured, in order.
+    order: Vec<usize>,
+    batch_size: usize,
+    evidence: Evidence,
+}
+
+impl<'a> Measurer<'a> {
+    fn new(job: &'a MeasureJob<'a>) -> Result<Measurer<'a>, EvidenceError> {
+        let (graph, data, options) = (job.graph, job.data, job.options);
+        let fail = |text: &str| Err(EvidenceError::Options(text.into()));
+        let [shard, shards] = options.shard;
+        if options.samples == 0 || data.len() == 0 {
+            return fail("no samples are to be measured; --samples needs to be at least 1");
+        }
+        if shard == 0 || shard > shards {
+            return fail("a shard is one of 1/N to N/N");
+        }
+        if options.draws == 0 || options.batch_size == 0 {
+            return fail("draws and batch size need to be at least 1");
+        }
+        let coupling =
+            graph.coupling(&CouplingOptions { split: options.split.into(), ..CouplingOptions::default() });
+        let columns = Columns::new(graph, &coupling)?;
+        if columns.units == 0 {
+            return Err(EvidenceError::NoUnits { model: graph.source.file().into() });
+        }
+        let heads = heads(graph, data, options.output, options.objective)?;
+        let constant = |tap: &Tap| match tap {
+            Tap::Edge { node, input } => {
+                graph.nodes[*node].inputs[*input].is_some_and(|value| graph.tensor(value).is_some())
+            }
+            Tap::Value(_) => false,
+        };
+        // Where a unit is consumed by constants alone, what they give must not be folded.
+        let train_parameters = columns.taps.iter().any(constant);
+        let session = Session::new(graph.clone(), SessionOptions { train_parameters, ..options.session })?;
+        let fixed = data.fixed_batch_size();
+        let batch_size = match (&columns.mixing, fixed) {
+            (Some(node), Some(batch @ 2..)) => {
+                let (model, node) = (graph.source.file().into(), node.clone());
+                return Err(EvidenceError::Mixed { model, node, batch });
+            }
+            (Some(_), _) => 1,
+            (None, fixed) => fixed.unwrap_or(options.batch_size),
+        };
+        let mut order = data::shuffled(data.len(), options.seed, 0);
+        order.truncate(options.samples);
+        let order: Vec<usize> = order.into_iter().skip(shard - 1).step_by(shards).collect();
+        if order.is_empty() {
+            return fail("this shard has no samples");
+        }
+        let header = header(job, &coupling, &columns, &heads, &order)?;
+        let mut evidence = match Evidence::read_if_there(job.file)? {
+            Some(found) => found.continued_as(header, &order, job.file)?,
+            None => Evidence::begun(header, &columns),
+        };
+        let settled = options.settled.is_some_and(|enough| evidence.reliability() >= enough);
+        if evidence.header.samples < order.len() && !settled {
+            evidence.header.ended = None;
+        }
+        Ok(Measurer { job, session, heads, columns, order, batch_size, evidence })
+    }
+
+    fn run(&mut self, observe: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Result<(), EvidenceError> {
+        if self.evidence.header.ended.is_some() {
+            return Ok(());
+        }
+        let (data, total) = (self.job.data, self.order.len());
+        let mut left = self.order[self.evidence.header.samples.min(total)..].to_vec();
+        let fixed = data.fixed_batch_size();
+        let (mut saved, mut looked) = (Instant::now(), self.evidence.header.samples);
+        let real = left.len();
+        if fixed.is_some() {
+            left = data.filled(left);
+        }
+        let mut remaining = real;
+        for batch in data.loader(left, self.batch_size, data.reading_threads()) {
+            let batch = batch?;
+            let counted = remaining.min(batch.indices.len());
+            remaining -= counted;
+            self.batch(&batch, counted)?;
+            let samples = self.evidence.header.samples;
+            let mut reliability = None;
+            if samples >= looked + SETTLING && samples >= 2 * SETTLING {
+                looked = samples;
+                reliability = Some(self.evidence.reliability());
+            }
+            let go_on = observe(&Progress { samples, of: total, reliability });
+            if let (Some(reliability), Some(enough)) = (reliability, self.job.options.settled)
+                && reliability >= enough
+                && samples < total
+            {
+                self.evidence.header.ended = Some(format!(
+                    "the ranking is settled: reliability {reliability:.4} after {samples} samples"
+                ));
+                break;
+            }
+            if go_on.is_break() {
+                self.write()?;
+                return Err(EvidenceError::Interrupted { samples });
+            }
+            if saved.elapsed() > SAVE_INTERVAL {
+                self.write()?;
+                saved = Instant::now();
+            }
+        }
+        let header = &mut self.evidence.header;
+        let all = format!("all {} samples are measured", header.samples);
+        header.ended.get_or_insert(all);
+        if header.samples_in_factor < header.samples {
+            header.notes.push(format!(
+                "the factor has the first {} samples; sets of units are predicted from these (--memory)",
+                header.samples_in_factor
+            ));
+        }
+        self.write()
+    }
+
+    /// Writes the evidence with the samples that it has seen.
+    fn write(&mut self) -> Result<(), EvidenceError> {
+        let seen = &self.order[..self.evidence.header.samples.min(self.order.len())];
+        self.evidence.header.data[0].samples = ranges(seen);
+        self.evidence.write(self.job.file)
+    }
+
+    /// Measures a batch, of which the first `counted` samples count.
+    fn batch(&mut self, batch: &Batch, counted: usize) -> Result<(), EvidenceError> {
+        let n = batch.indices.len() as i64;
+        let inputs = inputs(&self.session, batch)?;
+        let run = self.session.forward(&inputs, &self.columns.taps)?;
+        let activations: Vec<Tensor> =
+            run.taps.iter().map(|tap| tap.f_detach()).collect::<Result<_, TchError>>()?;
+        let (estimator, draws, seed) =
+            (self.job.options.estimator, self.job.options.draws, self.job.options.seed);
+        let roots = Roots::new(&self.heads, &run.outputs, estimator, draws, seed, &batch.indices)?;
+        let labelled = self.evidence.header.labels;
+        let (passes, keep) = (roots.passes(), counted as i64);
+        let first = |tensor: Tensor| tensor.f_narrow(0, 0, keep);
+        let kept = self.room(passes).min(counted) as i64;
+        let (mut kept_images, mut kept_gradients) = (Vec::new(), Vec::new());
+        let mut quadratic = Tensor::f_zeros([keep, self.columns.units as i64], (Kind::Double, Device::Cpu))?;
+        for pass in 0..passes {
+            let more = labelled || pass + 1 < passes;
+            let gradients = Tensor::f_run_backward(&[&roots.sum(pass)?], &run.taps, more, false)?;
+            tch::no_grad(|| -> Result<(), EvidenceError> {
+                let images = first(self.images(&activations, &gradients, n)?)?;
+                let square = images.f_to_kind(Kind::Double)?.f_square()?.f_mul_scalar(0.5)?;
+                quadratic = quadratic.f_add(&square)?;
+                if kept > 0 {
+                    let gradient =
+                        |tap: usize| Ok(gradients[tap].defined().then(|| gradients[tap].shallow_clone()));
+                    kept_images.push(images.f_narrow(0, 0, kept)?);
+                    kept_gradients.push(self.columns.gather(n, false, &gradient)?.f_narrow(0, 0, kept)?);
+                }
+                Ok(())
+            })?;
+        }
+        let gradients = match labelled {
+            true => {
+                let loss = self.label_loss(&run.outputs, batch)?;
+                Some(Tensor::f_run_backward(&[&loss], &run.taps, false, false)?)
+            }
+            false => None,
+        };
+        tch::no_grad(|| -> Result<(), EvidenceError> {
+            let images = gradients.map(|gradients| first(self.images(&activations, &gradients, n)?));
+            let first_order = match images.transpose()? {
+                Some(images) => Some(images.f_to_kind(Kind::Double)?.f_neg()?),
+                None => None,
+            };
+            let means = self.columns.gather(n, true, &|tap| Ok(Some(activations[tap].shallow_clone())))?;
+            let sizes = self.columns.gather(n, true, &|tap| Ok(Some(activations[tap].f_abs()?)))?;
+            let (means, sizes) = (first(means)?, first(sizes)?);
+            if !all_finite(&quadratic)?
+                || !all_finite(&sizes)?
+                || !first_order.iter().all(|t| all_finite(t).unwrap_or(false))
+            {
+                return Err(self.culprit(batch)?);
+            }
+            self.add(&quadratic, first_order.as_ref(), &means, &sizes)
+        })?;
+        self.keep(&kept_images, &kept_gradients)?;
+        self.evidence.header.samples += counted;
+        Ok(())
+    }
+
+    /// `[samples, units]`: Σ a·g over all that a unit's mask multiplies.
+    fn images(&self, activations: &[Tensor], gradients: &[Tensor], n: i64) -> Result<Tensor, TchError> {
+        let product = |tap: usize| match gradients[tap].defined() {
+            true => Ok(Some(activations[tap].f_mul(&gradients[tap])?)),
+            false => Ok(None),
+        };
+        self.by_unit(&self.columns.gather(n, false, &product)?)
+    }
+
+    /// Columns added up by unit.
+    fn by_unit(&self, columns: &Tensor) -> Result<Tensor, TchError> {
+        let units: Vec<i64> = self.columns.units_of.iter().map(|&unit| unit.into()).collect();
+        let shares = Tensor::f_from_slice(&self.columns.shares)?.f_to_kind(columns.f_kind()?)?;
+        let zeros = Tensor::f_zeros(
+            [columns.size()[0], self.columns.units as i64],
+            (columns.f_kind()?, Device::Cpu),
+        )?;
+        zeros.f_index_add(1, &Tensor::f_from_slice(&units)?, &columns.f_mul(&shares)?)
+    }
+
+    /// How many of the next samples the factor has room for. Once one was left out, all later ones are.
+    fn room(&self, passes: usize) -> usize {
+        let header = &self.evidence.header;
+        if header.samples > header.samples_in_factor {
+            return 0;
+        }
+        let row_bytes = 4 * (self.columns.units + self.columns.len()) as u64;
+        let used = self.evidence.factor.sample_of.len() as u64 * row_bytes;
+        (self.job.options.memory.saturating_sub(used) / (row_bytes * passes as u64)) as usize
+    }
+
+    /// Keeps rows `[samples, n]` of every pass in the factor, sample by sample.
+    fn keep(&mut self, images: &[Tensor], gradients: &[Tensor]) -> Result<(), EvidenceError> {
+        let Some(samples) = images.first().map(|images| images.size()[0] as usize) else { return Ok(()) };
+        let first = self.evidence.header.samples_in_factor;
+        let factor = &mut self.evidence.factor;
+        for sample in first..first + samples {
+            factor.sample_of.extend(std::iter::repeat_n(sample as u32, images.len()));
+        }
+        factor.units.extend(host(&Tensor::f_stack(images, 1)?)?);
+        factor.gradients.extend(host(&Tensor::f_stack(gradients, 1)?)?);
+        self.evidence.header.samples_in_factor += samples;
+        Ok(())
+    }
+
+    /// The sum of the labels' losses over a batch.
+    fn label_loss(&self, outputs: &[Tensor], batch: &Batch) -> Result<Tensor, EvidenceError> {
+        let head = &self.heads[0];
+        let output = &outputs[head.index];
+        let labels = batch.labels.as_deref().unwrap_or_default();
+        let wrong = || TuneError::Labels { shape: output.size(), samples: labels.len() };
+        if head.rows(output).is_none_or(|rows| rows != labels.len()) {
+            return Err(wrong().into());
+        }
+        let labels = Tensor::f_from_slice(labels)?.f_to_device(output.device())?;
+        let loss = head.cross_entropy(output, &labels, 0.0)?.ok_or_else(wrong)?;
+        Ok(loss.f_mul_scalar(labels.numel() as f64)?)
+    }
+
+    fn add(
+        &mut self,
+        quadratic: &Tensor,
+        first_order: Option<&Tensor>,
+        means: &Tensor,
+        sizes: &Tensor,
+    ) -> Result<(), EvidenceError> {
+        let sums = &mut self.evidence.sums;
+        add_moments(&mut sums.quadratic, quadratic)?;
+        let first = self.evidence.header.samples as i64 % 2;
+        let half = quadratic.f_slice(0, first, None, 2)?.f_sum_dim_intlist(0i64, false, Kind::Double)?;
+        add_to(&mut sums.quadratic_of_half, &half)?;
+        if let Some(first_order) = first_order {
+            add_moments(&mut sums.first_order, first_order)?;
+            add_moments(&mut sums.loss, &first_order.f_add(quadratic)?)?;
+            add_moments(&mut sums.gradient, &first_order.f_abs()?)?;
+            add_moments(&mut sums.taylor, &first_order.f_square()?)?;
+        }
+        add_to(&mut sums.means, &means.f_sum_dim_intlist(0i64, false, Kind::Double)?)?;
+        // The mean over a unit's columns.
+        let ones = Tensor::f_ones_like(sizes)?;
+        let units: Vec<i64> = self.columns.units_of.iter().map(|&unit| unit.into()).collect();
+        let units = Tensor::f_from_slice(&units)?;
+        let zeros =
+            || Tensor::f_zeros([sizes.size()[0], self.columns.units as i64], (sizes.f_kind()?, Device::Cpu));
+        let count = zeros()?.f_index_add(1, &units, &ones)?.f_clamp_min(1.0)?;
+        let mean = zeros()?.f_index_add(1, &units, sizes)?.f_div(&count)?;
+        add_moments(&mut sums.activation, &mean.f_to_kind(Kind::Double)?)
+    }
+
+    /// The first node that computes something infinite or no number.
+    fn culprit(&self, batch: &Batch) -> Result<EvidenceError, EvidenceError> {
+        let graph = self.job.graph;
+        let (model, data) = (graph.source.file().to_owned(), self.job.data.path().to_owned());
+        for &sample in &batch.indices {
+            let one = self.job.data.batch(&self.job.data.filled(vec![sample]))?;
+            let inputs = inputs(&self.session, &one)?;
+            for &id in &graph.order {
+                for value in graph.nodes[id].outputs.iter().flatten() {
+                    let Ok(run) = tch::no_grad(|| self.session.forward(&inputs, &[Tap::Value(*value)]))
+                    else {
+                        continue;
+                    };
+                    let tap = &run.taps[0];
+                    if tap.f_is_floating_point()? && !all_finite(tap)? {
+                        return Ok(EvidenceError::NotFinite {
+                            model,
+                            node: graph.node_label(id),
+                            sample,
+                            data,
+                        });
+                    }
+                }
+            }
+        }
+        let node = "(none going forward; the gradients overflow)".to_owned();
+        Ok(EvidenceError::NotFinite {
+            model,
+            node,
+            sample: batch.indices.first().copied().unwrap_or(0),
+            data,
+        })
+    }
+}
+
+impl Evidence {
+    /// Nothing measured yet.
+    fn begun(header: Header, columns: &Columns) -> Evidence {
+        let units = header.units();
+        let zeros = || vec![0.0; units];
+        let moments = || Moments { sum: zeros(), squares: zeros() };
+        let labelled = || if header.labels { moments() } else { Moments::default() };
+        let sums = Sums {
+            quadratic: moments(),
+            quadratic_of_half: zeros(),
+            first_order: labelled(),
+            loss: labelled(),
+            gradient: labelled(),
+            taylor: labelled(),
+            activation: moments(),
+            means: vec![0.0; columns.len()],
+        };
+        let factor =
+            Factor { unit_of: columns.units_of.clone(), shares: columns.shares.clone(), ..Factor::default() };
+        Evidence { header, sums, factor }
+    }
+
+    /// Goes on from this evidence, if it is of what `asked` says.
+    fn continued_as(self, asked: Header, order: &[usize], path: &Path) -> Result<Evidence, EvidenceError> {
+        let fail = |what: &str| {
+            let message =
+                format!("holds evidence {what}; choose another file with -o, or delete it to measure anew");
+            Err(EvidenceError::File { path: path.to_owned(), message })
+        };
+        let own = &self.header;
+        if own.model_hash != asked.model_hash {
+            return fail(&format!("of another model ({})", own.model));
+        }
+        if own.settings != asked.settings || own.groups != asked.groups {
+            return fail("that was measured with other settings");
+        }
+        match &own.data[..] {
+            [one] if one.fingerprint == asked.data[0].fingerprint => {}
+            [_] => return fail("of other data"),
+            _ => return fail("that was merged"),
+        }
+        // The samples seen must be the first of those that are asked for.
+        let seen = &order[..own.samples.min(order.len())];
+        if own.labels != asked.labels || own.data[0].samples != ranges(seen) {
+            return fail("of other samples, or of more of them");
+        }
+        let header = Header {
+            samples: own.samples,
+            samples_in_factor: own.samples_in_factor,
+            data: own.data.clone(),
+            ended: own.ended.clone(),
+            ..asked
+        };
+        Ok(Evidence { header, ..self })
+    }
+}
+
+fn header(
+    job: &MeasureJob,
+    coupling: &Coupling,
+    columns: &Columns,
+    heads: &[Head],
+    order: &[usize],
+) -> Result<Header, EvidenceError> {
+    let (graph, options) = (job.graph, job.options);
+    let name = |index: usize| graph.values[graph.outputs[index]].name.clone();
+    let output = |head: &Head| MeasuredOutput {
+        name: name(head.index),
+        loss: match head.meaning {
+            Meaning::Logits { .. } => "KL divergence from the model's own softmax".into(),
+            Meaning::Probabilities { .. } => "KL divergence from the model's own probabilities".into(),
+            Meaning::Values => "mean squared error from the model's own numbers".into(),
+        },
+    };
+    let labels = job.data.has_labels() && heads[0].meaning != Meaning::Values;
+    let mut notes = Vec::new();
+    if heads.len() > 1 {
+        notes.push(format!("the losses of {} outputs are added up; --output names one", heads.len()));
+    }
+    if let (Some(node), None) = (&columns.mixing, job.data.fixed_batch_size()) {
+        notes.push(format!("samples cannot be told apart at node {node}, so that they are run one by one"));
+    }
+    if !labels {
+        notes.push("without labels for class scores there are no first-order scores".into());
+    } else if job.data.labels().is_some_and(|labels| order.iter().all(|&i| labels[i] == labels[order[0]])) {
+        notes.push("all samples have the same label, so that the loss of the labels says little".into());
+    }
+    let DataIdentity { path, samples: of, fingerprint } = DataIdentity::of(job.data)?;
+    let data = MeasuredData { path: path.display().to_string(), fingerprint, of, samples: Vec::new() };
+    Ok(Header {
+        format_version: FORMAT_VERSION,
+        secateurs: env!("CARGO_PKG_VERSION").into(),
+        model: Path::new(graph.source.file()).file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        model_hash: graph.hash(),
+        settings: Settings {
+            estimator: options.estimator,
+            draws: options.draws,
+            seed: options.seed,
+            output: options.output.map(Into::into),
+            objective: options.objective,
+            split: options.split,
+            precision: if options.session.precision == Precision::Double { 64 } else { 32 },
+        },
+        data: vec![data],
+        samples: 0,
+        samples_in_factor: 0,
+        labels,
+        outputs: heads.iter().map(output).collect(),
+        groups: groups(graph, coupling),
+        notes,
+        ended: None,
+    })
+}
+
+fn groups(graph: &Graph, coupling: &Coupling) -> Vec<MeasuredGroup> {
+    let of = |group: &secateurs_graph::coupling::Group| MeasuredGroup {
+        kind: group.kind.name().into(),
+        parameters: group
+            .parameters
+            .iter()
+            .map(|parameter| MeasuredParameter {
+                name: graph.values[parameter.value].name.clone(),
+                axis: parameter.axis,
+                made: parameter.made,
+                indices: group.units.iter().map(|unit| unit.indices(parameter).to_vec()).collect(),
+            })
+            .collect(),
+        units: group.units.len(),
+    };
+    coupling.groups.iter().map(of).collect()
+}
+
+/// Numbers as ranges `[from, to)`.
+pub(super) fn ranges(numbers: &[usize]) -> Vec<[usize; 2]> {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_unstable();
+    let mut found: Vec<[usize; 2]> = Vec::new();
+    for number in sorted {
+        match found.last_mut() {
+            Some(last) if last[1] == number => last[1] += 1,
+            _ => found.push([number, number + 1]),
+        }
+    }
+    found
+}
+
+fn all_finite(tensor: &Tensor) -> Result<bool, TchError> {
+    Ok(tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0)
+}
+
+fn host(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
+    let flat = tensor.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?.f_contiguous()?.f_view([-1])?;
+    Vec::try_from(&flat)
+}
+
+fn add_moments(moments: &mut Moments, values: &Tensor) -> Result<(), EvidenceError> {
+    add_to(&mut moments.sum, &values.f_sum_dim_intlist(0i64, false, Kind::Double)?)?;
+    add_to(&mut moments.squares, &values.f_square()?.f_sum_dim_intlist(0i64, false, Kind::Double)?)
+}
+
+fn add_to(sums: &mut [f64], values: &Tensor) -> Result<(), EvidenceError> {
+    let values: Vec<f64> = Vec::try_from(&values.f_contiguous()?)?;
+    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! What every unit is worth, measured on data: second-order sensitivity, and the first-order scores that it is compared with.
+//!
+//! A mask on a unit stands where the unit is consumed, so that setting it to 0 does what removal does. With `aₗ` the activations there
+//! and `gₗ` their gradients for one root of the outputs' Hessian (`root`), the sum `A = Σₗ aₗ·gₗ` is the root's image of
+//! the mask, and ½ E A² the change of the loss that second order predicts for the unit's removal. No block of the Hessian is approximated by
+//! its trace. The rows A of all samples are kept as a factor: for any set S of units, of the whole net, the predicted change is
+//! ½ ‖A 1ₛ‖² / n.
+//!
+//! [`Evidence`] holds sums over samples, so that shards measured apart add up, and is a safetensors file whose header is JSON.
+
+mod columns;
+mod error;
+mod file;
+mod measure;
+mod merge;
+mod options;
+mod rank;
+mod root;
+mod scores;
+mod verify;
+
+pub use error::EvidenceError;
+pub use measure::{MeasureJob, Progress, measure};
+pub use merge::merge;
+pub use options::{Estimator, MeasureOptions};
+pub use rank::spearman;
+pub use scores::{Score, Scored};
+pub use verify::{Correlation, Kind, Removal, Verification, VerifyOptions, verify};
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::PlannedSplit;
+use crate::tune::Objective;
+
+/// The version of the format that this program writes.
+pub const FORMAT_VERSION: u64 = 1;
+
+/// What was measured of a model's units.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// What was measured, and of what.
+    pub header: Header,
+    /// Sums over samples.
+    pub(crate) sums: Sums,
+    /// What single samples gave.
+    pub(crate) factor: Factor,
+}
+
+/// What evidence is of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`FORMAT_VERSION`].
+    pub format_version: u64,
+    /// The version of secateurs that wrote it.
+    pub secateurs: String,
+    /// The name of the model's file, for people.
+    pub model: String,
+    /// Its [`Graph::hash`](secateurs_graph::Graph::hash).
+    pub model_hash: String,
+    /// What was asked for.
+    pub settings: Settings,
+    /// Which samples were measured.
+    pub data: Vec<MeasuredData>,
+    /// How many they are.
+    pub samples: usize,
+    /// For how many of them the factor has rows.
+    pub samples_in_factor: usize,
+    /// Whether labels were used: first-order scores are there then.
+    pub labels: bool,
+    /// The outputs, and the loss that each was taken for.
+    pub outputs: Vec<MeasuredOutput>,
+    /// The groups.
+    pub groups: Vec<MeasuredGroup>,
+    /// What was assumed.
+    pub notes: Vec<String>,
+    /// Why measuring ended; `None` where it is to go on.
+    pub ended: Option<String>,
+}
+
+/// Settings that evidence depends on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// How the outputs' Hessian was taken apart.
+    pub estimator: Estimator,
+    /// Backward passes a batch, where the estimator draws.
+    pub draws: usize,
+    /// Seed of the order of the samples and of all draws.
+    pub seed: u64,
+    /// The output that was asked for.
+    pub output: Option<String>,
+    /// What outputs were to be taken for.
+    pub objective: Objective,
+    /// Which units products of axes are split into.
+    pub split: PlannedSplit,
+    /// Bits that were computed in.
+    pub precision: u32,
+}
+
+/// Samples of one dataset.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeasuredData {
+    /// The file or folder, for people.
+    pub path: String,
+    /// A hash of its contents.
+    pub fingerprint: String,
+    /// How many samples it has.
+    pub of: usize,
+    /// Those that were measured, as ranges `[from, to)` in ascending order.
+    pub samples: Vec<[usize; 2]>,
+}
+
+/// An output that was looked at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeasuredOutput {
+    /// Its name.
+    pub name: String,
+    /// The loss, in words.
+    pub loss: String,
+}
+
+/// A group that was measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeasuredGroup {
+    /// What a unit is.
+    pub kind: String,
+    /// The axes of parameters that lose indices with a unit.
+    pub parameters: Vec<MeasuredParameter>,
+    /// The units.
+    pub units: usize,
+}
+
+/// An axis of a parameter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeasuredParameter {
+    /// The parameter's name.
+    pub name: String,
+    /// Its axis.
+    pub axis: usize,
+    /// Whether the parameter's layer makes the unit; false where it consumes it.
+    pub made: bool,
+    /// For every unit the indices of the axis that go with it.
+    pub indices: Vec<Vec<usize>>,
+}
+
+/// Sums over samples, a number a unit, and the sums of their squares.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Moments {
+    pub sum: Vec<f64>,
+    pub squares: Vec<f64>,
+}
+
+/// All sums over samples.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Sums {
+    /// ½ Σ A² over the roots of a sample.
+    pub quadratic: Moments,
+    /// The part of `quadratic.sum` of every other sample.
+    pub quadratic_of_half: Vec<f64>,
+    /// −Σ a·∂ℓ/∂a, with ℓ the loss of the labels; empty without labels, as all below.
+    pub first_order: Moments,
+    /// The sum of both.
+    pub loss: Moments,
+    /// ∣Σ a·∂ℓ/∂a∣.
+    pub gradient: Moments,
+    /// (Σ a·∂ℓ/∂a)².
+    pub taylor: Moments,
+    /// The mean of ∣a∣ over positions and indices.
+    pub activation: Moments,
+    /// The mean of a over positions, by column.
+    pub means: Vec<f64>,
+}
+
+/// The roots' images of the masks, row by row.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Factor {
+    /// The sample of each row, counted in the order of measuring.
+    pub sample_of: Vec<u32>,
+    /// `[rows, units]`: A.
+    pub units: Vec<f32>,
+    /// `[rows, columns]`: Σ g over positions, of every index at every place where it is consumed; for the absorption of means.
+    pub gradients: Vec<f32>,
+    /// The unit of every column.
+    pub unit_of: Vec<u32>,
+    /// What a column counts in A.
+    pub shares: Vec<f32>,
+}
+
+impl Evidence {
+    /// Refuses a model that this is not evidence of.
+    pub fn check_model(&self, graph: &secateurs_graph::Graph) -> Result<(), EvidenceError> {
+        if self.header.model_hash == graph.hash() {
+            return Ok(());
+        }
+        Err(EvidenceError::Model { evidence: self.header.model.clone(), model: graph.source.file().into() })
+    }
+}
+
+impl Header {
+    /// How many units there are in all groups.
+    pub fn units(&self) -> usize {
+        self.groups.iter().map(|group| group.units).sum()
+    }
+}

@@ -1,0 +1,81 @@
+//! How sensitivity is measured: every setting that changes what is found.
+
+use secateurs_graph::session::SessionOptions;
+use serde::{Deserialize, Serialize};
+
+use crate::plan::PlannedSplit;
+use crate::tune::Objective;
+
+/// Settings of a measurement.
+#[derive(Debug, Clone)]
+pub struct MeasureOptions<'a> {
+    /// At most so many samples.
+    pub samples: usize,
+    /// Which part of them is measured here, counted from 1, of how many.
+    pub shard: [usize; 2],
+    /// Samples in a batch; what is found does not depend on it.
+    pub batch_size: usize,
+    /// How the outputs' Hessian is taken apart.
+    pub estimator: Estimator,
+    /// Backward passes a batch, where the estimator draws.
+    pub draws: usize,
+    /// Seed of the order of the samples and of all draws.
+    pub seed: u64,
+    /// Bytes that the factor may take; where all samples do not fit, the first of them are kept in it.
+    pub memory: u64,
+    /// The reliability of the ranking at which measuring ends early; `None` for never.
+    pub settled: Option<f64>,
+    /// The output that is looked at; all outputs of floats by default.
+    pub output: Option<&'a str>,
+    /// What outputs are taken for.
+    pub objective: Objective,
+    /// Which units products of axes are split into.
+    pub split: PlannedSplit,
+    /// How the model is run.
+    pub session: SessionOptions,
+}
+
+impl Default for MeasureOptions<'_> {
+    fn default() -> Self {
+        MeasureOptions {
+            samples: 2048,
+            shard: [1, 1],
+            batch_size: 64,
+            estimator: Estimator::OnePass,
+            draws: 2,
+            seed: 0,
+            memory: 1 << 30,
+            settled: None,
+            output: None,
+            objective: Objective::Auto,
+            split: PlannedSplit::Outer,
+            session: SessionOptions::default(),
+        }
+    }
+}
+
+/// How the Hessian of the loss in the outputs is written as a sum of squares, each of which costs a backward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Estimator {
+    /// Every direction of every output: no sampling, K − 1 passes for K classes.
+    Exact,
+    /// The leading directions each by itself, and the others with random signs in one pass: unbiased.
+    OnePass,
+    /// Labels drawn from the model's own probabilities: unbiased, and noisy where the model is sure. A baseline.
+    Labels,
+}
+
+impl Estimator {
+    /// All estimators.
+    pub const ALL: &[Estimator] = &[Estimator::Exact, Estimator::OnePass, Estimator::Labels];
+
+    /// The name, as commands and files write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Estimator::Exact => "exact",
+            Estimator::OnePass => "one-pass",
+            Estimator::Labels => "labels",
+        }
+    }
+}
