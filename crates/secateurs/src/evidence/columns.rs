@@ -95,6 +95,27 @@ impl Columns {
     }
 }
 
+#[cfg(test)]
+impl Columns {
+    /// What is caught at a tap, zeros wherever it does not belong to a unit, times what it counts.
+    pub fn only(&self, tap: usize, unit: usize, caught: &Tensor) -> Result<Tensor, TchError> {
+        let sum = caught.f_zeros_like()?;
+        let mut column = 0;
+        for place in &self.places {
+            for &index in &place.indices {
+                if place.tap == tap && self.units_of[column] as usize == unit {
+                    let own = caught.f_narrow(place.axis as i64, index, 1)?;
+                    let own = own.f_mul_scalar(f64::from(self.shares[column]))?;
+                    let mut to = sum.f_narrow(place.axis as i64, index, 1)?;
+                    to.f_copy_(&own)?;
+                }
+                column += 1;
+            }
+        }
+        Ok(sum)
+    }
+}
+
 impl Place {
     /// Sums over all axes but those of the samples and the indices; `[samples, indices]` on the host.
     fn sums(&self, tensor: &Tensor, samples: i64, mean: bool) -> Result<Tensor, TchError> {

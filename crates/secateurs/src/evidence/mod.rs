@@ -17,6 +17,8 @@ mod options;
 mod rank;
 mod root;
 mod scores;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use error::EvidenceError;

@@ -1,0 +1,438 @@
+//! Evidence against double backward passes, against true removals, and through shards and interruptions.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use secateurs_graph::Graph;
+use secateurs_graph::coupling::CouplingOptions;
+use secateurs_graph::session::{Precision, Session, SessionOptions};
+use secateurs_onnx::proto::AttributeProto;
+use secateurs_onnx::{ElementType, ModelBuilder, Tensor as HostTensor};
+use secateurs_torch::tch::{Kind as TchKind, Tensor};
+
+use super::columns::Columns;
+use super::*;
+use crate::data::{DataOptions, Dataset, npz};
+use crate::pipeline::open_data;
+use crate::tune::{heads, inputs};
+
+const SAMPLES: usize = 24;
+
+/// `a · sin(f·i + 0.3)`, rounded to 32 bits.
+fn wave(shape: &[usize], f: f64, a: f64, offset: f64) -> HostTensor {
+    let n: usize = shape.iter().product();
+    let values: Vec<f32> = (0..n).map(|i| (offset + a * (f * i as f64 + 0.3).sin()) as f32).collect();
+    HostTensor::from_slice(shape.to_vec(), &values).unwrap()
+}
+
+fn ints(values: &[i64]) -> HostTensor {
+    HostTensor::from_slice(vec![values.len()], values).unwrap()
+}
+
+fn attribute(name: &str, values: &[i64]) -> Vec<AttributeProto> {
+    vec![AttributeProto::from_ints(name, values)]
+}
+
+fn graph(model: ModelBuilder) -> Arc<Graph> {
+    Arc::new(Graph::from_model(model.build().unwrap()).unwrap())
+}
+
+/// Convolutions with a batch norm, and a grouped one; with a skip around it, channels are consumed at two places.
+fn convolutional(skip: bool) -> Arc<Graph> {
+    graph(
+        ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &["batch", "2", "4", "4"])
+            .constant("w1", &wave(&[6, 2, 3, 3], 0.71, 0.4, 0.0))
+            .constant("gamma", &wave(&[6], 1.1, 0.3, 1.0))
+            .constant("beta", &wave(&[6], 0.9, 0.2, 0.1))
+            .constant("mean", &wave(&[6], 0.4, 0.1, 0.0))
+            .constant("variance", &wave(&[6], 0.6, 0.2, 1.0))
+            .constant("w2", &wave(&[6, 3, 3, 3], 1.31, 0.3, 0.0))
+            .constant("fc", &wave(&[6, 4], 0.53, 0.6, 0.0))
+            .constant("bias", &wave(&[4], 1.7, 0.1, 0.0))
+            .node_with("Conv", &["x", "w1"], &["c1"], attribute("pads", &[1; 4]))
+            .node("BatchNormalization", &["c1", "gamma", "beta", "mean", "variance"], &["n"])
+            .node("Relu", &["n"], &["r1"])
+            .node_with(
+                "Conv",
+                &["r1", "w2"],
+                &["c2"],
+                [attribute("pads", &[1; 4]), vec![AttributeProto::from_int("group", 2)]].concat(),
+            )
+            .node("Relu", &["c2"], &["r2"])
+            .node("Add", &[if skip { "r1" } else { "r2" }, "r2"], &["sum"])
+            .node("GlobalAveragePool", &["sum"], &["pool"])
+            .node("Flatten", &["pool"], &["f"])
+            .node("MatMul", &["f", "fc"], &["l"])
+            .node("Add", &["l", "bias"], &["logits"])
+            .output("logits"),
+    )
+}
+
+/// Attention of two heads over five tokens, which come first, a layer norm, a gated and tied feed-forward layer, and a mean of tokens.
+fn attention() -> Arc<Graph> {
+    let perm = |values: &[i64]| attribute("perm", values);
+    let mut model = ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "5", "4"])
+        .constant("merged", &ints(&[5, -1, 4]))
+        .constant("heads", &ints(&[5, -1, 2, 2]))
+        .constant("scale", &wave(&[4], 0.4, 0.2, 1.0))
+        .constant("shift", &wave(&[4], 0.8, 0.2, 0.0))
+        .constant("wo", &wave(&[4, 4], 0.31, 0.7, 0.0))
+        .constant("up", &wave(&[4, 6], 0.47, 0.8, 0.0))
+        .constant("gate", &wave(&[4, 6], 1.13, 0.8, 0.0))
+        .constant("half", &HostTensor::from_slice(vec![1], &[0.5f32]).unwrap())
+        .constant("root", &HostTensor::from_slice(vec![1], &[std::f32::consts::FRAC_1_SQRT_2]).unwrap())
+        .constant("one", &HostTensor::from_slice(vec![1], &[1f32]).unwrap())
+        .constant("down", &wave(&[6, 4], 0.9, 0.7, 0.0))
+        .constant("fc", &wave(&[4, 3], 0.53, 0.9, 0.0))
+        .node_with("Transpose", &["x"], &["t"], perm(&[1, 0, 2]))
+        .node_with(
+            "LayerNormalization",
+            &["t", "scale", "shift"],
+            &["n"],
+            vec![AttributeProto::from_int("axis", -1)],
+        );
+    for (name, f) in [("q", 0.63), ("k", 0.87), ("v", 1.21)] {
+        model = model
+            .constant(&format!("w{name}"), &wave(&[4, 4], f, 0.9, 0.0))
+            .node("MatMul", &["n", &format!("w{name}")], &[&format!("{name}1")])
+            .node("Reshape", &[&format!("{name}1"), "heads"], &[&format!("{name}2")])
+            .node_with("Transpose", &[&format!("{name}2")], &[name], perm(&[1, 2, 0, 3]));
+    }
+    let model = model
+        .node_with("Transpose", &["k"], &["kt"], perm(&[0, 1, 3, 2]))
+        .node("MatMul", &["q", "kt"], &["scores"])
+        .node_with("Softmax", &["scores"], &["p"], vec![AttributeProto::from_int("axis", -1)])
+        .node("MatMul", &["p", "v"], &["context"])
+        .node_with("Transpose", &["context"], &["c"], perm(&[2, 0, 1, 3]))
+        .node("Reshape", &["c", "merged"], &["joined"])
+        .node("MatMul", &["joined", "wo"], &["o"])
+        .node("Add", &["t", "o"], &["residual"])
+        // The same weights a second time.
+        .node("MatMul", &["residual", "up"], &["u"])
+        .node("Mul", &["u", "root"], &["u1"])
+        .node("Erf", &["u1"], &["u2"])
+        .node("Add", &["u2", "one"], &["u3"])
+        .node("Mul", &["u", "u3"], &["u4"])
+        .node("Mul", &["u4", "half"], &["gelu"])
+        .node("MatMul", &["residual", "gate"], &["g"])
+        .node("Sigmoid", &["g"], &["open"])
+        .node("Mul", &["gelu", "open"], &["gated"])
+        .node("MatMul", &["gated", "down"], &["d"])
+        .node("MatMul", &["d", "up"], &["again"])
+        .node("Tanh", &["again"], &["bent"])
+        .node("MatMul", &["bent", "down"], &["d2"])
+        .node("Add", &["residual", "d2"], &["last"])
+        .node_with(
+            "ReduceMean",
+            &["last"],
+            &["pooled"],
+            vec![AttributeProto::from_ints("axes", [0]), AttributeProto::from_int("keepdims", 0)],
+        )
+        .node("MatMul", &["pooled", "fc"], &["logits"])
+        .output("logits");
+    graph(model)
+}
+
+/// Numbers, and class scores of every token.
+fn two_outputs() -> Arc<Graph> {
+    graph(
+        ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &["batch", "3", "4"])
+            .constant("w", &wave(&[4, 5], 0.71, 0.8, 0.0))
+            .constant("v", &wave(&[5, 2], 0.53, 0.9, 0.0))
+            .constant("u", &wave(&[5, 3], 0.37, 0.9, 0.0))
+            .node("MatMul", &["x", "w"], &["h"])
+            .node("Tanh", &["h"], &["t"])
+            .node("MatMul", &["t", "v"], &["embedding"])
+            .node("MatMul", &["t", "u"], &["logits"])
+            .output("embedding")
+            .output("logits"),
+    )
+}
+
+fn data(graph: &Graph, folder: &Path, labels: Option<i64>) -> Arc<Dataset> {
+    let shape = graph.values[graph.inputs[0]].fact.shape.as_ref().unwrap();
+    let sizes: Vec<usize> = shape[1..].iter().map(|dim| dim.known().unwrap() as usize).collect();
+    let x = wave(&[&[SAMPLES][..], &sizes].concat(), 0.37, 1.0, 0.0);
+    let path = folder.join(format!("data{labels:?}.npz"));
+    match labels {
+        Some(classes) => {
+            let y: Vec<i64> = (0..SAMPLES as i64).map(|i| (i * 7 + i / 3) % classes).collect();
+            npz::write(&path, &[("x", &x), ("y", &ints(&y))]).unwrap();
+        }
+        None => npz::write(&path, &[("x", &x)]).unwrap(),
+    }
+    Arc::new(open_data(graph, &path, &DataOptions::default(), None).unwrap())
+}
+
+fn double() -> MeasureOptions<'static> {
+    MeasureOptions {
+        estimator: Estimator::Exact,
+        batch_size: 7,
+        session: SessionOptions { precision: Precision::Double, ..SessionOptions::default() },
+        ..MeasureOptions::default()
+    }
+}
+
+fn measured(graph: &Arc<Graph>, data: &Arc<Dataset>, options: &MeasureOptions) -> Evidence {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("evidence.safetensors");
+    secateurs_torch::load().unwrap();
+    measure(&MeasureJob { graph, data, options, file: &file }, &mut |_| ControlFlow::Continue(())).unwrap()
+}
+
+fn assert_near(found: &[f64], expected: &[f64], tolerance: f64) {
+    let scale = expected.iter().fold(0f64, |a, b| a.max(b.abs()));
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() <= tolerance * scale, "{found:e} is not {expected:e}");
+    }
+}
+
+/// Half the second derivative of the mean loss by every unit's mask, by differentiating twice. `labelled` is for the labels' loss,
+/// whose first derivative is given as well.
+fn by_double_backward(graph: &Arc<Graph>, data: &Arc<Dataset>, labelled: bool) -> (Vec<f64>, Vec<f64>) {
+    let coupling = graph.coupling(&CouplingOptions::default());
+    let columns = Columns::new(graph, &coupling).unwrap();
+    let options = double();
+    let session = Session::new(graph.clone(), options.session).unwrap();
+    let heads = heads(graph, data, None, options.objective).unwrap();
+    let batch = data.batch(&(0..data.len()).collect::<Vec<_>>()).unwrap();
+    let run = session.forward(&inputs(&session, &batch).unwrap(), &columns.taps).unwrap();
+    let n = data.len() as i64;
+    let mut loss = Tensor::f_zeros([], (TchKind::Double, session.options().device)).unwrap();
+    if labelled {
+        let labels = Tensor::f_from_slice(batch.labels.as_deref().unwrap()).unwrap();
+        loss = heads[0].cross_entropy(&run.outputs[heads[0].index], &labels, 0.0).unwrap().unwrap();
+    } else {
+        for head in &heads {
+            let output = &run.outputs[head.index];
+            let own = output.f_detach().unwrap();
+            let part = match head.log_probabilities(output, 1.0).unwrap() {
+                Some(_) => head.distance(output, &own, 1.0).unwrap(),
+                None => output.f_mse_loss(&own, secateurs_torch::tch::Reduction::Mean).unwrap(),
+            };
+            loss = loss.f_add(&part).unwrap();
+        }
+    }
+    let gradients = Tensor::f_run_backward(&[&loss], &run.taps, true, true).unwrap();
+    let (mut second, mut first) = (vec![0.0; columns.units], vec![0.0; columns.units]);
+    for unit in 0..columns.units {
+        let chosen =
+            |tap: usize| -> Tensor { columns.only(tap, unit, &run.taps[tap].f_detach().unwrap()).unwrap() };
+        let along = |gradients: &[Tensor]| {
+            let mut sum = Tensor::f_zeros([], (TchKind::Double, session.options().device)).unwrap();
+            for (tap, gradient) in gradients.iter().enumerate().filter(|(_, g)| g.defined()) {
+                sum = sum.f_add(&chosen(tap).f_mul(gradient).unwrap().f_sum(None).unwrap()).unwrap();
+            }
+            sum
+        };
+        let slope = along(&gradients);
+        first[unit] = -slope.f_double_value(&[]).unwrap();
+        let curved = Tensor::f_run_backward(&[&slope], &run.taps, true, false).unwrap();
+        second[unit] = 0.5 * along(&curved).f_double_value(&[]).unwrap();
+    }
+    assert!(n > 0);
+    (second, first)
+}
+
+#[test]
+fn exact_scores_are_those_of_the_exact_hessian() {
+    let folder = tempfile::tempdir().unwrap();
+    secateurs_torch::load().unwrap();
+    for graph in [convolutional(true), attention(), two_outputs()] {
+        let data = data(&graph, folder.path(), None);
+        let evidence = measured(&graph, &data, &double());
+        let found = evidence.score(Score::Quadratic).unwrap().values;
+        let (expected, _) = by_double_backward(&graph, &data, false);
+        assert!(expected.iter().any(|score| *score > 1e-4), "{expected:?}");
+        assert_near(&found, &expected, 1e-8);
+        assert_eq!(evidence.score(Score::FirstOrder), None);
+    }
+}
+
+#[test]
+fn with_labels_first_and_second_order_are_those_of_their_loss_in_relu_nets() {
+    let folder = tempfile::tempdir().unwrap();
+    secateurs_torch::load().unwrap();
+    let graph = convolutional(false);
+    let data = data(&graph, folder.path(), Some(4));
+    let evidence = measured(&graph, &data, &double());
+    let (second, first) = by_double_backward(&graph, &data, true);
+    assert_near(&evidence.score(Score::FirstOrder).unwrap().values, &first, 1e-8);
+    // The masks act once on what is piecewise linear: nothing but the Gauss–Newton part is there.
+    assert_near(&evidence.score(Score::Quadratic).unwrap().values, &second, 1e-8);
+    let sums: Vec<f64> = first.iter().zip(&second).map(|(a, b)| a + b).collect();
+    assert_near(&evidence.score(Score::Loss).unwrap().values, &sums, 1e-8);
+}
+
+#[test]
+fn what_is_drawn_is_right_in_the_mean() {
+    let folder = tempfile::tempdir().unwrap();
+    for graph in [convolutional(true), attention(), two_outputs()] {
+        let data = data(&graph, folder.path(), None);
+        let exact = measured(&graph, &data, &double()).score(Score::Quadratic).unwrap().values;
+        for (estimator, draws) in [(Estimator::OnePass, 1), (Estimator::OnePass, 2), (Estimator::Labels, 1)] {
+            let seeds = 40;
+            let runs: Vec<Vec<f64>> = (0..seeds)
+                .map(|seed| {
+                    let options = MeasureOptions { estimator, draws, seed, ..double() };
+                    measured(&graph, &data, &options).score(Score::Quadratic).unwrap().values
+                })
+                .collect();
+            let n = seeds as f64;
+            for (unit, exact) in exact.iter().enumerate() {
+                let mean = runs.iter().map(|run| run[unit]).sum::<f64>() / n;
+                let variance = runs.iter().map(|run| (run[unit] - mean).powi(2)).sum::<f64>() / (n - 1.0);
+                let error = (variance / n).sqrt();
+                assert!(
+                    (mean - exact).abs() <= 4.0 * error + 1e-12,
+                    "{estimator:?}, {draws} draws: {mean:e} ± {error:e} is not {exact:e}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn shards_batches_and_interruptions_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let graph = attention();
+    let data = data(&graph, folder.path(), Some(3));
+    let options = MeasureOptions { estimator: Estimator::OnePass, ..double() };
+    let whole = measured(&graph, &data, &options);
+    let close = |other: &Evidence| {
+        for &score in Score::ALL {
+            let (a, b) = (whole.score(score).unwrap(), other.score(score).unwrap());
+            assert_near(&a.values, &b.values, 1e-6);
+            assert_near(&a.errors, &b.errors, 1e-6);
+        }
+        let set = [0, 1, 3];
+        assert!((whole.predicted(&set).0 / other.predicted(&set).0 - 1.0).abs() < 1e-6);
+    };
+    close(&measured(&graph, &data, &MeasureOptions { batch_size: 24, ..options.clone() }));
+    let shards =
+        (1..=3).map(|k| measured(&graph, &data, &MeasureOptions { shard: [k, 3], ..options.clone() }));
+    let merged = merge(shards.collect()).unwrap();
+    close(&merged);
+    assert_eq!(merged.header.data[0].samples, [[0, SAMPLES]]);
+    let twice = merge(vec![whole.clone(), whole.clone()]).unwrap_err().to_string();
+    assert!(twice.contains("24 samples"), "{twice}");
+
+    let file = folder.path().join("evidence.safetensors");
+    let job = MeasureJob { graph: &graph, data: &data, options: &options, file: &file };
+    let stopped = measure(&job, &mut |progress| match progress.samples {
+        7 => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    assert!(matches!(stopped, Err(EvidenceError::Interrupted { samples: 7 })));
+    assert_eq!(Evidence::read(&file).unwrap().header.ended, None);
+    let resumed = measure(&job, &mut |_| ControlFlow::Continue(())).unwrap();
+    close(&resumed);
+    assert_eq!(Evidence::read(&file).unwrap(), resumed);
+    // More samples go on as well; other settings, models and data do not.
+    let refused = |graph: &Arc<Graph>, data: &Arc<Dataset>, options: &MeasureOptions| {
+        let job = MeasureJob { graph, data, options, file: &file };
+        measure(&job, &mut |_| ControlFlow::Continue(())).unwrap_err().to_string()
+    };
+    assert!(
+        refused(&graph, &data, &MeasureOptions { seed: 1, ..options.clone() }).contains("other settings")
+    );
+    let other = convolutional(true);
+    let other_data = self::data(&other, folder.path(), Some(4));
+    assert!(refused(&other, &other_data, &options).contains("another model"));
+    assert!(resumed.check_model(&other).is_err());
+    std::fs::write(&file, b"12345678garbage").unwrap();
+    assert!(refused(&graph, &data, &options).contains("evidence.safetensors"));
+}
+
+#[test]
+fn sets_are_predicted_by_the_factor_and_means_are_absorbed() {
+    let folder = tempfile::tempdir().unwrap();
+    // Neurons of which the second repeats the first with the other sign at the output, the third is constant and the fourth dead.
+    let table = |shape: &[usize], values: &[f32]| HostTensor::from_slice(shape.to_vec(), values).unwrap();
+    let graph = graph(
+        ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &["batch", "2"])
+            .constant("w", &table(&[2, 4], &[1.0, 1.0, 0.0, 0.0, 0.5, 0.5, 0.0, 0.0]))
+            .constant("b", &table(&[4], &[2.0, 2.0, 1.0, -1.0]))
+            .constant("v", &table(&[4, 2], &[1.0, -0.5, -1.0, 0.5, 0.7, 0.1, 0.3, 0.2]))
+            .node("MatMul", &["x", "w"], &["h"])
+            .node("Add", &["h", "b"], &["i"])
+            .node("Relu", &["i"], &["j"])
+            .node("MatMul", &["j", "v"], &["value"])
+            .output("value"),
+    );
+    let data = data(&graph, folder.path(), None);
+    let evidence = measured(&graph, &data, &double());
+    let scores = evidence.score(Score::Quadratic).unwrap();
+    assert!(scores.values[0] > 0.1 && (scores.values[0] - scores.values[1]).abs() < 1e-12);
+    assert!(evidence.predicted(&[0, 1]).0 < 1e-12);
+    assert!((evidence.predicted(&[0]).0 - scores.values[0]).abs() < 1e-6);
+    // A mean squared error of numbers: 0.7² and 0.1², over two outputs.
+    assert!((scores.values[2] - 0.25).abs() < 1e-6, "{:?}", scores.values);
+    assert_eq!((scores.values[3], scores.errors[3]), (0.0, 0.0));
+    let absorbed = evidence.score(Score::QuadraticAbsorbed).unwrap().values;
+    assert!(absorbed[2] < 1e-12 && absorbed[0] > 1e-3 && absorbed[0] < scores.values[0], "{absorbed:?}");
+    // A linear output: what second order predicts is what comes of it.
+    let options = VerifyOptions {
+        units: 4,
+        sets: 0,
+        samples: SAMPLES,
+        same_samples: true,
+        batch_size: 7,
+        seed: 0,
+        session: double().session,
+    };
+    let verification = verify(&evidence, &graph, &data, &options, &mut |_| {}).unwrap();
+    assert_eq!(verification.removals.len(), 4);
+    for removal in &verification.removals {
+        assert!((removal.change - removal.predicted).abs() < 1e-6, "{removal:?}");
+    }
+    let other = VerifyOptions { same_samples: false, ..options };
+    assert!(
+        verify(&evidence, &graph, &data, &other, &mut |_| {})
+            .unwrap_err()
+            .to_string()
+            .contains("measure fewer")
+    );
+}
+
+#[test]
+fn bad_data_are_named_and_small_memory_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = |factor: f32| {
+        graph(
+            ModelBuilder::new(17)
+                .input("x", ElementType::Float32, &["batch", "2"])
+                .constant("w", &wave(&[2, 4], 0.3, factor.into(), 0.0))
+                .constant("v", &wave(&[4, 2], 0.5, 1.0, 0.0))
+                .node("MatMul", &["x", "w"], &["h"])
+                .node("Exp", &["h"], &["e"])
+                .node("MatMul", &["e", "v"], &["logits"])
+                .output("logits"),
+        )
+    };
+    let (fine, hot) = (model(1.0), model(1e4));
+    let data = data(&fine, folder.path(), Some(2));
+    let file = folder.path().join("evidence.safetensors");
+    let single = MeasureOptions { batch_size: 8, ..MeasureOptions::default() };
+    secateurs_torch::load().unwrap();
+    let error = |graph: &Arc<Graph>, options: &MeasureOptions| {
+        let job = MeasureJob { graph, data: &data, options, file: &file };
+        measure(&job, &mut |_| ControlFlow::Continue(())).unwrap_err().to_string()
+    };
+    let named = error(&hot, &single);
+    assert!(named.contains("make_e") && named.contains("sample"), "{named}");
+    assert!(error(&fine, &MeasureOptions { samples: 0, ..single.clone() }).contains("at least 1"));
+    assert!(error(&fine, &MeasureOptions { shard: [3, 2], ..single.clone() }).contains("1/N"));
+    // Room for ten samples: a row of 4 units and 4 columns in 32 bits, one pass of two classes.
+    let small = measured(&fine, &data, &MeasureOptions { memory: 10 * 32, ..single.clone() });
+    assert_eq!((small.header.samples, small.header.samples_in_factor), (SAMPLES, 10));
+    assert!(small.header.notes.iter().any(|note| note.contains("first 10")), "{:?}", small.header.notes);
+    let all = measured(&fine, &data, &single);
+    assert_eq!(all.score(Score::Quadratic), small.score(Score::Quadratic));
+}
