@@ -82,6 +82,7 @@ impl CliError {
             JobError::Plan(error) => error.into(),
             JobError::Apply(error) => CliError::applying(error, model, None),
             JobError::Write(error) => error.into(),
+            JobError::Evidence(error) => (*error).into(),
             JobError::Tune(error) => (*error).into(),
             JobError::Latency(error) => error.into(),
             JobError::Runtime(error) => error.into(),

@@ -1,75 +1,18 @@
 //! `compress` and `tune` end to end, and what may go wrong: kills at any moment, signals, a full disk, a second process, other
 //! settings, data that vanish, bad recipes.
 
+mod support;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use secateurs::data::npz;
 use secateurs::rng::Rng;
 use secateurs::run::{METRICS, MODEL, PLAN};
-use secateurs_onnx::{ElementType, ModelBuilder, Tensor, WriteOptions, write};
+use secateurs_onnx::{ElementType, ModelBuilder};
 use serde_json::Value;
-
-const SECATEURS: &str = env!("CARGO_BIN_EXE_secateurs");
-
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn new() -> Folder {
-        Folder(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).to_str().unwrap().into()
-    }
-
-    fn file(&self, name: &str, text: &str) -> String {
-        std::fs::write(self.path(name), text).unwrap();
-        self.path(name)
-    }
-
-    fn model(&self, name: &str, model: ModelBuilder) -> String {
-        write(&model.build().unwrap(), Path::new(&self.path(name)), &WriteOptions::default()).unwrap();
-        self.path(name)
-    }
-
-    /// Points in 4 dimensions, of the class whose coordinate is the largest.
-    fn data(&self, name: &str, samples: usize, labelled: bool) -> String {
-        let x = normal(&[samples, 4], 7);
-        let values = x.to_f64_vec().unwrap();
-        let class = |row: &[f64]| (0..3).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap() as i64;
-        let y: Vec<i64> = values.chunks_exact(4).map(class).collect();
-        let y = Tensor::from_slice(vec![samples], &y).unwrap();
-        let arrays: &[(&str, &Tensor)] = if labelled { &[("x", &x), ("y", &y)] } else { &[("x", &x)] };
-        npz::write(Path::new(&self.path(name)), arrays).unwrap();
-        self.path(name)
-    }
-
-    fn bytes(&self, run: &str, name: &str) -> Vec<u8> {
-        std::fs::read(Path::new(&self.path(run)).join(name)).unwrap()
-    }
-}
-
-fn normal(shape: &[usize], number: u64) -> Tensor {
-    let mut rng = Rng::new(0, "test", number, 0);
-    let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.normal() as f32).collect();
-    Tensor::from_slice(shape.to_vec(), &values).unwrap()
-}
-
-/// Two dense layers with 16 hidden neurons.
-fn dense() -> ModelBuilder {
-    ModelBuilder::new(17)
-        .input("x", ElementType::Float32, &["batch", "4"])
-        .constant("w", &normal(&[4, 16], 0))
-        .constant("b", &normal(&[16], 1))
-        .constant("v", &normal(&[16, 3], 2))
-        .node("MatMul", &["x", "w"], &["h"])
-        .node("Add", &["h", "b"], &["i"])
-        .node("Relu", &["i"], &["j"])
-        .node("MatMul", &["j", "v"], &["y"])
-        .output("y")
-}
+use support::{Folder, SECATEURS, dense, ended, ends, normal};
 
 /// The words of a command on one thread that measures no latency.
 fn words(command: &str, model: &str, data: &str, run: &str, more: &[&str]) -> Vec<String> {
@@ -83,26 +26,6 @@ const STEPS: [&str; 6] = ["--epochs", "40", "--batch-size", "8", "--precision", 
 
 fn compress(model: &str, data: &str, run: &str, more: &[&str]) -> Vec<String> {
     words("compress", model, data, run, &[&HALF, more].concat())
-}
-
-fn secateurs(words: &[String]) -> Output {
-    Command::new(SECATEURS).args(words).output().expect("the program starts")
-}
-
-/// Runs it, expects this exit code and these words on standard error, and returns standard output.
-fn ends(code: i32, words: &[String], expected: &[&str]) -> String {
-    let output = secateurs(words);
-    ended(code, &output, expected)
-}
-
-fn ended(code: i32, output: &Output, expected: &[&str]) -> String {
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{message}");
-    assert!(!message.contains("panicked"), "{message}");
-    for word in expected {
-        assert!(message.contains(word), "no '{word}' in: {message}");
-    }
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn start(words: &[String]) -> Child {

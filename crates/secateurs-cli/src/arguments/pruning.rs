@@ -1,9 +1,11 @@
 //! Arguments of the commands that choose and remove units.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
+use secateurs::evidence::Evidence;
 use secateurs::methods::METHODS;
 use secateurs::pipeline::PlanOptions;
 use secateurs::plan::PlannedSplit;
@@ -81,12 +83,26 @@ impl PruningArguments {
     pub fn table(&self) -> Result<Table> {
         table(self)
     }
+}
 
+/// Which units to remove by what was measured before.
+#[derive(Args)]
+pub struct PlanningArguments {
+    #[command(flatten)]
+    pruning: PruningArguments,
+    /// What `secateurs measure` wrote, for methods that score by it
+    #[arg(long, value_name = "EVIDENCE", help_heading = "Pruning")]
+    evidence: Option<PathBuf>,
+}
+
+impl PlanningArguments {
     /// The options for [`secateurs::pipeline::plan`].
     pub fn options(&self, sizes: Bindings) -> Result<PlanOptions> {
-        let flags = Table::from_iter([("plan".to_owned(), self.table()?.into())]);
+        let flags = Table::from_iter([("plan".to_owned(), self.pruning.table()?.into())]);
         let settings = Recipe::default().settings(flags)?;
-        settings.plan.options(sizes).map_err(CliError::Input)
+        let options = settings.plan.options(sizes).map_err(CliError::Input)?;
+        let evidence = self.evidence.as_deref().map(Evidence::read).transpose()?;
+        Ok(PlanOptions { evidence: evidence.map(Arc::new), ..options })
     }
 }
 

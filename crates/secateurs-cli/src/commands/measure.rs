@@ -13,14 +13,17 @@ use secateurs::evidence::{
     verify,
 };
 use secateurs::format::{count, significant};
+use secateurs::methods::METHODS;
 use secateurs::pipeline;
 use secateurs::plan::PlannedSplit;
 use secateurs::tune::Objective;
+use secateurs_graph::Graph;
+use secateurs_graph::coupling::CouplingOptions;
 use secateurs_graph::session::{Precision, SessionOptions};
 use serde::Serialize;
 
 use super::show;
-use crate::arguments::{DataArguments, DeviceArguments, ModelArguments, SplitArgument, parse_seed};
+use crate::arguments::{DataArguments, DeviceArguments, SplitArgument, parse_seed};
 use crate::error::{CliError, Result};
 use crate::table::Table;
 use crate::{interrupt, progress};
@@ -36,8 +39,8 @@ use crate::{interrupt, progress};
   secateurs measure model.onnx --data train.npz --verify 100 -o evidence.safetensors
   secateurs measure model.onnx --data train.npz --shard 1/2 -o first.safetensors")]
 pub struct Measure {
-    #[command(flatten)]
-    model: ModelArguments,
+    /// The ONNX model
+    model: PathBuf,
     #[command(flatten)]
     data: DataArguments,
     /// Where to write the evidence
@@ -138,8 +141,8 @@ struct Summary<'a> {
 
 impl Measure {
     pub fn run(self) -> Result {
-        let graph = Arc::new(self.model.read()?);
-        let options = self.data.options(&self.model.model);
+        let graph = Arc::new(Graph::read(&self.model)?);
+        let options = self.data.options(&self.model);
         let data = pipeline::open_data(&graph, &self.data.data, &options, self.output.as_deref())?;
         let data = Arc::new(data);
         self.device.prepare()?;
@@ -164,7 +167,9 @@ impl Measure {
             split: PlannedSplit::from(self.split),
             session: SessionOptions { device: self.device.device, precision, ..SessionOptions::default() },
         };
-        let job = MeasureJob { graph: &graph, data: &data, options: &options, file: &self.file };
+        let among: Vec<usize> = (0..data.len()).collect();
+        let job =
+            MeasureJob { graph: &graph, data: &data, among: &among, options: &options, file: &self.file };
         let evidence = measured(&job)?;
         let verification = match self.verify.verify {
             Some(units) => Some(self.verified(&evidence, &job, units)?),
@@ -199,8 +204,18 @@ impl Measure {
             seed: self.seed,
             session: job.options.session,
         };
+        let split = job.options.split.into();
+        let coupling = job.graph.coupling(&CouplingOptions { split, ..CouplingOptions::default() });
+        let unmeasured = METHODS.iter().filter(|method| !method.needs_evidence());
+        let scores = unmeasured.filter_map(|method| {
+            // A model whose weights give no scores may still be measured.
+            let scores = method.score(job.graph, &coupling, self.seed, None).ok()?;
+            Some((method.name, scores.concat()))
+        });
+        let baselines: Vec<(&str, Vec<f64>)> = scores.collect();
         let bar = progress::bar(options.samples.min(job.data.len()), "samples verified");
-        let verification = verify(evidence, job.graph, job.data, &options, &mut |done| bar.inc(done as u64));
+        let mut progress = |done: usize| bar.inc(done as u64);
+        let verification = verify(evidence, job.graph, job.data, &options, &baselines, &mut progress);
         bar.finish_and_clear();
         Ok(verification?)
     }

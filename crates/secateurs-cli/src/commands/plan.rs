@@ -8,7 +8,7 @@ use secateurs::format::count;
 use secateurs::pipeline;
 use secateurs::plan::Plan;
 
-use crate::arguments::{ModelArguments, PruningArguments};
+use crate::arguments::{ModelArguments, PlanningArguments};
 use crate::error::{CliError, Result};
 
 /// Choose which units to remove, and write the choice as a readable plan
@@ -23,7 +23,7 @@ pub struct PlanCommand {
     #[command(flatten)]
     model: ModelArguments,
     #[command(flatten)]
-    pruning: PruningArguments,
+    pruning: PlanningArguments,
     /// Where to write the plan
     #[arg(short, long, value_name = "PLAN")]
     output: PathBuf,

@@ -6,7 +6,7 @@ use clap::Args;
 use secateurs::pipeline;
 
 use super::result;
-use crate::arguments::{ModelArguments, PruningArguments, ResultArguments};
+use crate::arguments::{ModelArguments, PlanningArguments, ResultArguments};
 use crate::error::{CliError, Result};
 
 /// Remove units of a model without data, and write the smaller model
@@ -24,7 +24,7 @@ pub struct Prune {
     #[command(flatten)]
     model: ModelArguments,
     #[command(flatten)]
-    pruning: PruningArguments,
+    pruning: PlanningArguments,
     #[command(flatten)]
     result: ResultArguments,
     /// Also write the plan

@@ -62,7 +62,7 @@ impl Watch {
     fn observe(&mut self, progress: Progress) -> ControlFlow<()> {
         match progress {
             Progress::Begins { stage, what, samples } => {
-                interrupt::training(stage == Stage::Tune);
+                interrupt::training(matches!(stage, Stage::Tune | Stage::Measure));
                 self.bar.finish_and_clear();
                 self.say(&what);
                 self.bar = if samples > 0 { progress::bar(samples, "samples") } else { progress::busy(what) };

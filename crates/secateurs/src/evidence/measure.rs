@@ -33,6 +33,8 @@ pub struct MeasureJob<'a> {
     pub graph: &'a Arc<Graph>,
     /// The data.
     pub data: &'a Arc<Dataset>,
+    /// Which of their samples may be measured.
+    pub among: &'a [usize],
     /// The settings.
     pub options: &'a MeasureOptions<'a>,
     /// The file of the evidence. What is there already is gone on from.
@@ -76,7 +78,7 @@ impl<'a> Measurer<'a> {
         let (graph, data, options) = (job.graph, job.data, job.options);
         let fail = |text: &str| Err(EvidenceError::Options(text.into()));
         let [shard, shards] = options.shard;
-        if options.samples == 0 || data.len() == 0 {
+        if options.samples == 0 || job.among.is_empty() {
             return fail("no samples are to be measured; --samples needs to be at least 1");
         }
         if shard == 0 || shard > shards {
@@ -110,9 +112,8 @@ impl<'a> Measurer<'a> {
             (Some(_), _) => 1,
             (None, fixed) => fixed.unwrap_or(options.batch_size),
         };
-        let mut order = data::shuffled(data.len(), options.seed, 0);
-        order.truncate(options.samples);
-        let order: Vec<usize> = order.into_iter().skip(shard - 1).step_by(shards).collect();
+        let order = data::shuffled(job.among.len(), options.seed, 0).into_iter().take(options.samples);
+        let order: Vec<usize> = order.skip(shard - 1).step_by(shards).map(|i| job.among[i]).collect();
         if order.is_empty() {
             return fail("this shard has no samples");
         }

@@ -29,6 +29,7 @@ pub use rank::spearman;
 pub use scores::{Score, Scored};
 pub use verify::{Correlation, Kind, Removal, Verification, VerifyOptions, verify};
 
+use secateurs_graph::Graph;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::PlannedSplit;
@@ -188,12 +189,18 @@ pub(crate) struct Factor {
 }
 
 impl Evidence {
-    /// Refuses a model that this is not evidence of.
-    pub fn check_model(&self, graph: &secateurs_graph::Graph) -> Result<(), EvidenceError> {
-        if self.header.model_hash == graph.hash() {
-            return Ok(());
+    /// Refuses a model that this is not evidence of, and units that were not measured.
+    pub fn check(&self, graph: &Graph, split: PlannedSplit) -> Result<(), EvidenceError> {
+        if self.header.model_hash != graph.hash() {
+            let (evidence, model) = (self.header.model.clone(), graph.source.file().into());
+            return Err(EvidenceError::Model { evidence, model });
         }
-        Err(EvidenceError::Model { evidence: self.header.model.clone(), model: graph.source.file().into() })
+        if self.header.settings.split != split {
+            return Err(EvidenceError::Options(
+                "the evidence was measured with another --split, so that its units are others; measure with the same".into(),
+            ));
+        }
+        Ok(())
     }
 }
 

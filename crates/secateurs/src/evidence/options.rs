@@ -45,7 +45,7 @@ impl Default for MeasureOptions<'_> {
             draws: 2,
             seed: 0,
             memory: 1 << 30,
-            settled: None,
+            settled: Some(0.998),
             output: None,
             objective: Objective::Auto,
             split: PlannedSplit::Outer,

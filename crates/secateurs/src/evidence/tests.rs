@@ -18,6 +18,15 @@ use crate::pipeline::open_data;
 use crate::tune::{heads, inputs};
 
 const SAMPLES: usize = 24;
+const ALL: [usize; SAMPLES] = {
+    let mut all = [0; SAMPLES];
+    let mut i = 0;
+    while i < SAMPLES {
+        all[i] = i;
+        i += 1;
+    }
+    all
+};
 
 /// `a · sin(f·i + 0.3)`, rounded to 32 bits.
 fn wave(shape: &[usize], f: f64, a: f64, offset: f64) -> HostTensor {
@@ -181,7 +190,11 @@ fn measured(graph: &Arc<Graph>, data: &Arc<Dataset>, options: &MeasureOptions) -
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("evidence.safetensors");
     secateurs_torch::load().unwrap();
-    measure(&MeasureJob { graph, data, options, file: &file }, &mut |_| ControlFlow::Continue(())).unwrap()
+    measure(
+        &MeasureJob { graph, data, among: &ALL, options, file: &file },
+        &mut |_| ControlFlow::Continue(()),
+    )
+    .unwrap()
 }
 
 fn assert_near(found: &[f64], expected: &[f64], tolerance: f64) {
@@ -323,7 +336,7 @@ fn shards_batches_and_interruptions_change_nothing() {
     assert!(twice.contains("24 samples"), "{twice}");
 
     let file = folder.path().join("evidence.safetensors");
-    let job = MeasureJob { graph: &graph, data: &data, options: &options, file: &file };
+    let job = MeasureJob { graph: &graph, data: &data, among: &ALL, options: &options, file: &file };
     let stopped = measure(&job, &mut |progress| match progress.samples {
         7 => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
@@ -335,7 +348,7 @@ fn shards_batches_and_interruptions_change_nothing() {
     assert_eq!(Evidence::read(&file).unwrap(), resumed);
     // More samples go on as well; other settings, models and data do not.
     let refused = |graph: &Arc<Graph>, data: &Arc<Dataset>, options: &MeasureOptions| {
-        let job = MeasureJob { graph, data, options, file: &file };
+        let job = MeasureJob { graph, data, among: &ALL, options, file: &file };
         measure(&job, &mut |_| ControlFlow::Continue(())).unwrap_err().to_string()
     };
     assert!(
@@ -344,7 +357,7 @@ fn shards_batches_and_interruptions_change_nothing() {
     let other = convolutional(true);
     let other_data = self::data(&other, folder.path(), Some(4));
     assert!(refused(&other, &other_data, &options).contains("another model"));
-    assert!(resumed.check_model(&other).is_err());
+    assert!(resumed.check(&other, PlannedSplit::Outer).is_err());
     std::fs::write(&file, b"12345678garbage").unwrap();
     assert!(refused(&graph, &data, &options).contains("evidence.safetensors"));
 }
@@ -387,14 +400,14 @@ fn sets_are_predicted_by_the_factor_and_means_are_absorbed() {
         seed: 0,
         session: double().session,
     };
-    let verification = verify(&evidence, &graph, &data, &options, &mut |_| {}).unwrap();
+    let verification = verify(&evidence, &graph, &data, &options, &[], &mut |_| {}).unwrap();
     assert_eq!(verification.removals.len(), 4);
     for removal in &verification.removals {
         assert!((removal.change - removal.predicted).abs() < 1e-6, "{removal:?}");
     }
     let other = VerifyOptions { same_samples: false, ..options };
     assert!(
-        verify(&evidence, &graph, &data, &other, &mut |_| {})
+        verify(&evidence, &graph, &data, &other, &[], &mut |_| {})
             .unwrap_err()
             .to_string()
             .contains("measure fewer")
@@ -422,7 +435,7 @@ fn bad_data_are_named_and_small_memory_is_said() {
     let single = MeasureOptions { batch_size: 8, ..MeasureOptions::default() };
     secateurs_torch::load().unwrap();
     let error = |graph: &Arc<Graph>, options: &MeasureOptions| {
-        let job = MeasureJob { graph, data: &data, options, file: &file };
+        let job = MeasureJob { graph, data: &data, among: &ALL, options, file: &file };
         measure(&job, &mut |_| ControlFlow::Continue(())).unwrap_err().to_string()
     };
     let named = error(&hot, &single);

@@ -16,7 +16,6 @@ use super::error::EvidenceError;
 use super::rank::spearman;
 use super::{Evidence, Score};
 use crate::data::Dataset;
-use crate::methods;
 use crate::rng::Rng;
 use crate::run::DataIdentity;
 use crate::tune::{Head, Meaning, heads, inputs};
@@ -113,18 +112,20 @@ pub struct Verification {
     pub correlations: Vec<Correlation>,
 }
 
-/// Removes units and sets of units, one after another, and compares. `progress` is told the samples done.
+/// Removes units and sets of units, one after another, and compares. `baselines` are other scores of all units, by name; `progress` is
+/// told the samples done.
 pub fn verify(
     evidence: &Evidence,
     graph: &Arc<Graph>,
     data: &Arc<Dataset>,
     options: &VerifyOptions,
+    baselines: &[(&str, Vec<f64>)],
     progress: &mut dyn FnMut(usize),
 ) -> Result<Verification, EvidenceError> {
     let settings = &evidence.header.settings;
     let coupling =
         graph.coupling(&CouplingOptions { split: settings.split.into(), ..CouplingOptions::default() });
-    evidence.check_model(graph)?;
+    evidence.check(graph, settings.split)?;
     let samples = samples(evidence, data, options)?;
     let heads = heads(graph, data, settings.output.as_deref(), settings.objective)?;
     let session = Session::new(graph.clone(), SessionOptions { train_parameters: true, ..options.session })?;
@@ -172,7 +173,7 @@ pub fn verify(
         })?;
         progress(counted);
     }
-    Ok(compared(evidence, graph, &coupling, sets, truth, samples.len(), labelled, options))
+    Ok(compared(evidence, sets, &truth, samples.len(), labelled, options, baselines))
 }
 
 /// What removals did, added up over samples.
@@ -307,16 +308,14 @@ fn masks(consumed: &[Consumed], numbering: &Numbering, units: &[usize]) -> Vec<M
     consumed.iter().map(mask).filter(|mask| !mask.indices.is_empty()).collect()
 }
 
-#[allow(clippy::too_many_arguments)]
 fn compared(
     evidence: &Evidence,
-    graph: &Graph,
-    coupling: &Coupling,
     sets: Vec<(Kind, Vec<usize>)>,
-    truth: Truth,
+    truth: &Truth,
     samples: usize,
     labelled: bool,
     options: &VerifyOptions,
+    baselines: &[(&str, Vec<f64>)],
 ) -> Verification {
     let n = samples as f64;
     let first_order = evidence.score(Score::FirstOrder).filter(|_| labelled);
@@ -348,11 +347,7 @@ fn compared(
         let name = if score == Score::Quadratic { "quadratic, summed" } else { score.name() };
         scores.extend(evidence.score(score).map(|scored| (name.to_owned(), sum(&scored.values))));
     }
-    for name in ["magnitude", "random"] {
-        let found =
-            methods::method(name).and_then(|method| (method.score)(graph, coupling, options.seed).ok());
-        scores.extend(found.map(|found| (name.to_owned(), sum(&found.concat()))));
-    }
+    scores.extend(baselines.iter().map(|(name, values)| ((*name).to_owned(), sum(values))));
     let mut correlations = Vec::new();
     for kind in Kind::ALL {
         let of_kind: Vec<usize> = (0..removals.len()).filter(|&i| removals[i].kind == kind).collect();

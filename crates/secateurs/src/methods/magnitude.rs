@@ -14,14 +14,14 @@ use secateurs_graph::coupling::{Coupling, ParameterAxis};
 use secateurs_graph::{Graph, ValueId};
 use secateurs_onnx::{ElementType, Tensor};
 
-use super::{Method, MethodError, Scores};
+use super::{Method, MethodError, Scorer, Scores};
 
 pub(super) const METHOD: Method = Method {
     name: "magnitude",
     summary: "L2 norm of the unit's weights over all coupled layers that make it",
     formula: "‖w_u‖₂ / mean over the group",
     source: "Li et al. 2017, arXiv 1608.08710; groups as in DepGraph, arXiv 2301.12900",
-    score,
+    scorer: Scorer::Model(score),
 };
 
 fn score(graph: &Graph, coupling: &Coupling, _seed: u64) -> Result<Scores, MethodError> {

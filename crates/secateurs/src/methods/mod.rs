@@ -3,16 +3,23 @@
 //!
 //! A method knows groups, units and parameters, and no op.
 
+mod activation;
+mod gradient;
+mod loss;
 mod magnitude;
+mod quadratic;
 mod random;
+mod taylor;
 
 use secateurs_graph::Graph;
 use secateurs_graph::coupling::Coupling;
 
+use crate::evidence::{Evidence, Score};
+
 /// A score for every unit of every group; the lowest go first. Scores compare across groups.
 pub type Scores = Vec<Vec<f64>>;
 
-/// A way to score units without data.
+/// A way to score units.
 #[derive(Debug)]
 pub struct Method {
     /// What `--method` calls it.
@@ -23,12 +30,54 @@ pub struct Method {
     pub formula: &'static str,
     /// Where it comes from.
     pub source: &'static str,
-    /// Scores the units of a graph. The seed matters to methods that draw.
-    pub score: fn(&Graph, &Coupling, seed: u64) -> Result<Scores, MethodError>,
+    /// What gives the scores.
+    pub scorer: Scorer,
+}
+
+/// What gives scores.
+#[derive(Debug, Clone, Copy)]
+pub enum Scorer {
+    /// The model alone, and for methods that draw a seed.
+    Model(fn(&Graph, &Coupling, seed: u64) -> Result<Scores, MethodError>),
+    /// What was measured on data.
+    Evidence(Score),
 }
 
 /// All methods.
-pub const METHODS: &[Method] = &[magnitude::METHOD, random::METHOD];
+pub const METHODS: &[Method] = &[
+    quadratic::METHOD,
+    loss::METHOD,
+    gradient::METHOD,
+    taylor::METHOD,
+    activation::METHOD,
+    magnitude::METHOD,
+    random::METHOD,
+];
+
+impl Method {
+    /// Whether units must have been measured.
+    pub fn needs_evidence(&self) -> bool {
+        matches!(self.scorer, Scorer::Evidence(_))
+    }
+
+    /// Scores the units of a graph. Evidence must be of this graph, with the units of this coupling.
+    pub fn score(
+        &self,
+        graph: &Graph,
+        coupling: &Coupling,
+        seed: u64,
+        evidence: Option<&Evidence>,
+    ) -> Result<Scores, MethodError> {
+        let score = match self.scorer {
+            Scorer::Model(score) => return score(graph, coupling, seed),
+            Scorer::Evidence(score) => score,
+        };
+        let evidence = evidence.ok_or(MethodError::NoEvidence { method: self.name })?;
+        let scored = evidence.score(score).ok_or(MethodError::NoLabels { method: self.name })?;
+        let mut values = scored.values.into_iter();
+        Ok(coupling.groups.iter().map(|group| values.by_ref().take(group.units.len()).collect()).collect())
+    }
+}
 
 /// The method of this name.
 pub fn method(name: &str) -> Option<&'static Method> {
@@ -38,6 +87,23 @@ pub fn method(name: &str) -> Option<&'static Method> {
 /// Why units cannot be scored.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum MethodError {
+    /// Nothing was measured.
+    #[error(
+        "method '{method}' scores units by what was measured on data: run `secateurs measure` and give --evidence, or use `compress`, \
+         which measures by itself"
+    )]
+    NoEvidence {
+        /// The method.
+        method: &'static str,
+    },
+    /// The score needs labels.
+    #[error(
+        "method '{method}' needs labels, and the evidence was measured without; use --method quadratic, or data with labels"
+    )]
+    NoLabels {
+        /// The method.
+        method: &'static str,
+    },
     /// A weight that is NaN or infinite.
     #[error(
         "parameter '{parameter}' has a weight that is {value}, so its units have no score; repair or train the model again"

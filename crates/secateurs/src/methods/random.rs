@@ -7,7 +7,7 @@
 use secateurs_graph::Graph;
 use secateurs_graph::coupling::Coupling;
 
-use super::{Method, MethodError, Scores};
+use super::{Method, MethodError, Scorer, Scores};
 use crate::rng::Rng;
 
 pub(super) const METHOD: Method = Method {
@@ -15,7 +15,7 @@ pub(super) const METHOD: Method = Method {
     summary: "A random order of the units, by --seed: the baseline to beat",
     formula: "uniform in [0, 1)",
     source: "the baseline of Li et al. 2017, arXiv 1608.08710",
-    score,
+    scorer: Scorer::Model(score),
 };
 
 fn score(_graph: &Graph, coupling: &Coupling, seed: u64) -> Result<Scores, MethodError> {

@@ -17,7 +17,7 @@ pub fn compress(job: &RunJob, observe: &mut Observe) -> Result<Report, JobError>
     }
     let mut models = Models::of(original.clone());
     // First, as a budget that cannot be met is best known at once.
-    let plan = stages.plan(&plan)?;
+    let plan = stages.plan(&original, &plan)?;
     stages.validate(Models::ORIGINAL, &original, None)?;
     let pruned = stages.prune(&plan)?;
     stages.validate(Models::PRUNED, &pruned, Some(&original))?;

@@ -12,6 +12,7 @@ use super::latency::LatencyError;
 use super::plan::PlanningError;
 use super::write::WriteError;
 use crate::data::DataError;
+use crate::evidence::EvidenceError;
 use crate::plan::PlanError;
 use crate::recipe::Settings;
 use crate::run::RunError;
@@ -53,6 +54,8 @@ pub struct RunJob<'a> {
 pub enum Stage {
     /// A model is scored on data.
     Score,
+    /// Units are measured.
+    Measure,
     /// Units are chosen.
     Plan,
     /// They are removed, and the smaller model is checked.
@@ -122,6 +125,9 @@ pub enum JobError {
     /// A model was not found right.
     #[error(transparent)]
     Write(WriteError),
+    /// Measuring.
+    #[error(transparent)]
+    Evidence(Box<EvidenceError>),
     /// Tuning, or scoring.
     #[error(transparent)]
     Tune(Box<TuneError>),
@@ -174,6 +180,16 @@ impl From<TuneError> for JobError {
             TuneError::Write { path, source } => unwritten(path, source),
             TuneError::Interrupted { .. } => JobError::Interrupted,
             error => JobError::Tune(Box::new(error)),
+        }
+    }
+}
+
+impl From<EvidenceError> for JobError {
+    fn from(error: EvidenceError) -> JobError {
+        match error {
+            EvidenceError::Write { path, source } => unwritten(path, source),
+            EvidenceError::Interrupted { .. } => JobError::Interrupted,
+            error => JobError::Evidence(Box::new(error)),
         }
     }
 }

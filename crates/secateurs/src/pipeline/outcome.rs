@@ -190,6 +190,7 @@ fn notes(stages: &Stages) -> Vec<Note> {
                 let list = if difference.is_some() { &mut notes } else { &mut warnings };
                 list.push(checked("The pruned model", difference));
             }
+            Record::Measured { notes: own, .. } => notes.extend(own),
             Record::Tuned { notes: own, difference, .. } => {
                 notes.extend(own);
                 let list = if difference.is_some() { &mut notes } else { &mut warnings };
@@ -327,6 +328,13 @@ fn ledger(stages: &Stages, plan: Option<&Plan>, models: &Models) -> Vec<Step> {
                     measured: Some(measured),
                 });
                 (format!("{model} model on {on} data"), quantities.collect())
+            }
+            Record::Measured { samples, reliability, .. } => {
+                let quantities = vec![
+                    quantity("samples", Unit::Count, None, Some(samples as f64)),
+                    quantity("reliability of the ranking", Unit::Share, None, Some(reliability)),
+                ];
+                ("measure".into(), quantities)
             }
             Record::Planned { .. } => {
                 let reached = plan.iter().flat_map(|plan| &plan.reached);

@@ -1,10 +1,12 @@
 //! Which units of a model stay under a budget.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use secateurs_graph::coupling::{Costs, Coupling, CouplingOptions};
 use secateurs_graph::{Bindings, Dim, Graph};
 
+use crate::evidence::{Evidence, EvidenceError};
 use crate::methods::{Method, MethodError};
 use crate::plan::{Asked, FORMAT_VERSION, Plan, PlannedGroup, PlannedModel, PlannedShare, PlannedSplit};
 use crate::search::{Budget, Reached, SelectError, SelectOptions, select};
@@ -14,6 +16,8 @@ use crate::search::{Budget, Reached, SelectError, SelectOptions, select};
 pub struct PlanOptions {
     /// What scores the units.
     pub method: &'static Method,
+    /// What was measured of them, for methods that need it.
+    pub evidence: Option<Arc<Evidence>>,
     /// The seed of its draws.
     pub seed: u64,
     /// What may be kept.
@@ -32,6 +36,9 @@ pub enum PlanningError {
     /// The units cannot be scored.
     #[error(transparent)]
     Method(#[from] MethodError),
+    /// The evidence does not fit.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
     /// No choice meets the budget.
     #[error(transparent)]
     Select(#[from] SelectError),
@@ -56,7 +63,11 @@ pub(super) fn plan_coupled(
 ) -> Result<Plan, PlanningError> {
     let sizes = macs_sizes(graph, &options.sizes);
     let costs = Costs::new(graph, coupling, &sizes);
-    let scores = (options.method.score)(graph, coupling, options.seed)?;
+    let evidence = options.evidence.as_deref();
+    if let Some(evidence) = evidence.filter(|_| options.method.needs_evidence()) {
+        evidence.check(graph, options.split)?;
+    }
+    let scores = options.method.score(graph, coupling, options.seed, evidence)?;
     let selected = select(graph, coupling, &costs, &scores, &options.budget, &options.select)?;
     let cost = graph.cost();
     let file = Path::new(graph.source.file()).file_name().unwrap_or_default();

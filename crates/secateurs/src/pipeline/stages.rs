@@ -20,6 +20,8 @@ use super::outcome;
 use super::plan::{PlanOptions, macs_sizes, plan};
 use super::write::{CheckOptions, WriteAppliedOptions, write_applied, write_checked};
 use crate::data::{self, DataOptions, Dataset};
+use crate::evidence::{Evidence, MeasureJob, MeasureOptions, measure};
+use crate::methods::{Method, method};
 use crate::plan::Plan;
 use crate::recipe::PlanSettings;
 use crate::report::{self, Report};
@@ -54,6 +56,8 @@ const TEST: &str = "test";
 pub(super) enum Record {
     /// A model was scored.
     Scored { model: String, on: String, scores: Scores, seconds: f64 },
+    /// Units were measured.
+    Measured { samples: usize, reliability: f64, notes: Vec<String>, seconds: f64 },
     /// The plan was written.
     Planned { seconds: f64 },
     /// The pruned model was written.
@@ -79,6 +83,7 @@ impl Record {
     pub fn seconds(&self) -> f64 {
         match self {
             Record::Scored { seconds, .. }
+            | Record::Measured { seconds, .. }
             | Record::Planned { seconds }
             | Record::Pruned { seconds, .. }
             | Record::Tuned { seconds, .. }
@@ -114,6 +119,8 @@ impl<'a, 'o> Stages<'a, 'o> {
         let open = |path: &Path| open_data(job.graph, path, options, job.output).map(Arc::new);
         let data = open(job.data)?;
         let test = job.test.map(open).transpose()?;
+        let method = plan.and_then(|plan| method(plan.method.as_deref()?));
+        let measures = method.is_some_and(Method::needs_evidence);
         let model = |graph: &Graph| ModelIdentity { path: graph.source.file().into(), hash: graph.hash() };
         let config = Config {
             format_version: run::FORMAT_VERSION,
@@ -136,6 +143,7 @@ impl<'a, 'o> Stages<'a, 'o> {
                 ..options.clone()
             },
             plan: plan.cloned(),
+            measure: measures.then(|| job.settings.measure.clone()),
             tune: job.settings.tune.clone(),
             latency: job.settings.latency.clone(),
         };
@@ -165,17 +173,64 @@ impl<'a, 'o> Stages<'a, 'o> {
         Ok(Some(report))
     }
 
+    /// Measures units on training samples, or reads what was measured.
+    fn measure(&mut self, graph: &Arc<Graph>, options: &PlanOptions) -> Result<Arc<Evidence>, JobError> {
+        let path = self.directory.file(run::EVIDENCE);
+        let measured = self.find(|record| matches!(record, Record::Measured { .. }).then_some(()));
+        if measured.is_some() && path.is_file() {
+            return Ok(Arc::new(Evidence::read(&path)?));
+        }
+        let settings = &self.job.settings;
+        let measure_options = MeasureOptions {
+            seed: options.seed,
+            output: self.job.output,
+            objective: settings.tune.objective,
+            split: options.split,
+            session: SessionOptions { device: self.job.device, ..SessionOptions::default() },
+            ..settings.measure.options()
+        };
+        let total = measure_options.samples.min(self.training.len());
+        self.begins(Stage::Measure, "measuring what every unit is worth", total)?;
+        let start = Instant::now();
+        let (data, among) = (self.data.clone(), self.training.clone());
+        let job = MeasureJob { graph, data: &data, among: &among, options: &measure_options, file: &path };
+        let observe = &mut *self.observe;
+        let mut done = 0;
+        let evidence = measure(&job, &mut |progress| {
+            let new = progress.samples - std::mem::replace(&mut done, progress.samples);
+            observe(Progress::Samples(new))
+        })?;
+        self.done(Record::Measured {
+            samples: evidence.header.samples,
+            reliability: evidence.reliability(),
+            notes: evidence.header.notes.clone(),
+            seconds: start.elapsed().as_secs_f64(),
+        })?;
+        Ok(Arc::new(evidence))
+    }
+
     /// Chooses units, or reads the choice.
-    pub fn plan(&mut self, options: &PlanOptions) -> Result<Plan, JobError> {
+    pub fn plan(&mut self, graph: &Arc<Graph>, options: &PlanOptions) -> Result<Plan, JobError> {
         let path = self.directory.file(run::PLAN);
         let planned = self.find(|record| matches!(record, Record::Planned { .. }).then_some(()));
         if planned.is_some() && path.is_file() {
             return Ok(Plan::read(&path)?);
         }
+        let planned = |options: &PlanOptions| {
+            plan(graph, options)
+                .map_err(|source| JobError::Planning { model: graph.source.file().into(), source })
+        };
+        let mut options = options.clone();
+        if options.method.needs_evidence() {
+            // A budget that cannot be met is best known at once.
+            if let Some(random) = method("random") {
+                planned(&PlanOptions { method: random, ..options.clone() })?;
+            }
+            options.evidence = Some(self.measure(graph, &options)?);
+        }
         self.begins(Stage::Plan, "choosing units", 0)?;
         let start = Instant::now();
-        let plan = plan(self.job.graph, options)
-            .map_err(|source| JobError::Planning { model: self.job.graph.source.file().into(), source })?;
+        let plan = planned(&options)?;
         plan.write(&path)?;
         self.done(Record::Planned { seconds: start.elapsed().as_secs_f64() })?;
         Ok(plan)

@@ -31,6 +31,7 @@ fn graph(path: &Path) -> Graph {
 fn half(graph: &Graph) -> Plan {
     let options = PlanOptions {
         method: method("magnitude").unwrap(),
+        evidence: None,
         seed: 0,
         budget: Budget::new(vec!["params=0.5".parse().unwrap()]).unwrap(),
         select: SelectOptions::default(),

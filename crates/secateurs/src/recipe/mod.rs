@@ -9,7 +9,7 @@ mod settings;
 mod tests;
 
 pub use error::RecipeError;
-pub use settings::{LatencySettings, PlanSettings, Settings};
+pub use settings::{LatencySettings, MeasureSettings, PlanSettings, Settings};
 
 use std::path::Path;
 
@@ -20,6 +20,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("cifar10", include_str!("../../../../recipes/cifar10.toml")),
     ("cifar10-scratch", include_str!("../../../../recipes/cifar10-scratch.toml")),
     ("magnitude", include_str!("../../../../recipes/magnitude.toml")),
+    ("quadratic", include_str!("../../../../recipes/quadratic.toml")),
 ];
 
 /// What the first line of a shipped recipe says.

@@ -4,6 +4,7 @@ use secateurs_graph::Bindings;
 use serde::{Deserialize, Serialize};
 
 use crate::data::DataOptions;
+use crate::evidence::{Estimator, MeasureOptions};
 use crate::methods::{METHODS, method};
 use crate::pipeline::PlanOptions;
 use crate::plan::PlannedSplit;
@@ -17,6 +18,8 @@ use crate::tune::TuneOptions;
 pub struct Settings {
     /// Which units go.
     pub plan: PlanSettings,
+    /// How units are measured, for methods that need it.
+    pub measure: MeasureSettings,
     /// How the model is tuned.
     pub tune: TuneOptions,
     /// How data are read.
@@ -60,6 +63,51 @@ impl Default for PlanSettings {
             max_removed: MAX_REMOVED,
             multiple: None,
             allow_inexact: false,
+        }
+    }
+}
+
+/// How units are measured: [`MeasureOptions`] as recipes write them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MeasureSettings {
+    /// At most so many training samples.
+    pub samples: usize,
+    /// How the outputs' Hessian is taken apart.
+    pub estimator: Estimator,
+    /// Backward passes a batch, where the estimator draws.
+    pub draws: usize,
+    /// The reliability of the ranking at which measuring ends early; 1 for never.
+    pub settled: f64,
+}
+
+impl Default for MeasureSettings {
+    fn default() -> MeasureSettings {
+        let MeasureOptions { samples, estimator, draws, settled, .. } = MeasureOptions::default();
+        MeasureSettings { samples, estimator, draws, settled: settled.unwrap_or(1.0) }
+    }
+}
+
+impl MeasureSettings {
+    /// The options for [`measure`](crate::evidence::measure()).
+    pub fn options(&self) -> MeasureOptions<'static> {
+        MeasureOptions {
+            samples: self.samples,
+            estimator: self.estimator,
+            draws: self.draws,
+            settled: Some(self.settled).filter(|share| *share < 1.0),
+            ..MeasureOptions::default()
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match self {
+            _ if self.samples == 0 => Err("measure.samples = 0: must be at least 1".into()),
+            _ if self.draws == 0 => Err("measure.draws = 0: must be at least 1".into()),
+            _ if !(0.0..=1.0).contains(&self.settled) => {
+                Err(format!("measure.settled = {}: must be a number from 0 to 1", self.settled))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -122,6 +170,7 @@ impl PlanSettings {
             method.ok_or_else(|| format!("no method is chosen; give one with --method ({})", names()))?;
         Ok(PlanOptions {
             method,
+            evidence: None,
             seed: self.seed,
             budget: Budget::new(self.keep.clone()).map_err(|e| format!("--keep: {e}"))?,
             select: SelectOptions {
@@ -154,6 +203,7 @@ impl Settings {
     /// Refuses settings that make no sense, naming them.
     pub fn check(&self) -> Result<(), String> {
         self.plan.check()?;
+        self.measure.check()?;
         self.tune.check().map_err(|reason| format!("tune.{reason}"))?;
         self.latency.check()
     }

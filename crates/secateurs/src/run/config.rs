@@ -11,7 +11,7 @@ use toml::{Table, Value};
 use super::CONFIG;
 use super::error::{Difference, RunError};
 use crate::data::{DataError, DataOptions, Dataset};
-use crate::recipe::{LatencySettings, PlanSettings};
+use crate::recipe::{LatencySettings, MeasureSettings, PlanSettings};
 use crate::tune::TuneOptions;
 
 /// The version of the format that this program writes.
@@ -51,6 +51,9 @@ pub struct Config {
     /// Which units go.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanSettings>,
+    /// How units are measured; `None` for methods that need no data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measure: Option<MeasureSettings>,
     /// How the model is tuned.
     pub tune: TuneOptions,
     /// How latency is measured.

@@ -25,6 +25,8 @@ pub const CONFIG: &str = "config.toml";
 /// What has happened, a JSON object a line.
 pub const METRICS: &str = "metrics.jsonl";
 /// Which units stay.
+pub const EVIDENCE: &str = "evidence.safetensors";
+/// The plan.
 pub const PLAN: &str = "plan.json";
 /// The smaller model before it is tuned.
 pub const PRUNED: &str = "pruned.onnx";
@@ -43,6 +45,7 @@ const ARTIFACTS: &[&str] = &[
     "best.safetensors",
     "epoch.safetensors",
     "earlier.safetensors",
+    EVIDENCE,
     PLAN,
     PRUNED,
     MODEL,

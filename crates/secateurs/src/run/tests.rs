@@ -24,6 +24,7 @@ fn config() -> Config {
         test: None,
         reading: DataOptions::default(),
         plan: Some(PlanSettings { method: Some("magnitude".into()), ..PlanSettings::default() }),
+        measure: None,
         tune: TuneOptions::default(),
         latency: LatencySettings::default(),
     }

@@ -42,7 +42,7 @@ impl Setting {
     }
 
     fn select(&self, seed: u64, limits: &[Limit], options: &SelectOptions) -> Result<Selected, SelectError> {
-        let scores = (method("random").unwrap().score)(&self.graph, &self.coupling, seed).unwrap();
+        let scores = method("random").unwrap().score(&self.graph, &self.coupling, seed, None).unwrap();
         let costs = Costs::new(&self.graph, &self.coupling, &self.sizes);
         let budget = Budget::new(limits.to_vec()).unwrap();
         select(&self.graph, &self.coupling, &costs, &scores, &budget, options)

@@ -44,6 +44,7 @@ pub fn pruned(graph: &Graph, seed: u64) -> Result<(Plan, Applied), String> {
     let budget = Budget::new(vec![Limit { resource: Resource::Units, share: 0.5 }]).unwrap();
     let options = PlanOptions {
         method: method("random").unwrap(),
+        evidence: None,
         seed,
         budget,
         select: SelectOptions { scope: Scope::Layer, ..SelectOptions::default() },

@@ -1,0 +1,274 @@
+//! `measure`, `show` and `merge`, what follows from them, and what may go wrong.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use secateurs_onnx::{ElementType, ModelBuilder};
+use serde_json::Value;
+use support::{Folder, SECATEURS, dense, ended, ends, normal};
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+#[test]
+fn what_is_measured_is_shown_verified_and_planned_with() {
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 400, true));
+    let evidence = folder.path("evidence.safetensors");
+    let measure = words(&[
+        "measure",
+        &model,
+        "--data",
+        &data,
+        "--samples",
+        "200",
+        "--verify",
+        "16",
+        "--verify-sets",
+        "12",
+        "--json",
+        "-o",
+        &evidence,
+    ]);
+    let found = json(&ends(0, &measure, &[]));
+    assert_eq!((&found["samples"], &found["labels"]), (&200.into(), &true.into()));
+    let verification = &found["verification"];
+    assert_eq!((&verification["samples"], &verification["same_samples"]), (&200.into(), &false.into()));
+    let correlation = |score: &str, kind: &str| {
+        let of = |c: &&Value| c["score"] == score && c["kind"] == kind;
+        verification["correlations"].as_array().unwrap().iter().find(of).unwrap()["outputs"].as_f64().unwrap()
+    };
+    let [ours, random] = ["quadratic", "random"].map(|score| correlation(score, "unit"));
+    assert!(ours > 0.8 && ours > random, "{ours} {random}");
+
+    let shown = json(&ends(0, &words(&["show", &evidence, "--json"]), &[]));
+    let units = shown["units"].as_array().unwrap();
+    assert_eq!(units.len(), 16);
+    let parameters = units[3]["parameters"].as_array().unwrap();
+    let made = |name: &str| {
+        let parameter = parameters.iter().find(|p| p["name"] == name).unwrap();
+        assert_eq!(parameter["indices"], json("[3]"));
+        parameter["made"].as_bool().unwrap()
+    };
+    assert_eq!((made("w"), made("b"), made("v")), (true, true, false));
+    let score = |unit: &Value, name: &str| unit["scores"][name]["value"].as_f64().unwrap();
+    assert!(units.iter().all(|unit| unit["scores"]["quadratic"]["standard_error"].as_f64().unwrap() >= 0.0));
+    let text = ends(0, &words(&["show", &evidence]), &[]);
+    assert!(text.contains("16 × neuron") && text.contains("KL divergence"), "{text}");
+
+    // The units that stay are those of the highest scores.
+    let plan = folder.path("plan.json");
+    let planned = [
+        "plan",
+        &model,
+        "--method",
+        "quadratic",
+        "--evidence",
+        &evidence,
+        "--keep",
+        "units=0.5",
+        "-o",
+        &plan,
+    ];
+    ends(0, &words(&planned), &[]);
+    let plan = json(&std::fs::read_to_string(&plan).unwrap());
+    let kept: Vec<usize> = plan["groups"][0]["kept"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|unit| unit.as_u64().unwrap() as usize)
+        .collect();
+    let worth = |unit: usize| score(&units[unit], "quadratic");
+    let lowest = kept.iter().map(|&unit| worth(unit)).fold(f64::INFINITY, f64::min);
+    assert!((0..16).filter(|unit| !kept.contains(unit)).all(|unit| worth(unit) <= lowest));
+    for method in ["loss", "gradient", "taylor", "activation"] {
+        let smaller = folder.path(&format!("{method}.onnx"));
+        let prune = [
+            "prune",
+            &model,
+            "--method",
+            method,
+            "--evidence",
+            &evidence,
+            "--keep",
+            "params=0.6",
+            "-o",
+            &smaller,
+        ];
+        ends(0, &words(&prune), &[]);
+    }
+}
+
+#[test]
+fn parts_add_up_and_overlapping_ones_do_not() {
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 90, false));
+    let [whole, first, second, sum] = ["whole", "first", "second", "sum"].map(|name| folder.path(name));
+    let measure = |evidence: &str, shard: &str| {
+        ends(
+            0,
+            &words(&["measure", &model, "--data", &data, "--double", "--shard", shard, "-o", evidence]),
+            &[],
+        )
+    };
+    measure(&whole, "1/1");
+    measure(&first, "1/2");
+    measure(&second, "2/2");
+    ends(0, &words(&["merge", &first, &second, "-o", &sum]), &[]);
+    let scores = |evidence: &str| -> Vec<f64> {
+        let shown = json(&ends(0, &words(&["show", evidence, "--json"]), &[]));
+        let score = |unit: &Value| unit["scores"]["quadratic"]["value"].as_f64().unwrap();
+        shown["units"].as_array().unwrap().iter().map(score).collect()
+    };
+    for (a, b) in scores(&whole).iter().zip(scores(&sum)) {
+        assert!((a - b).abs() <= 1e-12 * a.abs(), "{a} {b}");
+    }
+    ends(2, &words(&["merge", &first, &whole, "-o", &sum]), &["45 samples", "--shard"]);
+    let doubled = dense().node("Add", &["y", "y"], &["z"]).output("z");
+    let other = folder.model("other.onnx", doubled);
+    let plan = folder.path("plan.json");
+    let planned =
+        ["plan", &other, "--method", "quadratic", "--evidence", &whole, "--keep", "units=0.5", "-o", &plan];
+    ends(2, &words(&planned), &["another model"]);
+    let unlabelled =
+        ["plan", &model, "--method", "loss", "--evidence", &whole, "--keep", "units=0.5", "-o", &plan];
+    ends(2, &words(&unlabelled), &["labels"]);
+    let unmeasured = ["plan", &model, "--method", "quadratic", "--keep", "units=0.5", "-o", &plan];
+    ends(2, &words(&unmeasured), &["secateurs measure", "--evidence"]);
+    let verified = ["measure", &model, "--data", &data, "--double", "--verify", "3", "-o", &whole];
+    ends(2, &words(&verified), &["measure fewer"]);
+    assert!(!Path::new(&plan).exists());
+}
+
+#[test]
+fn an_interruption_writes_what_there_is_and_the_same_command_goes_on() {
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 60_000, true));
+    let [evidence, whole] = ["evidence", "whole"].map(|name| folder.path(name));
+    let measure = |file: &str| {
+        words(&[
+            "measure",
+            &model,
+            "--data",
+            &data,
+            "--samples",
+            "50000",
+            "--settled",
+            "1",
+            "--batch-size",
+            "16",
+            "--memory",
+            "1",
+            "--threads",
+            "1",
+            "-o",
+            file,
+        ])
+    };
+    let child = Command::new(SECATEURS)
+        .args(measure(&evidence))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let start = Instant::now();
+    // The first batches take longest, as libtorch is opened before them.
+    std::thread::sleep(Duration::from_millis(1500));
+    // SAFETY: sends a signal to a child that has not been waited for.
+    assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGINT) }, 0);
+    let output = child.wait_with_output().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(30));
+    // A machine so slow that nothing was measured yet ends at once, one so fast that all was is done.
+    if Path::new(&evidence).exists() && output.status.code() != Some(0) {
+        ended(130, &output, &["are measured and written"]);
+    }
+    ends(0, &measure(&evidence), &[]);
+    ends(0, &measure(&whole), &[]);
+    let scores = |file: &str| json(&ends(0, &words(&["show", file, "--json"]), &[]))["units"].clone();
+    let (a, b) = (scores(&evidence), scores(&whole));
+    for (a, b) in a.as_array().unwrap().iter().zip(b.as_array().unwrap()) {
+        let value = |unit: &Value| unit["scores"]["quadratic"]["value"].as_f64().unwrap();
+        assert!((value(a) - value(b)).abs() <= 1e-5 * value(b), "{a} {b}");
+    }
+}
+
+#[test]
+fn compress_measures_by_itself() {
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 200, true));
+    let run = folder.path("run");
+    let compress = words(&[
+        "compress",
+        &model,
+        "--data",
+        &data,
+        "--method",
+        "quadratic",
+        "--keep",
+        "params=0.5",
+        "--epochs",
+        "1",
+        "--threads",
+        "1",
+        "--no-latency",
+        "--json",
+        "-o",
+        &run,
+    ]);
+    let summary = json(&ends(0, &compress, &["measuring"]));
+    let ledger = summary["report"]["ledger"].as_array().or(summary["ledger"].as_array()).unwrap();
+    assert!(ledger.iter().any(|step| step["name"] == "measure"), "{ledger:?}");
+    let shown = json(&ends(0, &words(&["show", &format!("{run}/evidence.safetensors"), "--json"]), &[]));
+    // The held-out samples are not measured.
+    assert_eq!(shown["samples"], 180);
+    let impossible = folder.path("impossible");
+    let asked = [
+        "compress",
+        &model,
+        "--data",
+        &data,
+        "--method",
+        "quadratic",
+        "--keep",
+        "params=0.01",
+        "-o",
+        &impossible,
+    ];
+    ends(3, &words(&asked), &[]);
+    assert!(!Path::new(&impossible).join("evidence.safetensors").exists());
+}
+
+#[test]
+fn bad_input_is_told() {
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 20, true));
+    let evidence = folder.path("evidence");
+    let measure =
+        |more: &[&str]| words(&[&["measure", &model, "--data", &data, "-o", &evidence], more].concat());
+    ends(2, &measure(&["--samples", "0"]), &["--samples"]);
+    ends(2, &measure(&["--shard", "3/2"]), &["K/N"]);
+    ends(2, &measure(&["--output", "z"]), &["'z'", "y"]);
+    std::fs::write(&evidence, b"no evidence").unwrap();
+    ends(2, &measure(&[]), &["evidence", "measure it anew"]);
+    ends(2, &words(&["show", &evidence]), &["no evidence"]);
+    ends(2, &words(&["show", &folder.path("missing")]), &["no such file"]);
+    let barred = ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "4"])
+        .constant("w", &normal(&[4, 3], 0))
+        .node("MatMul", &["x", "w"], &["y"])
+        .output("y");
+    let barred = folder.model("barred.onnx", barred);
+    ends(
+        2,
+        &words(&["measure", &barred, "--data", &data, "-o", &folder.path("none")]),
+        &["no unit", "inspect"],
+    );
+}
