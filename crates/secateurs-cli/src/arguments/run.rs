@@ -71,7 +71,7 @@ fn recipes() -> String {
     let list: String =
         SHIPPED.iter().map(|(name, text)| format!("\n  {name:<16} {}", summary(text))).collect();
     format!(
-        "Settings from a TOML file with the tables plan, tune, data and latency, or a shipped recipe. Several are laid over each \
+        "Settings from a TOML file with the tables plan, measure, tune, data and latency, or a shipped recipe. Several are laid over each \
          other, flags over all:\n{list}"
     )
 }

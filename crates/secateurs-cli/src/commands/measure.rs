@@ -59,7 +59,7 @@ pub struct Measure {
     #[arg(long, value_parser = PossibleValuesParser::new(Estimator::ALL.iter().map(|e| e.name())), default_value = "one-pass")]
     estimator: String,
     /// Backward passes a batch, for estimators that draw
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
     draws: usize,
     /// Measure the K-th of N parts of the samples, to be merged later
     #[arg(long, value_name = "K/N", default_value = "1/1")]

@@ -1,5 +1,7 @@
 //! What arrives at the edges where units are consumed, added up by sample and unit.
 
+use std::collections::BTreeSet;
+
 use secateurs_graph::coupling::Coupling;
 use secateurs_graph::samples::{SampleAxis, sample_axes};
 use secateurs_graph::session::Tap;
@@ -43,20 +45,41 @@ impl Columns {
             units: offsets[coupling.groups.len()] as usize,
             mixing: None,
         };
-        for Consumed { node, input, axis, indices, operands } in coupling.consumed(graph)? {
+        let consumed = coupling.consumed(graph)?;
+        let place = |at: &Consumed| {
+            let place = graph.nodes[at.node].inputs[at.input].and_then(|value| samples.get(value).cloned());
+            place.filter(|place| place.axis != at.axis)
+        };
+        let units = |at: &Consumed| -> BTreeSet<(usize, usize)> {
+            at.indices.iter().map(|index| (index.group, index.unit)).collect()
+        };
+        for at in &consumed {
+            let own = place(at);
+            // Of the operands of a product one that differs from sample to sample will do.
+            let peers = consumed.iter().filter(|peer| {
+                peer.node == at.node
+                    && peer.operands == at.operands
+                    && place(peer).is_some()
+                    && units(peer) == units(at)
+            });
+            let varying = if at.operands > 1 { peers.count() } else { usize::from(own.is_some()) };
+            if own.is_none() && varying > 0 {
+                continue;
+            }
+            let Consumed { node, input, axis, ref indices, operands } = *at;
+            let operands = if varying > 0 { varying } else { operands };
             let tap = Tap::Edge { node, input };
             let at = columns.taps.iter().position(|t| *t == tap).unwrap_or_else(|| {
                 columns.taps.push(tap);
                 columns.taps.len() - 1
             });
-            let place = graph.nodes[node].inputs[input].and_then(|value| samples.get(value).cloned());
-            if place.as_ref().is_none_or(|place| place.axis == axis) {
+            if own.is_none() {
                 columns.mixing.get_or_insert_with(|| graph.node_label(node));
             }
             columns.places.push(Place {
                 tap: at,
                 axis,
-                samples: place,
+                samples: own,
                 indices: indices.iter().map(|i| i.index as i64).collect(),
             });
             columns.units_of.extend(indices.iter().map(|i| offsets[i.group] + i.unit as u32));

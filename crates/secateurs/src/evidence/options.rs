@@ -42,7 +42,7 @@ impl Default for MeasureOptions<'_> {
             shard: [1, 1],
             batch_size: 64,
             estimator: Estimator::OnePass,
-            draws: 2,
+            draws: 1,
             seed: 0,
             memory: 1 << 30,
             settled: Some(0.998),

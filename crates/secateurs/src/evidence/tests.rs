@@ -162,6 +162,21 @@ fn two_outputs() -> Arc<Graph> {
     )
 }
 
+/// A layer whose weights are, transposed, those of the next: a product of two computed operands, of which one is the same for all
+/// samples.
+fn tied() -> Arc<Graph> {
+    graph(
+        ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &["batch", "4"])
+            .constant("w", &wave(&[4, 6], 0.71, 0.8, 0.0))
+            .node("MatMul", &["x", "w"], &["h"])
+            .node("Tanh", &["h"], &["t"])
+            .node_with("Transpose", &["w"], &["back"], attribute("perm", &[1, 0]))
+            .node("MatMul", &["t", "back"], &["logits"])
+            .output("logits"),
+    )
+}
+
 fn data(graph: &Graph, folder: &Path, labels: Option<i64>) -> Arc<Dataset> {
     let shape = graph.values[graph.inputs[0]].fact.shape.as_ref().unwrap();
     let sizes: Vec<usize> = shape[1..].iter().map(|dim| dim.known().unwrap() as usize).collect();
@@ -256,9 +271,14 @@ fn by_double_backward(graph: &Arc<Graph>, data: &Arc<Dataset>, labelled: bool) -
 fn exact_scores_are_those_of_the_exact_hessian() {
     let folder = tempfile::tempdir().unwrap();
     secateurs_torch::load().unwrap();
-    for graph in [convolutional(true), attention(), two_outputs()] {
+    for graph in [convolutional(true), attention(), two_outputs(), tied()] {
         let data = data(&graph, folder.path(), None);
         let evidence = measured(&graph, &data, &double());
+        assert!(
+            !evidence.header.notes.iter().any(|note| note.contains("one by one")),
+            "{:?}",
+            evidence.header.notes
+        );
         let found = evidence.score(Score::Quadratic).unwrap().values;
         let (expected, _) = by_double_backward(&graph, &data, false);
         assert!(expected.iter().any(|score| *score > 1e-4), "{expected:?}");
@@ -285,6 +305,9 @@ fn with_labels_first_and_second_order_are_those_of_their_loss_in_relu_nets() {
 #[test]
 fn what_is_drawn_is_right_in_the_mean() {
     let folder = tempfile::tempdir().unwrap();
+    secateurs_torch::load().unwrap();
+    // Hundreds of small measurements, for which threads would only wait.
+    secateurs_torch::tch::set_num_threads(1);
     for graph in [convolutional(true), attention(), two_outputs()] {
         let data = data(&graph, folder.path(), None);
         let exact = measured(&graph, &data, &double()).score(Score::Quadratic).unwrap().values;
