@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use secateurs::evidence::{Evidence, EvidenceError, merge};
+use secateurs::evidence::{Evidence, merge};
 
 use super::show;
 use crate::error::Result;
@@ -25,9 +25,11 @@ pub struct Merge {
 
 impl Merge {
     pub fn run(self) -> Result {
-        let parts: Result<Vec<Evidence>, EvidenceError> =
-            self.parts.iter().map(|path| Evidence::read(path)).collect();
-        let whole = merge(parts?)?;
+        let mut parts = Vec::with_capacity(self.parts.len());
+        for path in &self.parts {
+            parts.push(Evidence::read(path)?);
+        }
+        let whole = merge(parts)?;
         whole.write(&self.output)?;
         let mut out = io::stdout().lock();
         show::print(&whole, &mut out)?;

@@ -38,7 +38,7 @@ pub enum PlanningError {
     Method(#[from] MethodError),
     /// The evidence does not fit.
     #[error(transparent)]
-    Evidence(#[from] EvidenceError),
+    Evidence(Box<EvidenceError>),
     /// No choice meets the budget.
     #[error(transparent)]
     Select(#[from] SelectError),
@@ -65,7 +65,7 @@ pub(super) fn plan_coupled(
     let costs = Costs::new(graph, coupling, &sizes);
     let evidence = options.evidence.as_deref();
     if let Some(evidence) = evidence.filter(|_| options.method.needs_evidence()) {
-        evidence.check(graph, options.split)?;
+        evidence.check(graph, options.split).map_err(|e| PlanningError::Evidence(Box::new(e)))?;
     }
     let scores = options.method.score(graph, coupling, options.seed, evidence)?;
     let selected = select(graph, coupling, &costs, &scores, &options.budget, &options.select)?;
