@@ -26,6 +26,8 @@ use crate::tune::{Head, Meaning, TuneError, heads, inputs};
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
 /// Samples before the ranking can be settled, and between two looks at it.
 const SETTLING: usize = 256;
+/// Backward passes a batch, beyond which no one would wait.
+const MAX_PASSES: usize = 4096;
 
 /// What is to be measured.
 pub struct MeasureJob<'a> {
@@ -122,7 +124,8 @@ impl<'a> Measurer<'a> {
             Some(found) => found.continued_as(header, &order, job.file)?,
             None => Evidence::begun(header, &columns),
         };
-        let settled = options.settled.is_some_and(|enough| evidence.reliability() >= enough);
+        let settled = evidence.header.samples >= 2 * SETTLING
+            && options.settled.is_some_and(|enough| evidence.reliability() >= enough);
         if evidence.header.samples < order.len() && !settled {
             evidence.header.ended = None;
         }
@@ -203,6 +206,11 @@ impl<'a> Measurer<'a> {
         let roots = Roots::new(&self.heads, &run.outputs, estimator, draws, seed, &batch.indices)?;
         let labelled = self.evidence.header.labels;
         let (passes, keep) = (roots.passes(), counted as i64);
+        if passes > MAX_PASSES {
+            return Err(EvidenceError::Options(format!(
+                "--estimator exact would take {passes} backward passes a batch for these outputs, of {MAX_PASSES} at most; use one-pass"
+            )));
+        }
         let first = |tensor: Tensor| tensor.f_narrow(0, 0, keep);
         let kept = self.room(passes).min(counted) as i64;
         let (mut kept_images, mut kept_gradients) = (Vec::new(), Vec::new());

@@ -13,6 +13,8 @@ use crate::tune::{Head, Meaning};
 
 /// The largest number of classes for which each sample's Hessian is taken apart into directions.
 const MAX_DIRECTIONS: i64 = 64;
+/// And the largest number of rows: tokens, not pixels.
+const MAX_ROWS: i64 = 128;
 
 /// What is sent back: a sum whose gradient in the outputs is the root.
 pub(super) struct Roots<'a> {
@@ -96,7 +98,7 @@ impl HeadRoot<'_> {
             None => output.f_reshape([samples, 1, -1])?,
         };
         let (rows, width) = (target.size()[1], target.size()[2]);
-        let directions = match logs.is_some() && width <= MAX_DIRECTIONS {
+        let directions = match logs.is_some() && width <= MAX_DIRECTIONS && rows <= MAX_ROWS {
             true => Some(directions(&target.f_detach()?.f_exp()?)?),
             false => None,
         };
