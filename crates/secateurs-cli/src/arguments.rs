@@ -257,7 +257,8 @@ pub struct DataArguments {
     pub max_length: Option<usize>,
 }
 
-fn parse_quoted<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+/// A value of a type that files write as this word.
+pub fn parse_quoted<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(serde_json::Value::String(text.to_owned())).map_err(|e| e.to_string())
 }
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::Args;
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use secateurs::evidence::{
     Estimator, Evidence, EvidenceError, MeasureJob, MeasureOptions, Verification, VerifyOptions, measure,
     verify,
@@ -16,6 +16,7 @@ use secateurs::format::{count, significant};
 use secateurs::methods::METHODS;
 use secateurs::pipeline;
 use secateurs::plan::PlannedSplit;
+use secateurs::recipe::MeasureSettings;
 use secateurs::tune::Objective;
 use secateurs_graph::Graph;
 use secateurs_graph::coupling::CouplingOptions;
@@ -23,7 +24,7 @@ use secateurs_graph::session::{Precision, SessionOptions};
 use serde::Serialize;
 
 use super::show;
-use crate::arguments::{DataArguments, DeviceArguments, SplitArgument, parse_seed};
+use crate::arguments::{DataArguments, DeviceArguments, SplitArgument, parse_quoted, parse_seed};
 use crate::error::{CliError, Result};
 use crate::table::Table;
 use crate::{interrupt, progress};
@@ -56,8 +57,8 @@ pub struct Measure {
     #[arg(long, value_name = "SHARE", default_value_t = 0.998)]
     settled: f64,
     /// How the Hessian in the outputs is written as squares
-    #[arg(long, value_parser = PossibleValuesParser::new(Estimator::ALL.iter().map(|e| e.name())), default_value = "one-pass")]
-    estimator: String,
+    #[arg(long, value_parser = PossibleValuesParser::new(Estimator::ALL.iter().map(|e| e.name())).try_map(|name| parse_quoted::<Estimator>(&name)), default_value = "one-pass")]
+    estimator: Estimator,
     /// Backward passes a batch, for estimators that draw
     #[arg(long, value_name = "N", default_value_t = 1)]
     draws: usize,
@@ -74,8 +75,8 @@ pub struct Measure {
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
     /// What the outputs are taken for
-    #[arg(long, value_parser = PossibleValuesParser::new(Objective::ALL.iter().map(|o| o.name())), default_value = "auto")]
-    objective: String,
+    #[arg(long, value_parser = PossibleValuesParser::new(Objective::ALL.iter().map(|o| o.name())).try_map(|name| parse_quoted::<Objective>(&name)), default_value = "auto")]
+    objective: Objective,
     /// Whole heads and groups of convolutions (outer), or dimensions of all heads and channels of all groups (inner)
     #[arg(long, value_enum, default_value_t)]
     split: SplitArgument,
@@ -147,25 +148,24 @@ impl Measure {
         let data = Arc::new(data);
         self.device.prepare()?;
         interrupt::watch()?;
-        let named = |text: &str| Estimator::ALL.iter().copied().find(|e| e.name() == text);
         let precision = if self.double { Precision::Double } else { Precision::Single };
-        let options = MeasureOptions {
+        let settings = MeasureSettings {
             samples: self.samples,
-            shard: self.shard.0,
-            batch_size: self.batch_size.map_or(64, |n| n as usize),
-            estimator: named(&self.estimator).unwrap_or(Estimator::OnePass),
+            estimator: self.estimator,
             draws: self.draws,
+            settled: self.settled,
+        };
+        let defaults = settings.options();
+        let options = MeasureOptions {
+            shard: self.shard.0,
+            batch_size: self.batch_size.map_or(defaults.batch_size, |n| n as usize),
             seed: self.seed,
             memory: self.memory.saturating_mul(1_000_000),
-            settled: Some(self.settled).filter(|share| *share < 1.0),
             output: self.output.as_deref(),
-            objective: Objective::ALL
-                .iter()
-                .copied()
-                .find(|o| o.name() == self.objective)
-                .unwrap_or(Objective::Auto),
+            objective: self.objective,
             split: PlannedSplit::from(self.split),
             session: SessionOptions { device: self.device.device, precision, ..SessionOptions::default() },
+            ..defaults
         };
         let among: Vec<usize> = (0..data.len()).collect();
         let job =

@@ -15,7 +15,7 @@ pub(super) struct Columns {
     places: Vec<Place>,
     /// The unit of every column.
     pub units_of: Vec<u32>,
-    /// How many operands share the mask of every column.
+    /// What a column counts: one over the operands that share its mask.
     pub shares: Vec<f32>,
     pub units: usize,
     /// A node at which samples cannot be told apart, so that only one can run at a time.
@@ -116,6 +116,14 @@ impl Columns {
         }
         Tensor::f_cat(&parts, 1)
     }
+
+    /// `[samples, columns]` added up by unit: `[samples, units]`.
+    pub fn by_unit(&self, columns: &Tensor) -> Result<Tensor, TchError> {
+        let units: Vec<i64> = self.units_of.iter().map(|&unit| unit.into()).collect();
+        let shape = [columns.size()[0], self.units as i64];
+        let zeros = Tensor::f_zeros(shape, (columns.f_kind()?, Device::Cpu))?;
+        zeros.f_index_add(1, &Tensor::f_from_slice(&units)?, columns)
+    }
 }
 
 #[cfg(test)]
@@ -143,28 +151,18 @@ impl Place {
     /// Sums over all axes but those of the samples and the indices; `[samples, indices]` on the host.
     fn sums(&self, tensor: &Tensor, samples: i64, mean: bool) -> Result<Tensor, TchError> {
         let mut sizes = tensor.size();
-        let mut axis = self.axis;
-        let count: i64 = sizes.iter().product::<i64>() / (samples * sizes[axis]).max(1);
-        let place = self.samples.as_ref().filter(|_| samples > 1);
-        let (tensor, first) = match place {
-            None => (tensor.f_unsqueeze(0)?, 0),
+        let count: i64 = sizes.iter().product::<i64>() / (samples * sizes[self.axis]).max(1);
+        let (tensor, first, axis) = match self.samples.as_ref().filter(|_| samples > 1) {
+            None => (tensor.f_unsqueeze(0)?, 0, self.axis + 1),
             Some(place) => {
                 let factors = place.factors(sizes[place.axis], samples).ok_or_else(|| {
                     TchError::Kind(format!("{samples} samples do not fit an axis of {}", sizes[place.axis]))
                 })?;
-                match factors {
-                    [1, _, 1] => (tensor.shallow_clone(), place.axis),
-                    _ => {
-                        sizes.splice(place.axis..=place.axis, factors);
-                        if axis > place.axis {
-                            axis += 2;
-                        }
-                        (tensor.f_reshape(&sizes)?, place.axis + 1)
-                    }
-                }
+                sizes.splice(place.axis..=place.axis, factors);
+                let axis = if self.axis > place.axis { self.axis + 2 } else { self.axis };
+                (tensor.f_reshape(&sizes)?, place.axis + 1, axis)
             }
         };
-        let axis = if place.is_none() { axis + 1 } else { axis };
         let others: Vec<i64> =
             (0..tensor.dim()).filter(|d| *d != axis && *d != first).map(|d| d as i64).collect();
         let sums = match others.is_empty() {

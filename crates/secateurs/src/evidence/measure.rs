@@ -20,7 +20,7 @@ use super::{
 };
 use crate::data::{self, Batch, Dataset};
 use crate::run::DataIdentity;
-use crate::tune::{Head, Meaning, TuneError, heads, inputs};
+use crate::tune::{Head, Meaning, TuneError, all_finite, heads, inputs};
 
 /// Time between two writings of what was measured so far.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
@@ -137,18 +137,14 @@ impl<'a> Measurer<'a> {
             return Ok(());
         }
         let (data, total) = (self.job.data, self.order.len());
-        let mut left = self.order[self.evidence.header.samples.min(total)..].to_vec();
-        let fixed = data.fixed_batch_size();
+        let rest = self.order[self.evidence.header.samples.min(total)..].to_vec();
         let (mut saved, mut looked) = (Instant::now(), self.evidence.header.samples);
-        let real = left.len();
-        if fixed.is_some() {
-            left = data.filled(left);
-        }
-        let mut remaining = real;
-        for batch in data.loader(left, self.batch_size, data.reading_threads()) {
+        // What is added is not counted.
+        let mut left = rest.len();
+        for batch in data.loader(data.filled(rest), self.batch_size, data.reading_threads()) {
             let batch = batch?;
-            let counted = remaining.min(batch.indices.len());
-            remaining -= counted;
+            let counted = left.min(batch.indices.len());
+            left -= counted;
             self.batch(&batch, counted)?;
             let samples = self.evidence.header.samples;
             let mut reliability = None;
@@ -266,18 +262,9 @@ impl<'a> Measurer<'a> {
             true => Ok(Some(activations[tap].f_mul(&gradients[tap])?)),
             false => Ok(None),
         };
-        self.by_unit(&self.columns.gather(n, false, &product)?)
-    }
-
-    /// Columns added up by unit.
-    fn by_unit(&self, columns: &Tensor) -> Result<Tensor, TchError> {
-        let units: Vec<i64> = self.columns.units_of.iter().map(|&unit| unit.into()).collect();
+        let columns = self.columns.gather(n, false, &product)?;
         let shares = Tensor::f_from_slice(&self.columns.shares)?.f_to_kind(columns.f_kind()?)?;
-        let zeros = Tensor::f_zeros(
-            [columns.size()[0], self.columns.units as i64],
-            (columns.f_kind()?, Device::Cpu),
-        )?;
-        zeros.f_index_add(1, &Tensor::f_from_slice(&units)?, &columns.f_mul(&shares)?)
+        self.columns.by_unit(&columns.f_mul(&shares)?)
     }
 
     /// How many of the next samples the factor has room for. Once one was left out, all later ones are.
@@ -339,13 +326,8 @@ impl<'a> Measurer<'a> {
         }
         add_to(&mut sums.means, &means.f_sum_dim_intlist(0i64, false, Kind::Double)?)?;
         // The mean over a unit's columns.
-        let ones = Tensor::f_ones_like(sizes)?;
-        let units: Vec<i64> = self.columns.units_of.iter().map(|&unit| unit.into()).collect();
-        let units = Tensor::f_from_slice(&units)?;
-        let zeros =
-            || Tensor::f_zeros([sizes.size()[0], self.columns.units as i64], (sizes.f_kind()?, Device::Cpu));
-        let count = zeros()?.f_index_add(1, &units, &ones)?.f_clamp_min(1.0)?;
-        let mean = zeros()?.f_index_add(1, &units, sizes)?.f_div(&count)?;
+        let count = self.columns.by_unit(&sizes.f_ones_like()?)?.f_clamp_min(1.0)?;
+        let mean = self.columns.by_unit(sizes)?.f_div(&count)?;
         add_moments(&mut sums.activation, &mean.f_to_kind(Kind::Double)?)
     }
 
@@ -528,10 +510,6 @@ pub(super) fn ranges(numbers: &[usize]) -> Vec<[usize; 2]> {
         }
     }
     found
-}
-
-fn all_finite(tensor: &Tensor) -> Result<bool, TchError> {
-    Ok(tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0)
 }
 
 fn host(tensor: &Tensor) -> Result<Vec<f32>, TchError> {

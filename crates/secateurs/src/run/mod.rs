@@ -24,9 +24,9 @@ use crate::whole;
 pub const CONFIG: &str = "config.toml";
 /// What has happened, a JSON object a line.
 pub const METRICS: &str = "metrics.jsonl";
-/// Which units stay.
+/// What every unit is worth.
 pub const EVIDENCE: &str = "evidence.safetensors";
-/// The plan.
+/// Which units stay.
 pub const PLAN: &str = "plan.json";
 /// The smaller model before it is tuned.
 pub const PRUNED: &str = "pruned.onnx";

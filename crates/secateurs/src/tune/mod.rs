@@ -22,7 +22,7 @@ pub use loss::Meaning;
 pub(crate) use loss::gives_probabilities;
 pub use options::{BatchNormMode, Objective, OptimizerKind, Schedule, TuneOptions, TunePrecision};
 pub use scores::{ScoreOptions, Scores, scores};
-pub(crate) use scores::{heads, inputs};
+pub(crate) use scores::{all_finite, heads, inputs};
 pub use settings::{Output, Resolved};
 
 use std::ops::ControlFlow;

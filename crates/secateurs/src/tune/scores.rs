@@ -141,7 +141,7 @@ pub(crate) fn inputs(session: &Session, batch: &Batch) -> Result<Vec<Tensor>, Tu
 }
 
 /// Whether there is neither an infinite number nor NaN in a tensor.
-pub(super) fn all_finite(tensor: &Tensor) -> Result<bool, TchError> {
+pub(crate) fn all_finite(tensor: &Tensor) -> Result<bool, TchError> {
     Ok(tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0)
 }
 
