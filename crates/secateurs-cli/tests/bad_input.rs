@@ -1,7 +1,8 @@
 //! Bad input of every kind: exit code 2, an error that names the file and what is wrong, nothing written, no panic.
 
+mod support;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use secateurs::data::npz;
 use secateurs_onnx::proto::{
@@ -9,10 +10,7 @@ use secateurs_onnx::proto::{
     TensorProto,
 };
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor, encode, tensor_to_proto, value_info};
-
-fn secateurs(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_secateurs")).args(arguments).output().expect("the program starts")
-}
+use support::secateurs;
 
 /// Runs it and checks that it refuses as it should; `words` must all be in the message.
 fn refuses(what: &str, arguments: &[&str], words: &[&str]) {

@@ -4,7 +4,7 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use secateurs::data::npz;
@@ -12,7 +12,7 @@ use secateurs::rng::Rng;
 use secateurs::run::{METRICS, MODEL, PLAN};
 use secateurs_onnx::{ElementType, ModelBuilder};
 use serde_json::Value;
-use support::{Folder, SECATEURS, dense, ended, ends, normal};
+use support::{Folder, SECATEURS, dense, ended, ends, normal, start};
 
 /// The words of a command on one thread that measures no latency.
 fn words(command: &str, model: &str, data: &str, run: &str, more: &[&str]) -> Vec<String> {
@@ -26,15 +26,6 @@ const STEPS: [&str; 6] = ["--epochs", "40", "--batch-size", "8", "--precision", 
 
 fn compress(model: &str, data: &str, run: &str, more: &[&str]) -> Vec<String> {
     words("compress", model, data, run, &[&HALF, more].concat())
-}
-
-fn start(words: &[String]) -> Child {
-    Command::new(SECATEURS)
-        .args(words)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts")
 }
 
 /// Waits for a step of training.

@@ -3,12 +3,11 @@
 mod support;
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use secateurs_onnx::{ElementType, ModelBuilder};
 use serde_json::Value;
-use support::{Folder, SECATEURS, dense, ended, ends, normal};
+use support::{Folder, dense, ended, ends, normal, start};
 
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
@@ -173,19 +172,14 @@ fn an_interruption_writes_what_there_is_and_the_same_command_goes_on() {
             file,
         ])
     };
-    let child = Command::new(SECATEURS)
-        .args(measure(&evidence))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let start = Instant::now();
+    let child = start(&measure(&evidence));
+    let started = Instant::now();
     // The first batches take longest, as libtorch is opened before them.
     std::thread::sleep(Duration::from_millis(1500));
     // SAFETY: sends a signal to a child that has not been waited for.
     assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGINT) }, 0);
     let output = child.wait_with_output().unwrap();
-    assert!(start.elapsed() < Duration::from_secs(30));
+    assert!(started.elapsed() < Duration::from_secs(30));
     // A machine so slow that nothing was measured yet ends at once, one so fast that all was is done.
     if Path::new(&evidence).exists() && output.status.code() != Some(0) {
         ended(130, &output, &["are measured and written"]);

@@ -1,59 +1,20 @@
 //! `prune`, `plan`, `apply` and `inspect --groups` end to end: what is asked for is what is got, what is reported is what is in
 //! the file, and bad input ends in an error with nothing written.
 
+mod support;
+
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 
 use secateurs::rng::Rng;
 use secateurs::runtime::{Optimisation, OrtModel, SessionOptions, relative_difference};
 use secateurs_onnx::proto::AttributeProto;
 use secateurs_onnx::{ElementType, ExternalData, Model, ModelBuilder, Tensor, WriteOptions, write};
 use serde_json::Value;
-
-fn secateurs(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_secateurs")).args(arguments).output().expect("the program starts")
-}
-
-/// Runs it, expects this exit code and these words on standard error, and returns standard output.
-fn ends(code: i32, arguments: &[&str], words: &[&str]) -> String {
-    let output = secateurs(arguments);
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
-    assert!(!message.contains("panicked"), "{message}");
-    for word in words {
-        assert!(message.contains(word), "{arguments:?}: no '{word}' in: {message}");
-    }
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
+use support::{Folder, ends};
 
 fn json(arguments: &[&str]) -> Value {
     serde_json::from_str(&ends(0, arguments, &[])).unwrap()
-}
-
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn new() -> Folder {
-        Folder(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).to_str().unwrap().into()
-    }
-
-    fn model(&self, name: &str, model: ModelBuilder) -> String {
-        let path = self.path(name);
-        write(&model.build().unwrap(), Path::new(&path), &WriteOptions::default()).unwrap();
-        path
-    }
-
-    fn files(&self) -> Vec<PathBuf> {
-        let mut files: Vec<PathBuf> =
-            std::fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-        files.sort();
-        files
-    }
 }
 
 fn weights(shape: &[usize], number: u64) -> Tensor {

@@ -1,8 +1,9 @@
 //! What the tests of commands share: a folder of models and data, and runs of the program.
 #![allow(dead_code)]
 
-use std::path::Path;
-use std::process::{Command, Output};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 
 use secateurs::data::npz;
 use secateurs::rng::Rng;
@@ -43,6 +44,13 @@ impl Folder {
         self.path(name)
     }
 
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> =
+            std::fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+    }
+
     pub fn bytes(&self, run: &str, name: &str) -> Vec<u8> {
         std::fs::read(Path::new(&self.path(run)).join(name)).unwrap()
     }
@@ -68,12 +76,21 @@ pub fn dense() -> ModelBuilder {
         .output("y")
 }
 
-pub fn secateurs(words: &[String]) -> Output {
+pub fn secateurs(words: &[impl AsRef<OsStr>]) -> Output {
     Command::new(SECATEURS).args(words).output().expect("the program starts")
 }
 
+pub fn start(words: &[String]) -> Child {
+    Command::new(SECATEURS)
+        .args(words)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts")
+}
+
 /// Runs it, expects this exit code and these words on standard error, and returns standard output.
-pub fn ends(code: i32, words: &[String], expected: &[&str]) -> String {
+pub fn ends(code: i32, words: &[impl AsRef<OsStr>], expected: &[&str]) -> String {
     let output = secateurs(words);
     ended(code, &output, expected)
 }
