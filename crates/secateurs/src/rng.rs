@@ -50,6 +50,17 @@ impl Rng {
         if self.next_u64() >> 63 == 0 { 1.0 } else { -1.0 }
     }
 
+    /// Random signs, −1 or 1, 64 of them from one draw.
+    pub fn signs(&mut self, count: usize) -> Vec<f32> {
+        let mut signs = Vec::with_capacity(count);
+        while signs.len() < count {
+            let bits = self.next_u64();
+            let some = 64.min(count - signs.len());
+            signs.extend((0..some).map(|bit| if bits >> bit & 1 == 0 { 1f32 } else { -1.0 }));
+        }
+        signs
+    }
+
     /// Uniform in `0..bound`; `bound` is not 0.
     pub fn below(&mut self, bound: usize) -> usize {
         // The high half of a 128-bit product: biased by less than bound / 2⁶⁴.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use secateurs::evidence::{
-    Estimator, Evidence, EvidenceError, MeasureJob, MeasureOptions, Verification, VerifyOptions, measure,
-    verify,
+    Estimator, Evidence, EvidenceError, MeasureJob, MeasureOptions, Trace, Verification, VerifyOptions,
+    measure, verify,
 };
 use secateurs::format::{count, significant};
 use secateurs::methods::METHODS;
@@ -62,6 +62,18 @@ pub struct Measure {
     /// Backward passes a batch, for estimators that draw
     #[arg(long, value_name = "N", default_value_t = 1)]
     draws: usize,
+    /// Measure the trace of the Hessian in every unit's weights too, and HAP's score from it
+    ///
+    /// projected: gradients of weights on random directions, drawn batch by batch. per-sample: gradients of single samples; with
+    /// --estimator exact the exact trace. hutchinson: random probes through the model twice, as HAP has it, whatever the estimator.
+    #[arg(long, value_name = "WAY", num_args = 0..=1, require_equals = true, default_missing_value = "projected", value_parser = PossibleValuesParser::new(Trace::ALL.iter().map(|t| t.name())).try_map(|name| parse_quoted::<Trace>(&name)))]
+    trace: Option<Trace>,
+    /// Directions, for --trace=projected; parameters of no more weights a unit are exact
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    directions: usize,
+    /// Probes a batch, for --trace=hutchinson
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    probes: usize,
     /// Measure the K-th of N parts of the samples, to be merged later
     #[arg(long, value_name = "K/N", default_value = "1/1")]
     shard: Shard,
@@ -153,6 +165,9 @@ impl Measure {
             samples: self.samples,
             estimator: self.estimator,
             draws: self.draws,
+            trace: self.trace,
+            directions: self.directions,
+            probes: self.probes,
             settled: self.settled,
         };
         let defaults = settings.options();

@@ -1,6 +1,6 @@
 //! Groups: units that share spaces, with the parameters that they are made of.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::CouplingOptions;
 use super::cells::Cells;
@@ -52,6 +52,16 @@ pub struct ParameterAxis {
 pub struct Unit {
     /// The indices that go, ascending, by space.
     pub(crate) indices: Vec<(u32, Vec<usize>)>,
+}
+
+impl Group {
+    /// The parameters that units are made of, running statistics left out: those in which they are made, or where there is none all that they
+    /// are part of.
+    pub fn made_of(&self, statistics: &HashSet<ValueId>) -> Vec<&ParameterAxis> {
+        let weights = || self.parameters.iter().filter(|p| !statistics.contains(&p.value));
+        let made: Vec<&ParameterAxis> = weights().filter(|p| p.made).collect();
+        if made.is_empty() { weights().collect() } else { made }
+    }
 }
 
 impl Unit {
@@ -171,7 +181,7 @@ fn seeds(graph: &Graph, spaces: &Spaces, options: &CouplingOptions) -> Vec<Seed>
             }
         }
     }
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     seeds.retain(|seed| seen.insert((seed.value, seed.axis, seed.space)));
     seeds
 }
@@ -264,7 +274,7 @@ fn by_space(cells: &Cells, unit: &[u32]) -> Unit {
 }
 
 fn barred(spaces: &Spaces, cells: &Cells, seeds: &[Seed], groups: &[Group]) -> Vec<Barred> {
-    let taken: std::collections::HashSet<(ValueId, usize)> =
+    let taken: HashSet<(ValueId, usize)> =
         groups.iter().flat_map(|g| &g.parameters).map(|p| (p.value, p.axis)).collect();
     let mut barred: Vec<Barred> = Vec::new();
     for seed in seeds {

@@ -27,8 +27,8 @@ use slotmap::SecondaryMap;
 use crate::dim::Dim;
 use crate::error::GraphError;
 use crate::fact::Fact;
-use crate::graph::{Graph, Source, ValueId};
-use crate::op::{InputRole, TrainingMode};
+use crate::graph::{Graph, NodeId, Source, ValueId};
+use crate::op::{InputRole, Inputs, TrainingMode};
 use crate::patch::Patch;
 
 pub use convert::{Floats, kind_of, to_device, to_host};
@@ -212,6 +212,29 @@ impl Session {
         let whole = taps.is_empty() && masks.is_empty();
         let fused = self.options.fuse && self.options.precision != Precision::Double && whole;
         self.plan(inputs, fused)?.run(self, inputs, taps, masks)
+    }
+
+    /// A constant of the graph, or what was folded from constants alone.
+    pub fn constant(&self, value: ValueId) -> Option<&Tensor> {
+        self.constants.get(value)
+    }
+
+    /// Runs one node on inputs of any sizes that its op takes, without those that are `None`.
+    pub fn evaluate(&self, node: NodeId, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, GraphError> {
+        let graph = self.graph.as_ref();
+        let own = &graph.nodes[node];
+        let fact = |(value, tensor): (&Option<ValueId>, &Option<&Tensor>)| {
+            let (own, sizes) = (&graph.values[(*value)?].fact, (*tensor)?.size());
+            match own.admits(&sizes) && own.content.is_some() {
+                true => Some(own.clone()),
+                false => Some(Fact::of(own.element_type, sizes.into_iter().map(Dim::from).collect())),
+            }
+        };
+        let facts: Vec<Option<Fact>> = own.inputs.iter().zip(inputs).map(fact).collect();
+        let given: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
+        let outputs = own.op.infer(&Inputs { facts: &given, outputs: own.outputs.len() });
+        let outputs = outputs.map_err(|e| graph.node_error(node, e))?;
+        plan::eval(self, node, inputs, &facts, &outputs)
     }
 
     /// What inference predicts of all values at these input shapes.

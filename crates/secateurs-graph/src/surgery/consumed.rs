@@ -19,7 +19,7 @@ pub struct Consumed {
     /// The axis.
     pub axis: usize,
     /// Which of its indices belong to which units, by index.
-    pub indices: Vec<ConsumedIndex>,
+    pub indices: Vec<UnitIndex>,
     /// How many edges into the node are multiplied by the same mask, such as both operands of a product: each of them alone removes
     /// the unit.
     pub operands: usize,
@@ -27,7 +27,7 @@ pub struct Consumed {
 
 /// An index that goes with a unit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct ConsumedIndex {
+pub struct UnitIndex {
     /// The index on the axis.
     pub index: usize,
     /// The group.
@@ -50,19 +50,11 @@ impl Coupling {
     /// Where all units are consumed, in the order in which nodes run. What is never read, as the last rows of a table may be, is
     /// consumed nowhere. Fails where an axis of symbolic size would have to be masked.
     pub fn consumed(&self, graph: &Graph) -> Result<Vec<Consumed>, GraphError> {
-        let mut owners: HashMap<u32, Vec<ConsumedIndex>> = HashMap::new();
-        for (g, group) in self.groups.iter().enumerate() {
-            for (u, unit) in group.units.iter().enumerate() {
-                for (space, indices) in &unit.indices {
-                    let own = indices.iter().map(|&index| ConsumedIndex { index, group: g, unit: u });
-                    owners.entry(*space).or_default().extend(own);
-                }
-            }
-        }
+        let owners = owners(self);
         let mut found = Vec::new();
         for &id in &graph.order {
             let map = &self.spaces.maps[id];
-            let mut here: BTreeMap<(usize, usize, usize), Vec<ConsumedIndex>> = BTreeMap::new();
+            let mut here: BTreeMap<(usize, usize, usize), Vec<UnitIndex>> = BTreeMap::new();
             for (a, atom) in map.atoms.iter().enumerate() {
                 if !matches!(atom.role, Role::Summed | Role::Averaged | Role::Mixed(_)) {
                     continue;
@@ -81,7 +73,7 @@ impl Coupling {
                         let list = here.entry((input, k, inputs.len())).or_default();
                         for owner in own {
                             let at = positions.get(owner.index).into_iter().flatten();
-                            list.extend(at.map(|&index| ConsumedIndex { index, ..*owner }));
+                            list.extend(at.map(|&index| UnitIndex { index, ..*owner }));
                         }
                     }
                 }
@@ -98,8 +90,22 @@ impl Coupling {
     }
 }
 
+/// The units that indices of each space go with.
+pub(super) fn owners(coupling: &Coupling) -> HashMap<u32, Vec<UnitIndex>> {
+    let mut owners: HashMap<u32, Vec<UnitIndex>> = HashMap::new();
+    for (g, group) in coupling.groups.iter().enumerate() {
+        for (u, unit) in group.units.iter().enumerate() {
+            for (space, indices) in &unit.indices {
+                let own = indices.iter().map(|&index| UnitIndex { index, group: g, unit: u });
+                owners.entry(*space).or_default().extend(own);
+            }
+        }
+    }
+    owners
+}
+
 /// For each index of an atom where it is on an axis; empty where the axis does not have the atom.
-fn positions(axis: &Axis, map: &AxisMap, atom: usize) -> Result<Vec<Vec<usize>>, &'static str> {
+pub(super) fn positions(axis: &Axis, map: &AxisMap, atom: usize) -> Result<Vec<Vec<usize>>, &'static str> {
     let mut found: Vec<Vec<usize>> = Vec::new();
     let mut put = |index: usize, at: usize| {
         if found.len() <= index {

@@ -4,7 +4,9 @@
 pub(crate) mod constants;
 mod consumed;
 mod controls;
+mod made;
 mod mask;
 mod remove;
 
-pub use consumed::{Consumed, ConsumedIndex};
+pub use consumed::{Consumed, UnitIndex};
+pub use made::Made;

@@ -150,29 +150,40 @@ impl Columns {
 impl Place {
     /// Sums over all axes but those of the samples and the indices; `[samples, indices]` on the host.
     fn sums(&self, tensor: &Tensor, samples: i64, mean: bool) -> Result<Tensor, TchError> {
-        let mut sizes = tensor.size();
-        let count: i64 = sizes.iter().product::<i64>() / (samples * sizes[self.axis]).max(1);
-        let (tensor, first, axis) = match self.samples.as_ref().filter(|_| samples > 1) {
-            None => (tensor.f_unsqueeze(0)?, 0, self.axis + 1),
-            Some(place) => {
-                let factors = place.factors(sizes[place.axis], samples).ok_or_else(|| {
-                    TchError::Kind(format!("{samples} samples do not fit an axis of {}", sizes[place.axis]))
-                })?;
-                sizes.splice(place.axis..=place.axis, factors);
-                let axis = if self.axis > place.axis { self.axis + 2 } else { self.axis };
-                (tensor.f_reshape(&sizes)?, place.axis + 1, axis)
-            }
-        };
-        let others: Vec<i64> =
-            (0..tensor.dim()).filter(|d| *d != axis && *d != first).map(|d| d as i64).collect();
+        let tensor = by_sample(tensor, self.samples.as_ref(), self.axis, samples)?;
+        let count: i64 = tensor.size()[2..].iter().product();
+        let others: Vec<i64> = (2..tensor.dim() as i64).collect();
         let sums = match others.is_empty() {
             true => tensor,
             false => tensor.f_sum_dim_intlist(&others[..], false, None::<Kind>)?,
         };
-        let sums = if first > axis { sums.f_tr()? } else { sums };
         let indices = Tensor::f_from_slice(&self.indices)?.f_to_device(sums.device())?;
         let sums = sums.f_index_select(1, &indices)?;
         let sums = if mean { sums.f_div_scalar(count as f64)? } else { sums };
         sums.f_to_device(Device::Cpu)
     }
+}
+
+/// A view `[samples, axis, …]` of a tensor, the axis one that holds no samples.
+pub(super) fn by_sample(
+    tensor: &Tensor,
+    place: Option<&SampleAxis>,
+    axis: usize,
+    samples: i64,
+) -> Result<Tensor, TchError> {
+    let mut sizes = tensor.size();
+    let (tensor, first, axis) = match place.filter(|_| samples > 1) {
+        None => (tensor.f_unsqueeze(0)?, 0, axis + 1),
+        Some(place) => {
+            let factors = place.factors(sizes[place.axis], samples).ok_or_else(|| {
+                TchError::Kind(format!("{samples} samples do not fit an axis of {}", sizes[place.axis]))
+            })?;
+            sizes.splice(place.axis..=place.axis, factors);
+            let axis = if axis > place.axis { axis + 2 } else { axis };
+            (tensor.f_reshape(&sizes)?, place.axis + 1, axis)
+        }
+    };
+    let others = (0..tensor.dim()).filter(|d| *d != axis && *d != first);
+    let order: Vec<i64> = [first, axis].into_iter().chain(others).map(|d| d as i64).collect();
+    tensor.f_permute(order)
 }

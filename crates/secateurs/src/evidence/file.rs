@@ -81,9 +81,13 @@ impl Evidence {
         };
         let (rows, columns) = (factor.sample_of.len(), factor.unit_of.len());
         for (name, values) in sums.named_mut() {
-            let needs_labels = !["quadratic", "activation", "means"].iter().any(|own| name.starts_with(own));
+            let is = |of: &[&str]| of.iter().any(|own| name.starts_with(own));
+            let measured = match () {
+                () if is(&["trace", "hap"]) => header.settings.trace.is_some(),
+                () => labels || is(&["quadratic", "activation", "means"]),
+            };
             let len = if name == "means" { columns } else { units };
-            if labels || !needs_labels {
+            if measured {
                 *values = reader.values(name, Dtype::F64, Some(len))?;
             }
         }
@@ -134,7 +138,7 @@ impl Reader<'_> {
 /// Every sum with its name, by shared or mutable reference.
 macro_rules! named {
     ($sums:expr, $($borrow:tt)+) => {{
-        let Sums { quadratic, quadratic_of_half, first_order, loss, gradient, taylor, activation, means } = $sums;
+        let Sums { quadratic, quadratic_of_half, first_order, loss, gradient, taylor, activation, means, trace, hap } = $sums;
         let mut list = vec![("quadratic.of_half", quadratic_of_half), ("means", means)];
         for (sum, squares, moments) in [
             ("quadratic.sum", "quadratic.squares", quadratic),
@@ -143,6 +147,8 @@ macro_rules! named {
             ("gradient.sum", "gradient.squares", gradient),
             ("taylor.sum", "taylor.squares", taylor),
             ("activation.sum", "activation.squares", activation),
+            ("trace.sum", "trace.squares", trace),
+            ("hap.sum", "hap.squares", hap),
         ] {
             let Moments { sum: own, squares: own_squares } = moments;
             list.push((sum, $($borrow)+ *own));

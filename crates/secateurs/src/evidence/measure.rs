@@ -14,9 +14,10 @@ use super::columns::Columns;
 use super::error::EvidenceError;
 use super::options::MeasureOptions;
 use super::root::Roots;
+use super::trace::Traces;
 use super::{
     Evidence, FORMAT_VERSION, Factor, Header, MeasuredData, MeasuredGroup, MeasuredOutput, MeasuredParameter,
-    Moments, Settings, Sums,
+    Moments, Settings, Sums, Trace, TraceSettings,
 };
 use crate::data::{self, Batch, Dataset};
 use crate::run::DataIdentity;
@@ -69,6 +70,7 @@ struct Measurer<'a> {
     session: Session,
     heads: Vec<Head>,
     columns: Columns,
+    traces: Option<Traces<'a>>,
     /// All samples that are to be measured, in order.
     order: Vec<usize>,
     batch_size: usize,
@@ -86,8 +88,8 @@ impl<'a> Measurer<'a> {
         if shard == 0 || shard > shards {
             return fail("a shard is one of 1/N to N/N");
         }
-        if options.draws == 0 || options.batch_size == 0 {
-            return fail("draws and batch size need to be at least 1");
+        if [options.draws, options.batch_size, options.directions, options.probes].contains(&0) {
+            return fail("draws, batch size, directions and probes need to be at least 1");
         }
         let coupling =
             graph.coupling(&CouplingOptions { split: options.split.into(), ..CouplingOptions::default() });
@@ -105,6 +107,7 @@ impl<'a> Measurer<'a> {
         // Where a unit is consumed by constants alone, what they give must not be folded.
         let train_parameters = columns.taps.iter().any(constant);
         let session = Session::new(graph.clone(), SessionOptions { train_parameters, ..options.session })?;
+        let traces = Traces::new(graph, &coupling, options)?;
         let fixed = data.fixed_batch_size();
         let batch_size = match (&columns.mixing, fixed) {
             (Some(node), Some(batch @ 2..)) => {
@@ -129,7 +132,7 @@ impl<'a> Measurer<'a> {
         if evidence.header.samples < order.len() && !settled {
             evidence.header.ended = None;
         }
-        Ok(Measurer { job, session, heads, columns, order, batch_size, evidence })
+        Ok(Measurer { job, session, heads, columns, traces, order, batch_size, evidence })
     }
 
     fn run(&mut self, observe: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Result<(), EvidenceError> {
@@ -194,9 +197,17 @@ impl<'a> Measurer<'a> {
     fn batch(&mut self, batch: &Batch, counted: usize) -> Result<(), EvidenceError> {
         let n = batch.indices.len() as i64;
         let inputs = inputs(&self.session, batch)?;
-        let run = self.session.forward(&inputs, &self.columns.taps)?;
+        let own = self.columns.taps.len();
+        let traced = self.traces.as_ref().map_or(&[][..], Traces::taps);
+        let run = self.session.forward(&inputs, &[&self.columns.taps, traced].concat())?;
         let activations: Vec<Tensor> =
-            run.taps.iter().map(|tap| tap.f_detach()).collect::<Result<_, TchError>>()?;
+            run.taps[..own].iter().map(|tap| tap.f_detach()).collect::<Result<_, TchError>>()?;
+        // What gradients are taken of in every pass.
+        let mut wanted: Vec<&Tensor> = run.taps[..own].iter().collect();
+        if let Some(traces) = &mut self.traces {
+            traces.begin(&self.session, &run.taps[own..], &batch.indices)?;
+            wanted.extend(traces.differentiated().iter().map(|&tap| &run.taps[own + tap]));
+        }
         let (estimator, draws, seed) =
             (self.job.options.estimator, self.job.options.draws, self.job.options.seed);
         let roots = Roots::new(&self.heads, &run.outputs, estimator, draws, seed, &batch.indices)?;
@@ -213,7 +224,10 @@ impl<'a> Measurer<'a> {
         let mut quadratic = Tensor::f_zeros([keep, self.columns.units as i64], (Kind::Double, Device::Cpu))?;
         for pass in 0..passes {
             let more = labelled || pass + 1 < passes;
-            let gradients = Tensor::f_run_backward(&[&roots.sum(pass)?], &run.taps, more, false)?;
+            let gradients = Tensor::f_run_backward(&[&roots.sum(pass)?], &wanted, more, false)?;
+            if let Some(traces) = &mut self.traces {
+                traces.pass(&gradients[own..], keep)?;
+            }
             tch::no_grad(|| -> Result<(), EvidenceError> {
                 let images = first(self.images(&activations, &gradients, n)?)?;
                 let square = images.f_to_kind(Kind::Double)?.f_square()?.f_mul_scalar(0.5)?;
@@ -230,7 +244,7 @@ impl<'a> Measurer<'a> {
         let gradients = match labelled {
             true => {
                 let loss = self.label_loss(&run.outputs, batch)?;
-                Some(Tensor::f_run_backward(&[&loss], &run.taps, false, false)?)
+                Some(Tensor::f_run_backward(&[&loss], &wanted[..own], false, false)?)
             }
             false => None,
         };
@@ -251,6 +265,15 @@ impl<'a> Measurer<'a> {
             }
             self.add(&quadratic, first_order.as_ref(), &means, &sizes)
         })?;
+        if let Some(traces) = &mut self.traces {
+            let blocks = traces.end(self.job.data, &self.heads, batch, counted)?;
+            if !all_finite(&blocks.trace)? {
+                return Err(self.culprit(batch)?);
+            }
+            add_moments(&mut self.evidence.sums.trace, &blocks.trace)?;
+            add_moments(&mut self.evidence.sums.hap, &blocks.hap)?;
+            self.evidence.header.trace_blocks += blocks.trace.size()[0] as usize;
+        }
         self.keep(&kept_images, &kept_gradients)?;
         self.evidence.header.samples += counted;
         Ok(())
@@ -373,6 +396,7 @@ impl Evidence {
         let zeros = || vec![0.0; units];
         let moments = || Moments { sum: zeros(), squares: zeros() };
         let labelled = || if header.labels { moments() } else { Moments::default() };
+        let traced = || if header.settings.trace.is_some() { moments() } else { Moments::default() };
         let sums = Sums {
             quadratic: moments(),
             quadratic_of_half: zeros(),
@@ -382,6 +406,8 @@ impl Evidence {
             taylor: labelled(),
             activation: moments(),
             means: vec![0.0; columns.len()],
+            trace: traced(),
+            hap: traced(),
         };
         let factor =
             Factor { unit_of: columns.units_of.clone(), shares: columns.shares.clone(), ..Factor::default() };
@@ -415,6 +441,7 @@ impl Evidence {
         let header = Header {
             samples: own.samples,
             samples_in_factor: own.samples_in_factor,
+            trace_blocks: own.trace_blocks,
             data: own.data.clone(),
             ended: own.ended.clone(),
             ..asked
@@ -463,6 +490,14 @@ fn header(
         settings: Settings {
             estimator: options.estimator,
             draws: options.draws,
+            trace: options.trace.map(|way| TraceSettings {
+                way,
+                drawn: match way {
+                    Trace::Projected => options.directions,
+                    Trace::PerSample => 0,
+                    Trace::Hutchinson => options.probes,
+                },
+            }),
             seed: options.seed,
             output: options.output.map(Into::into),
             objective: options.objective,
@@ -472,6 +507,7 @@ fn header(
         data: vec![data],
         samples: 0,
         samples_in_factor: 0,
+        trace_blocks: 0,
         labels,
         outputs: heads.iter().map(output).collect(),
         groups: groups(graph, coupling),

@@ -30,6 +30,7 @@ pub fn merge(shards: Vec<Evidence>) -> Result<Evidence, EvidenceError> {
         whole.factor.sample_of.extend(shard.factor.sample_of.iter().map(|sample| first + sample));
         whole.factor.units.extend(&shard.factor.units);
         whole.factor.gradients.extend(&shard.factor.gradients);
+        whole.header.trace_blocks += shard.header.trace_blocks;
         whole.header.samples += shard.header.samples;
         whole.header.samples_in_factor += shard.header.samples_in_factor;
         let new = shard.header.notes.into_iter().filter(|note| !whole.header.notes.contains(note));

@@ -19,12 +19,13 @@ mod root;
 mod scores;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod verify;
 
 pub use error::EvidenceError;
 pub use measure::{MeasureJob, Progress, measure};
 pub use merge::merge;
-pub use options::{Estimator, MeasureOptions};
+pub use options::{Estimator, MeasureOptions, Trace};
 pub use rank::spearman;
 pub use scores::{Score, Scored};
 pub use verify::{Correlation, Kind, Removal, Verification, VerifyOptions, verify};
@@ -68,6 +69,9 @@ pub struct Header {
     pub samples: usize,
     /// For how many of them the factor has rows.
     pub samples_in_factor: usize,
+    /// How many independent parts the sums of traces are made of.
+    #[serde(default)]
+    pub trace_blocks: usize,
     /// Whether labels were used: first-order scores are there then.
     pub labels: bool,
     /// The outputs, and the loss that each was taken for.
@@ -87,6 +91,9 @@ pub struct Settings {
     pub estimator: Estimator,
     /// Backward passes a batch, where the estimator draws.
     pub draws: usize,
+    /// How traces were measured, if they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceSettings>,
     /// Seed of the order of the samples and of all draws.
     pub seed: u64,
     /// The output that was asked for.
@@ -97,6 +104,15 @@ pub struct Settings {
     pub split: PlannedSplit,
     /// Bits that were computed in.
     pub precision: u32,
+}
+
+/// How traces were measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TraceSettings {
+    /// The way.
+    pub way: Trace,
+    /// Directions, probes, or 0 where nothing was drawn but roots.
+    pub drawn: usize,
 }
 
 /// Samples of one dataset.
@@ -171,6 +187,10 @@ pub(crate) struct Sums {
     pub activation: Moments,
     /// The mean of a over positions, by column.
     pub means: Vec<f64>,
+    /// The trace of the block of the unit's weights; empty where traces were not measured, as `hap`. Squares are those of blocks.
+    pub trace: Moments,
+    /// HAP's score.
+    pub hap: Moments,
 }
 
 /// The roots' images of the masks, row by row.

@@ -19,6 +19,12 @@ pub struct MeasureOptions<'a> {
     pub estimator: Estimator,
     /// Backward passes a batch, where the estimator draws.
     pub draws: usize,
+    /// How traces are measured; `None` for not.
+    pub trace: Option<Trace>,
+    /// Directions that gradients of weights are projected on.
+    pub directions: usize,
+    /// Probes a batch.
+    pub probes: usize,
     /// Seed of the order of the samples and of all draws.
     pub seed: u64,
     /// Bytes that the factor may take; where all samples do not fit, the first of them are kept in it.
@@ -43,6 +49,9 @@ impl Default for MeasureOptions<'_> {
             batch_size: 64,
             estimator: Estimator::OnePass,
             draws: 1,
+            trace: None,
+            directions: 16,
+            probes: 3,
             seed: 0,
             memory: 1 << 30,
             settled: Some(0.998),
@@ -76,6 +85,33 @@ impl Estimator {
             Estimator::Exact => "exact",
             Estimator::OnePass => "one-pass",
             Estimator::Labels => "labels",
+        }
+    }
+}
+
+/// How the trace of the Hessian's block of a unit's weights is measured; of the roots that the estimator gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trace {
+    /// From gradients of weights that are projected on random directions, batch by batch; those of at most as many weights as there are
+    /// directions exactly.
+    Projected,
+    /// From the gradients of single samples.
+    PerSample,
+    /// By Hutchinson's probes through the model twice, whatever the estimator. A baseline.
+    Hutchinson,
+}
+
+impl Trace {
+    /// All ways.
+    pub const ALL: &[Trace] = &[Trace::Projected, Trace::PerSample, Trace::Hutchinson];
+
+    /// The name, as commands and files write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Trace::Projected => "projected",
+            Trace::PerSample => "per-sample",
+            Trace::Hutchinson => "hutchinson",
         }
     }
 }

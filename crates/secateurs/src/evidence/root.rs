@@ -227,14 +227,7 @@ impl HeadRoot<'_> {
         let count = (self.rows * n) as usize;
         let mut signs = Vec::with_capacity(samples.len() * count);
         for &sample in samples {
-            let mut rng = rng(sample);
-            let end = signs.len() + count;
-            while signs.len() < end {
-                let bits = rng.next_u64();
-                let some =
-                    (0..64.min(end - signs.len())).map(|bit| if bits >> bit & 1 == 0 { 1f32 } else { -1.0 });
-                signs.extend(some);
-            }
+            signs.extend(rng(sample).signs(count));
         }
         Tensor::f_from_slice(&signs)?
             .f_view([samples.len() as i64, self.rows, n])?

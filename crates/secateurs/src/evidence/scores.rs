@@ -1,6 +1,6 @@
 //! Scores of units, with standard errors, from what was measured.
 
-use super::{Evidence, Moments};
+use super::{Evidence, Header, Moments};
 
 /// What a unit can be scored by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub enum Score {
     Taylor,
     /// E ∣a∣.
     Activation,
+    /// The trace of the Hessian's block of the weights that make the unit.
+    Trace,
+    /// HAP's score: the trace over twice the number of weights, times their squared norm; of kernels and matrices.
+    HapTrace,
 }
 
 impl Score {
@@ -31,6 +35,8 @@ impl Score {
         Score::Gradient,
         Score::Taylor,
         Score::Activation,
+        Score::Trace,
+        Score::HapTrace,
     ];
 
     /// The name, as commands and files write it.
@@ -43,7 +49,14 @@ impl Score {
             Score::Gradient => "gradient",
             Score::Taylor => "taylor",
             Score::Activation => "activation",
+            Score::Trace => "trace",
+            Score::HapTrace => "hap-trace",
         }
+    }
+
+    /// Whether traces must be measured for it.
+    pub fn needs_trace(self) -> bool {
+        matches!(self, Score::Trace | Score::HapTrace)
     }
 
     /// The score of this name.
@@ -63,16 +76,20 @@ pub struct Scored {
 
 impl Scored {
     fn of(moments: &Moments, samples: usize) -> Scored {
-        let n = samples as f64;
+        Scored::of_blocks(moments, samples, samples)
+    }
+
+    /// Means over samples from sums over independent blocks of them.
+    fn of_blocks(moments: &Moments, samples: usize, blocks: usize) -> Scored {
+        let (n, b) = (samples as f64, blocks as f64);
         let of = |(sum, squares): (&f64, &f64)| {
-            let mean = sum / n;
-            let variance = (squares / n - mean * mean).max(0.0);
-            let error = match (samples, variance > 0.0) {
+            let variance = (squares / b - (sum / b).powi(2)).max(0.0);
+            let error = match (blocks, variance > 0.0) {
                 (_, false) if *squares == 0.0 => 0.0,
                 (0 | 1, _) => f64::INFINITY,
-                _ => (variance / (n - 1.0)).sqrt(),
+                _ => b * (variance / (b - 1.0)).sqrt() / n,
             };
-            (mean, error)
+            (sum / n, error)
         };
         let (values, errors) = moments.sum.iter().zip(&moments.squares).map(of).unzip();
         Scored { values, errors }
@@ -93,8 +110,12 @@ impl Evidence {
             Score::Gradient => &sums.gradient,
             Score::Taylor => &sums.taylor,
             Score::Activation => &sums.activation,
+            Score::Trace => &sums.trace,
+            Score::HapTrace => &sums.hap,
         };
-        (moments.sum.len() == self.header.units()).then(|| Scored::of(moments, self.header.samples))
+        let Header { samples, trace_blocks, .. } = self.header;
+        let blocks = if score.needs_trace() { trace_blocks } else { samples };
+        (moments.sum.len() == self.header.units()).then(|| Scored::of_blocks(moments, samples, blocks))
     }
 
     /// The change of the outputs that second order predicts for the removal of a set of units, ½ ‖A 1ₛ‖² / n, and its standard error.

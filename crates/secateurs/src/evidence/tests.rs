@@ -17,8 +17,8 @@ use crate::data::{DataOptions, Dataset, npz};
 use crate::pipeline::open_data;
 use crate::tune::{heads, inputs};
 
-const SAMPLES: usize = 24;
-const ALL: [usize; SAMPLES] = {
+pub(super) const SAMPLES: usize = 24;
+pub(super) const ALL: [usize; SAMPLES] = {
     let mut all = [0; SAMPLES];
     let mut i = 0;
     while i < SAMPLES {
@@ -29,7 +29,7 @@ const ALL: [usize; SAMPLES] = {
 };
 
 /// `a · sin(f·i + 0.3)`, rounded to 32 bits.
-fn wave(shape: &[usize], f: f64, a: f64, offset: f64) -> HostTensor {
+pub(super) fn wave(shape: &[usize], f: f64, a: f64, offset: f64) -> HostTensor {
     let n: usize = shape.iter().product();
     let values: Vec<f32> = (0..n).map(|i| (offset + a * (f * i as f64 + 0.3).sin()) as f32).collect();
     HostTensor::from_slice(shape.to_vec(), &values).unwrap()
@@ -43,12 +43,12 @@ fn attribute(name: &str, values: &[i64]) -> Vec<AttributeProto> {
     vec![AttributeProto::from_ints(name, values)]
 }
 
-fn graph(model: ModelBuilder) -> Arc<Graph> {
+pub(super) fn graph(model: ModelBuilder) -> Arc<Graph> {
     Arc::new(Graph::from_model(model.build().unwrap()).unwrap())
 }
 
 /// Convolutions with a batch norm, and a grouped one; with a skip around it, channels are consumed at two places.
-fn convolutional(skip: bool) -> Arc<Graph> {
+pub(super) fn convolutional(skip: bool) -> Arc<Graph> {
     graph(
         ModelBuilder::new(17)
             .input("x", ElementType::Float32, &["batch", "2", "4", "4"])
@@ -80,7 +80,7 @@ fn convolutional(skip: bool) -> Arc<Graph> {
 }
 
 /// Attention of two heads over five tokens, which come first, a layer norm, a gated and tied feed-forward layer, and a mean of tokens.
-fn attention() -> Arc<Graph> {
+pub(super) fn attention() -> Arc<Graph> {
     let perm = |values: &[i64]| attribute("perm", values);
     let mut model = ModelBuilder::new(17)
         .input("x", ElementType::Float32, &["batch", "5", "4"])
@@ -146,7 +146,7 @@ fn attention() -> Arc<Graph> {
 }
 
 /// Numbers, and class scores of every token.
-fn two_outputs() -> Arc<Graph> {
+pub(super) fn two_outputs() -> Arc<Graph> {
     graph(
         ModelBuilder::new(17)
             .input("x", ElementType::Float32, &["batch", "3", "4"])
@@ -164,7 +164,7 @@ fn two_outputs() -> Arc<Graph> {
 
 /// A layer whose weights are, transposed, those of the next: a product of two computed operands, of which one is the same for all
 /// samples.
-fn tied() -> Arc<Graph> {
+pub(super) fn tied() -> Arc<Graph> {
     graph(
         ModelBuilder::new(17)
             .input("x", ElementType::Float32, &["batch", "4"])
@@ -177,7 +177,7 @@ fn tied() -> Arc<Graph> {
     )
 }
 
-fn data(graph: &Graph, folder: &Path, labels: Option<i64>) -> Arc<Dataset> {
+pub(super) fn data(graph: &Graph, folder: &Path, labels: Option<i64>) -> Arc<Dataset> {
     let shape = graph.values[graph.inputs[0]].fact.shape.as_ref().unwrap();
     let sizes: Vec<usize> = shape[1..].iter().map(|dim| dim.known().unwrap() as usize).collect();
     let x = wave(&[&[SAMPLES][..], &sizes].concat(), 0.37, 1.0, 0.0);
@@ -192,7 +192,7 @@ fn data(graph: &Graph, folder: &Path, labels: Option<i64>) -> Arc<Dataset> {
     Arc::new(open_data(graph, &path, &DataOptions::default(), None).unwrap())
 }
 
-fn double() -> MeasureOptions<'static> {
+pub(super) fn double() -> MeasureOptions<'static> {
     MeasureOptions {
         estimator: Estimator::Exact,
         batch_size: 7,
@@ -201,7 +201,7 @@ fn double() -> MeasureOptions<'static> {
     }
 }
 
-fn measured(graph: &Arc<Graph>, data: &Arc<Dataset>, options: &MeasureOptions) -> Evidence {
+pub(super) fn measured(graph: &Arc<Graph>, data: &Arc<Dataset>, options: &MeasureOptions) -> Evidence {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("evidence.safetensors");
     secateurs_torch::load().unwrap();
@@ -212,7 +212,7 @@ fn measured(graph: &Arc<Graph>, data: &Arc<Dataset>, options: &MeasureOptions) -
     .unwrap()
 }
 
-fn assert_near(found: &[f64], expected: &[f64], tolerance: f64) {
+pub(super) fn assert_near(found: &[f64], expected: &[f64], tolerance: f64) {
     let scale = expected.iter().fold(0f64, |a, b| a.max(b.abs()));
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {
@@ -338,7 +338,8 @@ fn shards_batches_and_interruptions_change_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let graph = attention();
     let data = data(&graph, folder.path(), Some(3));
-    let options = MeasureOptions { estimator: Estimator::OnePass, ..double() };
+    let trace = Some(Trace::PerSample);
+    let options = MeasureOptions { estimator: Estimator::OnePass, trace, ..double() };
     let whole = measured(&graph, &data, &options);
     let close = |other: &Evidence| {
         for &score in Score::ALL {

@@ -164,8 +164,8 @@ pub fn verify(
             for (number, masks) in masks.iter().enumerate() {
                 let outputs = session.forward_masked(&inputs, masks)?.outputs;
                 for head in &heads {
-                    let change = distance(head, &first(&outputs, head)?, &first(&reference, head)?)?;
-                    truth.change[number] += change * counted as f64;
+                    let change = closeness(head, &first(&outputs, head)?, &first(&reference, head)?)?;
+                    truth.change[number] += change.f_double_value(&[])? * counted as f64;
                 }
                 truth.loss[number] += loss(&outputs)? - before;
             }
@@ -202,11 +202,11 @@ impl Numbering {
     }
 }
 
-/// The loss that the evidence is of.
-fn distance(head: &Head, output: &Tensor, reference: &Tensor) -> Result<f64, TchError> {
+/// The loss that the evidence is of: the mean over samples of the distance of outputs from those of the model itself.
+pub(super) fn closeness(head: &Head, output: &Tensor, reference: &Tensor) -> Result<Tensor, TchError> {
     match head.meaning {
-        Meaning::Values => output.f_mse_loss(reference, Reduction::Mean)?.f_double_value(&[]),
-        _ => head.distance(output, reference, 1.0)?.f_double_value(&[]),
+        Meaning::Values => output.f_mse_loss(reference, Reduction::Mean),
+        _ => head.distance(output, reference, 1.0),
     }
 }
 
@@ -343,7 +343,7 @@ fn compared(
         let losses = removals.iter().map(|removal| removal.predicted_loss.unwrap_or(f64::NAN));
         scores.push(("loss".into(), losses.collect()));
     }
-    for score in [Score::Quadratic, Score::Gradient, Score::Taylor, Score::Activation] {
+    for score in [Score::Quadratic, Score::HapTrace, Score::Gradient, Score::Taylor, Score::Activation] {
         let name = if score == Score::Quadratic { "quadratic, summed" } else { score.name() };
         scores.extend(evidence.score(score).map(|scored| (name.to_owned(), sum(&scored.values))));
     }

@@ -30,11 +30,7 @@ fn score(graph: &Graph, coupling: &Coupling, _seed: u64) -> Result<Scores, Metho
     let mut squares = HashMap::<(ValueId, usize), Vec<f64>>::new();
     let mut scores = Scores::with_capacity(coupling.groups.len());
     for group in &coupling.groups {
-        let weights = || group.parameters.iter().filter(|p| !statistics.contains(&p.value));
-        let mut counted: Vec<&ParameterAxis> = weights().filter(|p| p.made).collect();
-        if counted.is_empty() {
-            counted = weights().collect();
-        }
+        let counted = group.made_of(&statistics);
         for parameter in &counted {
             let key = (parameter.value, parameter.axis);
             if !squares.contains_key(&key)

@@ -5,6 +5,7 @@
 
 mod activation;
 mod gradient;
+mod hap_trace;
 mod loss;
 mod magnitude;
 mod quadratic;
@@ -47,6 +48,7 @@ pub enum Scorer {
 pub const METHODS: &[Method] = &[
     quadratic::METHOD,
     loss::METHOD,
+    hap_trace::METHOD,
     gradient::METHOD,
     taylor::METHOD,
     activation::METHOD,
@@ -58,6 +60,11 @@ impl Method {
     /// Whether units must have been measured.
     pub fn needs_evidence(&self) -> bool {
         matches!(self.scorer, Scorer::Evidence(_))
+    }
+
+    /// Whether traces must have been measured.
+    pub fn needs_trace(&self) -> bool {
+        matches!(self.scorer, Scorer::Evidence(score) if score.needs_trace())
     }
 
     /// Scores the units of a graph. Evidence must be of this graph, with the units of this coupling.
@@ -73,7 +80,10 @@ impl Method {
             Scorer::Evidence(score) => score,
         };
         let evidence = evidence.ok_or(MethodError::NoEvidence { method: self.name })?;
-        let scored = evidence.score(score).ok_or(MethodError::NoLabels { method: self.name })?;
+        let scored = evidence.score(score).ok_or(match score.needs_trace() {
+            true => MethodError::NoTrace { method: self.name },
+            false => MethodError::NoLabels { method: self.name },
+        })?;
         let mut values = scored.values.into_iter();
         Ok(coupling.groups.iter().map(|group| values.by_ref().take(group.units.len()).collect()).collect())
     }
@@ -101,6 +111,12 @@ pub enum MethodError {
         "method '{method}' needs labels, and the evidence was measured without; use --method quadratic, or data with labels"
     )]
     NoLabels {
+        /// The method.
+        method: &'static str,
+    },
+    /// The score needs traces.
+    #[error("method '{method}' needs traces, and the evidence was measured without; measure with --trace")]
+    NoTrace {
         /// The method.
         method: &'static str,
     },

@@ -20,7 +20,7 @@ use super::outcome;
 use super::plan::{PlanOptions, macs_sizes, plan};
 use super::write::{CheckOptions, WriteAppliedOptions, write_applied, write_checked};
 use crate::data::{self, DataOptions, Dataset};
-use crate::evidence::{Evidence, MeasureJob, MeasureOptions, measure};
+use crate::evidence::{Evidence, MeasureJob, MeasureOptions, Trace, measure};
 use crate::methods::{Method, method};
 use crate::plan::Plan;
 use crate::recipe::PlanSettings;
@@ -186,6 +186,7 @@ impl<'a, 'o> Stages<'a, 'o> {
             output: self.job.output,
             objective: settings.tune.objective,
             split: options.split,
+            trace: settings.measure.trace.or(options.method.needs_trace().then_some(Trace::Projected)),
             session: SessionOptions { device: self.job.device, ..SessionOptions::default() },
             ..settings.measure.options()
         };

@@ -4,7 +4,7 @@ use secateurs_graph::Bindings;
 use serde::{Deserialize, Serialize};
 
 use crate::data::DataOptions;
-use crate::evidence::{Estimator, MeasureOptions};
+use crate::evidence::{Estimator, MeasureOptions, Trace};
 use crate::methods::{METHODS, method};
 use crate::pipeline::PlanOptions;
 use crate::plan::PlannedSplit;
@@ -77,14 +77,23 @@ pub struct MeasureSettings {
     pub estimator: Estimator,
     /// Backward passes a batch, where the estimator draws.
     pub draws: usize,
+    /// How traces are measured; by default not, or for methods that need them `projected`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Trace>,
+    /// Directions that gradients of weights are projected on, for `trace = "projected"`.
+    pub directions: usize,
+    /// Probes a batch, for `trace = "hutchinson"`.
+    pub probes: usize,
     /// The reliability of the ranking at which measuring ends early; 1 for never.
     pub settled: f64,
 }
 
 impl Default for MeasureSettings {
     fn default() -> MeasureSettings {
-        let MeasureOptions { samples, estimator, draws, settled, .. } = MeasureOptions::default();
-        MeasureSettings { samples, estimator, draws, settled: settled.unwrap_or(1.0) }
+        let MeasureOptions { samples, estimator, draws, trace, directions, probes, settled, .. } =
+            MeasureOptions::default();
+        let settled = settled.unwrap_or(1.0);
+        MeasureSettings { samples, estimator, draws, trace, directions, probes, settled }
     }
 }
 
@@ -95,6 +104,9 @@ impl MeasureSettings {
             samples: self.samples,
             estimator: self.estimator,
             draws: self.draws,
+            trace: self.trace,
+            directions: self.directions,
+            probes: self.probes,
             settled: Some(self.settled).filter(|share| *share < 1.0),
             ..MeasureOptions::default()
         }
@@ -104,6 +116,8 @@ impl MeasureSettings {
         match self {
             _ if self.samples == 0 => Err("measure.samples = 0: must be at least 1".into()),
             _ if self.draws == 0 => Err("measure.draws = 0: must be at least 1".into()),
+            _ if self.directions == 0 => Err("measure.directions = 0: must be at least 1".into()),
+            _ if self.probes == 0 => Err("measure.probes = 0: must be at least 1".into()),
             _ if !(0.0..=1.0).contains(&self.settled) => {
                 Err(format!("measure.settled = {}: must be a number from 0 to 1", self.settled))
             }
