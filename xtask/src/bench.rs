@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: all benchmarks. Those that compare with PyTorch find it by `SECATEURS_PYTHON_TORCH`.
+//! `cargo xtask bench`: all benchmarks, or that of a name. Those that compare with PyTorch find it by `SECATEURS_PYTHON_TORCH`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,10 @@ pub fn command(arguments: &[String]) -> Result<()> {
     if !run::names_a_package(arguments) {
         bench.arg("--workspace");
     }
-    run::show(bench.args(arguments))
+    match arguments.split_first() {
+        Some((name, rest)) if !name.starts_with('-') => run::show(bench.arg("--bench").arg(name).args(rest)),
+        _ => run::show(bench.args(arguments)),
+    }
 }
 
 /// A Python that has torch 2.11.0 for the CPU.

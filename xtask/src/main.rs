@@ -85,8 +85,9 @@ tests that they select.",
     },
     Command {
         name: "bench",
-        arguments: "[ARGUMENTS OF cargo bench]",
-        about: "Runs the benchmarks, those that compare with PyTorch in a Python environment with torch 2.11.0.",
+        arguments: "[NAME] [ARGUMENTS OF cargo bench]",
+        about: "Runs the benchmarks, or the one of this name (forward, overhead, pruning, sensitivity, tuning, inspect), those that compare
+with PyTorch in a Python environment with torch 2.11.0.",
         run: bench::command,
     },
     Command {

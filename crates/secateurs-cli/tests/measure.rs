@@ -107,6 +107,46 @@ fn what_is_measured_is_shown_verified_and_planned_with() {
 }
 
 #[test]
+fn traces_are_measured_where_they_are_asked_for_and_score() {
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 200, true));
+    let smaller = folder.path("smaller.onnx");
+    let prune = |evidence: &str| {
+        words(&[
+            "prune",
+            &model,
+            "--method",
+            "hap-trace",
+            "--evidence",
+            evidence,
+            "--keep",
+            "units=0.5",
+            "-o",
+            &smaller,
+        ])
+    };
+    let scores = |evidence: &str, more: &[&str]| -> Vec<f64> {
+        let measure = [&["measure", &model, "--data", &data, "--double", "-o", evidence][..], more].concat();
+        ends(0, &words(&measure), &[]);
+        let shown = json(&ends(0, &words(&["show", evidence, "--json"]), &[]));
+        let units = shown["units"].as_array().unwrap().iter();
+        units.map(|unit| unit["scores"]["hap-trace"]["value"].as_f64().unwrap_or(f64::NAN)).collect()
+    };
+    let [exact, projected, without] = ["exact", "projected", "without"].map(|name| folder.path(name));
+    let truth = scores(&exact, &["--estimator", "exact", "--trace=per-sample"]);
+    assert!(truth.iter().all(|score| *score > 0.0), "{truth:?}");
+    // A neuron has fewer weights than there are directions.
+    for (found, truth) in scores(&projected, &["--estimator", "exact", "--trace"]).iter().zip(&truth) {
+        assert!((found / truth - 1.0).abs() < 1e-9, "{found} {truth}");
+    }
+    ends(0, &prune(&projected), &[]);
+    assert!(scores(&without, &[]).iter().all(|score| score.is_nan()));
+    ends(2, &prune(&without), &["hap-trace", "--trace"]);
+    let refused = words(&["measure", &model, "--data", &data, "--trace=guess", "-o", &without]);
+    ends(2, &refused, &["guess", "per-sample"]);
+}
+
+#[test]
 fn parts_add_up_and_overlapping_ones_do_not() {
     let folder = Folder::new();
     let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 90, false));

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use secateurs::evidence::{Evidence, Header, Score, Scored};
+use secateurs::evidence::{Evidence, Header, Score, Scored, Trace, TraceSettings};
 use secateurs::format::{count, significant};
 use serde::Serialize;
 
@@ -168,6 +168,13 @@ fn print_conditions(header: &Header, reliability: f64, out: &mut impl Write) -> 
         settings.estimator.name(),
         settings.seed
     )?;
+    if let Some(TraceSettings { way, drawn }) = &settings.trace {
+        match way {
+            Trace::Projected => writeln!(out, "traces    projected on {drawn} directions")?,
+            Trace::PerSample => writeln!(out, "traces    from the gradients of single samples")?,
+            Trace::Hutchinson => writeln!(out, "traces    by {drawn} probes a batch")?,
+        }
+    }
     match &header.ended {
         Some(why) => writeln!(out, "ended     {why}")?,
         None => writeln!(out, "ended     not yet; the same command goes on")?,

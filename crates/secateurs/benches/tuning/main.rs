@@ -19,6 +19,8 @@
 //! measured alone. Takes some 25 minutes.
 
 mod job;
+#[path = "../peers/memory.rs"]
+mod memory;
 mod ours;
 #[path = "../peers/process.rs"]
 mod process;

@@ -12,6 +12,7 @@ use secateurs_graph::Graph;
 use secateurs_torch::tch::{self, Device};
 
 use crate::job::{self, BATCH_SIZE, Job, LOSSES, Task, Training};
+use crate::memory::peak_memory;
 
 /// What a child of ours does.
 pub fn child(job: &Job) {
@@ -106,12 +107,4 @@ impl Turns {
         }
         ControlFlow::Continue(())
     }
-}
-
-/// The most that this process has had in memory, in bytes.
-fn peak_memory() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells about processes");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<usize>().ok());
-    1024 * kilobytes.expect("Linux counts in kB")
 }

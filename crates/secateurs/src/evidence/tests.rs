@@ -178,13 +178,17 @@ pub(super) fn tied() -> Arc<Graph> {
 }
 
 pub(super) fn data(graph: &Graph, folder: &Path, labels: Option<i64>) -> Arc<Dataset> {
+    data_of(SAMPLES, graph, folder, labels)
+}
+
+fn data_of(samples: usize, graph: &Graph, folder: &Path, labels: Option<i64>) -> Arc<Dataset> {
     let shape = graph.values[graph.inputs[0]].fact.shape.as_ref().unwrap();
     let sizes: Vec<usize> = shape[1..].iter().map(|dim| dim.known().unwrap() as usize).collect();
-    let x = wave(&[&[SAMPLES][..], &sizes].concat(), 0.37, 1.0, 0.0);
-    let path = folder.join(format!("data{labels:?}.npz"));
+    let x = wave(&[&[samples][..], &sizes].concat(), 0.37, 1.0, 0.0);
+    let path = folder.join(format!("data{samples}{labels:?}.npz"));
     match labels {
         Some(classes) => {
-            let y: Vec<i64> = (0..SAMPLES as i64).map(|i| (i * 7 + i / 3) % classes).collect();
+            let y: Vec<i64> = (0..samples as i64).map(|i| (i * 7 + i / 3) % classes).collect();
             npz::write(&path, &[("x", &x), ("y", &ints(&y))]).unwrap();
         }
         None => npz::write(&path, &[("x", &x)]).unwrap(),
@@ -330,6 +334,57 @@ fn what_is_drawn_is_right_in_the_mean() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn standard_errors_cover_the_truth_as_often_as_they_say() {
+    let folder = tempfile::tempdir().unwrap();
+    secateurs_torch::load().unwrap();
+    secateurs_torch::tch::set_num_threads(1);
+    let graph = convolutional(true);
+    let all = 4000;
+    let data = data_of(all, &graph, folder.path(), None);
+    let among: Vec<usize> = (0..all).collect();
+    let file = folder.path().join("evidence.safetensors");
+    let measured = |options: &MeasureOptions| {
+        let _ = std::fs::remove_file(&file);
+        let job = MeasureJob { graph: &graph, data: &data, among: &among, options, file: &file };
+        measure(&job, &mut |_| ControlFlow::Continue(())).unwrap()
+    };
+    let scores =
+        [Score::Quadratic, Score::QuadraticAbsorbed, Score::Activation, Score::Trace, Score::HapTrace];
+    let exact = measured(&MeasureOptions {
+        samples: all,
+        batch_size: 400,
+        settled: None,
+        trace: Some(Trace::Projected),
+        directions: 1000,
+        ..double()
+    });
+    let (seeds, mut covered) = (40, [0; 5]);
+    for seed in 0..seeds {
+        // In batches of 8, so that there are as many blocks of traces.
+        let drawn = measured(&MeasureOptions {
+            samples: 400,
+            batch_size: 8,
+            settled: None,
+            seed,
+            estimator: Estimator::OnePass,
+            trace: Some(Trace::Projected),
+            directions: 4,
+            ..double()
+        });
+        for (covered, score) in covered.iter_mut().zip(scores) {
+            let (truth, found) = (exact.score(score).unwrap(), drawn.score(score).unwrap());
+            let within = |i: &usize| (found.values[*i] - truth.values[*i]).abs() <= 2.0 * found.errors[*i];
+            *covered += (0..truth.values.len()).filter(within).count();
+        }
+    }
+    let units = exact.header.units() as f64 * seeds as f64;
+    for (covered, score) in covered.iter().zip(scores) {
+        let share = f64::from(*covered as u32) / units;
+        assert!((0.9..=0.985).contains(&share), "{}: ±2 standard errors cover {share}", score.name());
     }
 }
 
