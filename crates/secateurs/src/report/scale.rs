@@ -16,6 +16,7 @@ pub enum Spacing {
 pub struct Scale {
     spacing: Spacing,
     ends: [f64; 2],
+    /// The round numbers, ascending.
     ticks: Vec<f64>,
     /// From one mark to the next, where that is always as much.
     step: f64,
@@ -51,11 +52,6 @@ impl Scale {
         scale
     }
 
-    /// The round numbers, ascending.
-    pub fn ticks(&self) -> &[f64] {
-        &self.ticks
-    }
-
     /// Where a value lies, from 0 to 1, and beyond for values beyond the ends; `None` where it cannot be shown.
     pub fn place(&self, value: f64) -> Option<f64> {
         if !shown(self.spacing, value) {
@@ -66,6 +62,12 @@ impl Scale {
             Spacing::Linear => (value - low) / (high - low),
             Spacing::Logarithmic => (value / low).ln() / (high / low).ln(),
         })
+    }
+
+    /// The round numbers as places from 0 to 1, and as text.
+    pub fn marks(&self) -> Vec<(f64, String)> {
+        let marks = self.ticks.iter().zip(self.labels());
+        marks.filter_map(|(tick, label)| Some((self.place(*tick)?, label))).collect()
     }
 
     /// The marks as text, with as many decimals as tell them apart.
@@ -182,7 +184,7 @@ mod tests {
         for spacing in [Spacing::Linear, Spacing::Logarithmic] {
             for values in [&[][..], &[f64::NAN, f64::INFINITY], &[3.0], &[3.0; 5], &[0.0], &[-2.0, -2.0]] {
                 let scale = Scale::covering(values.iter().copied(), spacing, 5);
-                assert!(scale.ticks().len() >= 2, "{values:?}");
+                assert!(scale.ticks.len() >= 2, "{values:?}");
                 if let Some(place) = scale.place(3.0).filter(|_| values.contains(&3.0)) {
                     assert!((0.0..=1.0).contains(&place));
                 }
@@ -201,7 +203,7 @@ mod tests {
         ) {
             let spacing = if logarithmic { Spacing::Logarithmic } else { Spacing::Linear };
             let scale = Scale::covering(values.iter().copied(), spacing, marks);
-            let ticks = scale.ticks();
+            let ticks = &scale.ticks;
             prop_assert!((2..=3 * marks.max(2) + 4).contains(&ticks.len()), "{ticks:?}");
             prop_assert!(ticks.iter().all(|t| t.is_finite()));
             prop_assert!(ticks.windows(2).all(|pair| pair[0] < pair[1]), "{ticks:?}");
@@ -212,7 +214,7 @@ mod tests {
             }
             let values: Vec<f64> = values.into_iter().filter(|v| shown(Spacing::Linear, *v)).collect();
             let scale = Scale::ending_with(values.iter().copied(), marks);
-            for value in values.iter().chain(scale.ticks()) {
+            for value in values.iter().chain(&scale.ticks) {
                 let place = scale.place(*value);
                 prop_assert!(place.is_some_and(|p| (-1e-6..=1.0 + 1e-6).contains(&p)), "{value} at {place:?}");
             }
