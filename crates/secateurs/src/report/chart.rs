@@ -89,7 +89,8 @@ impl LineChart<'_> {
     fn svg(&self) -> Markup {
         let points = || self.series.iter().flat_map(|s| &s.points);
         let marks = self.marks.iter().map(|m| m.x);
-        let x = Scale::ending_with(self.x_range.into_iter().chain(points().map(|p| p.0)).chain(marks), 6);
+        let ends = self.x_range.into_iter().chain(points().map(|p| p.0)).chain(marks);
+        let x = Scale::ending_with(ends, Spacing::Linear, 6);
         let y = Scale::covering(points().map(|p| p.1), self.spacing, if self.height < 8.0 { 3 } else { 5 });
         let across = |value: f64| x.place(value).map(|p| 100.0 * p);
         let up = |value: f64| y.place(value).map(|p| 100.0 * (1.0 - p));

@@ -21,13 +21,13 @@ pub struct FlooredScale {
 }
 
 impl FlooredScale {
-    /// The axis that shows all of `values` that are finite, with about so many `marks`.
+    /// The axis that shows all of `values` that are finite and ends with them, with about so many `marks`.
     pub fn covering(values: impl IntoIterator<Item = f64>, marks: usize) -> FlooredScale {
         let values: Vec<f64> = values.into_iter().filter(|v| v.is_finite()).collect();
         let highest = values.iter().copied().fold(0.0, f64::max);
         let floor = (highest * 10_f64.powi(-DECADES)).max(f64::MIN_POSITIVE);
         let scale =
-            Scale::covering(values.iter().copied().filter(|v| *v >= floor), Spacing::Logarithmic, marks);
+            Scale::ending_with(values.iter().copied().filter(|v| *v >= floor), Spacing::Logarithmic, marks);
         let (mut foot, mut foot_label) = (0.0, "0");
         for &value in values.iter().filter(|v| **v < floor) {
             foot = FOOT;
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_shown_stands_apart() {
-        assert_eq!(marks(&[0.01, 1.0]), "0.01 0.02 0.05 0.1 0.2 0.5 1");
+        assert_eq!(marks(&[0.01, 1.1]), "0.01 0.1 1");
         assert_eq!(marks(&[0.0, 0.1, 1.0]), "0 0.1 0.2 0.5 1");
         assert_eq!(marks(&[0.0, 1e-12, 0.1, 1.0]), "≈ 0 0.1 0.2 0.5 1");
         assert_eq!(marks(&[-0.2, 1e-12, 0.1, 1.0]), "≤ 0 0.1 0.2 0.5 1");

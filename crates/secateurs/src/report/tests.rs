@@ -279,7 +279,7 @@ fn a_full_report_has_every_figure() {
         "conv1. weight[0] 4 × channel, 2 removed conv1.weight[0] 4 × channel, 2 removed: lowest score 0, median 0.020, highest 0.30, 1 of them 0.",
         "channel 1, rank 1 of 4 0 ± 0, removed",
         "channel 3, rank 2 of 4 0.0100 ± 0.0020, removed channel 0, rank 3 of 4 0.0200 ± 0.0040 channel 2",
-        "layer scores lowest median highest",
+        "layer units scores lowest median highest",
         "conv2. weight[0] 300 × channel conv2.weight[0]: from 0.0010 to 0.30 0.0010 0.15 0.30",
         "estimator one-pass, 1 backward pass a batch reliability of the ranking 0.9981 samples ran one by one",
         // Training.
@@ -495,7 +495,7 @@ fn sensitivity_has_a_page_with_what_removals_did() {
         "single units 3 removals, ρ = 0.991 single units 3 removals, ρ = 0.991: predicted against true change",
         "channel 1 of conv1.weight[0] predicted 0, true 0",
         "channel 2 of conv2.weight[0] predicted 0.00300, true 0.00310",
-        "sets of the net 1 removals",
+        "sets of the net 1 removal",
         "2 units predicted 0.300, true 0.400",
         "change of the outputs change of the labels' loss score single units single units",
         "quadratic 0.991 0.495 magnitude – –",

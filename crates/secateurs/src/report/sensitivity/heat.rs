@@ -35,6 +35,7 @@ pub fn map(groups: &[ScoredGroup]) -> Markup {
                 thead {
                     tr {
                         th scope="col" { "layer" }
+                        th.text.more scope="col" { "units" }
                         th scope="col" { span.hidden { "scores" } }
                         th.more scope="col" { "lowest" }
                         th scope="col" { "median" }
@@ -53,11 +54,12 @@ fn row(group: &ScoredGroup, scale: &FlooredScale, columns: Option<usize>) -> Mar
     let [lowest, median, highest] = group.extent().unwrap_or_else(|| ["–", "–", "–"].map(str::to_owned));
     html! {
         tr {
-            th scope="row" { (breakable(&group.name)) span.below { (group.units_text()) } }
+            th scope="row" { (breakable(&group.name)) }
+            td.text.more { (group.units_text()) }
             td.cells {
                 svg width="100%" height="100%" aria-hidden="true" {
                     title { (group.name) ": from " (lowest) " to " (highest) }
-                    @for (from, to, shade) in runs(&cells, scale) { (cell(from as f64 * width, to as f64 * width, shade)) }
+                    @for (from, shade) in runs(&cells, scale) { (cell(from as f64 * width, cells.len() as f64 * width, shade)) }
                 }
             }
             td.more { (lowest) }
@@ -74,26 +76,21 @@ fn cells(group: &ScoredGroup) -> Vec<f64> {
     (0..shown).map(|column| group.scores[ranked[(2 * column + 1) * ranked.len() / (2 * shown)]]).collect()
 }
 
-/// Neighbours of one shade: from which cell to which, and the shade; `None` for what is too low to have one.
-fn runs(cells: &[f64], scale: &FlooredScale) -> Vec<(usize, usize, Option<usize>)> {
+/// Neighbours of one shade: the first cell, and the shade; `None` for what is too low to have one.
+fn runs(cells: &[f64], scale: &FlooredScale) -> Vec<(usize, Option<usize>)> {
     let shade =
         |score: f64| scale.share(score).map(|share| ((share * SHADES as f64) as usize).min(SHADES - 1));
-    let mut runs: Vec<(usize, usize, Option<usize>)> = Vec::new();
-    for (i, &score) in cells.iter().enumerate() {
-        match runs.last_mut() {
-            Some((_, to, last)) if *last == shade(score) => *to = i + 1,
-            _ => runs.push((i, i + 1, shade(score))),
-        }
-    }
+    let mut runs: Vec<(usize, Option<usize>)> = cells.iter().map(|&score| shade(score)).enumerate().collect();
+    runs.dedup_by_key(|(_, shade)| *shade);
     runs
 }
 
-/// A rectangle from one place of the width to another.
-fn cell(from: f64, to: f64, shade: Option<usize>) -> Markup {
+/// A rectangle from a place of the width to the end, on which the next one is laid: beside each other they would show seams.
+fn cell(from: f64, end: f64, shade: Option<usize>) -> Markup {
     // How much of the ramp's upper colour is in it.
     let heat = shade.map_or(0.0, |shade| 100.0 * shade as f64 / (SHADES - 1) as f64);
     html! {
-        rect.cell.dead[shade.is_none()] x=(percent(100.0 * from)) width=(percent(100.0 * (to - from))) y="0" height="100%"
+        rect.cell.dead[shade.is_none()] x=(percent(100.0 * from)) width=(percent(100.0 * (end - from))) y="0" height="100%"
             style={ "--heat:" (format!("{heat:.0}%")) } {}
     }
 }
@@ -106,8 +103,8 @@ fn ramp(scale: &FlooredScale) -> Markup {
     let ends =
         marks.first().zip(marks.last()).map_or(String::new(), |(a, b)| format!("from {} to {}", a.1, b.1));
     let content = html! {
-        @if foot > 0.0 { (cell(0.0, foot, None)) }
-        @for shade in 0..SHADES { (cell(place(shade), place(shade + 1), Some(shade))) }
+        @if foot > 0.0 { (cell(0.0, 1.0, None)) }
+        @for shade in 0..SHADES { (cell(place(shade), 1.0, Some(shade))) }
         (axes(&marks, &[]))
     };
     html! {
@@ -135,14 +132,14 @@ mod tests {
         let cells_of_wide = cells(&wide);
         assert_eq!((cells_of_wide.len(), cells_of_wide[0], cells_of_wide[47]), (48, 5.0, 475.0));
         assert_eq!(cells(&group(vec![3.0, 1.0, 2.0])), [1.0, 2.0, 3.0]);
-        assert_eq!(cells(&group(vec![])), []);
+        assert!(cells(&group(vec![])).is_empty());
     }
 
     #[test]
     fn neighbours_of_one_shade_are_one_rectangle() {
         let scale = FlooredScale::covering([0.0, 1.0, 100.0], 2);
         let runs = runs(&[0.0, 0.0, 1.0, 1.001, 100.0], &scale);
-        assert_eq!(runs, [(0, 2, None), (2, 4, Some(0)), (4, 5, Some(SHADES - 1))]);
+        assert_eq!(runs, [(0, None), (2, Some(0)), (4, Some(SHADES - 1))]);
     }
 
     #[test]

@@ -90,9 +90,10 @@ impl Sensitivity {
         let removed =
             if removed > 0 { format!(", of which {} were removed", count(removed)) } else { String::new() };
         format!(
-            "{} units in {} groups{removed}, scored by {} on {} samples; the ranking's reliability is {}.",
+            "{} units in {} group{}{removed}, scored by {} on {} samples; the ranking's reliability is {}.",
             count(self.units()),
             count(self.groups.len()),
+            if self.groups.len() == 1 { "" } else { "s" },
             self.score,
             count(self.samples),
             significant(self.reliability, 4)

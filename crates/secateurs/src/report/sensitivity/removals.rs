@@ -35,8 +35,8 @@ fn scatter(groups: &[ScoredGroup], kind: Kind, removals: &[&Removal], verificati
     let ours = |c: &&Correlation| c.kind == kind && c.score == "quadratic";
     let rho = verification.correlations.iter().find(ours).map(|c| significant(c.outputs, 3));
     let rho = rho.map_or(String::new(), |rho| format!(", ρ = {rho}"));
-    let description =
-        format!("{} removals{rho}: predicted against true change of the outputs.", removals.len());
+    let number = format!("{} removal{}", count(removals.len()), if removals.len() == 1 { "" } else { "s" });
+    let description = format!("{number}{rho}: predicted against true change of the outputs.");
     let places = removals.iter().filter_map(|r| Some((r, scale.place(r.predicted)?, scale.place(r.change)?)));
     let [low, high] = [100.0 * scale.foot(), 100.0].map(percent);
     let [top, bottom] = [0.0, 100.0 * (1.0 - scale.foot())].map(percent);
@@ -51,7 +51,7 @@ fn scatter(groups: &[ScoredGroup], kind: Kind, removals: &[&Removal], verificati
     };
     html! {
         figure.chart {
-            figcaption { span.title { (kind.name()) } span.below { (count(removals.len())) " removals" (rho) } }
+            figcaption { span.title { (kind.name()) } span.below { (number) (rho) } }
             div.plot.square { (named(&format!("removals-{kind:?}").to_lowercase(), kind.name(), &description, content)) }
         }
     }

@@ -7,13 +7,16 @@ use crate::format::{count, significant};
 use crate::report::chart::{Symbol, axes, legend, named, percent};
 use crate::report::floored::FlooredScale;
 use crate::report::layers::breakable;
-use crate::report::scale::Scale;
+use crate::report::scale::{Scale, Spacing};
 
 /// Units that a chart shows at most; of more, as many spread evenly over the ranking.
 const MOST_UNITS: usize = 96;
 /// Units that all charts show at most, so that the page of a large model stays small; every chart shows some.
 const MOST_OF_ALL: usize = 4000;
 const FEWEST_UNITS: usize = 24;
+
+/// Charts that are large; of more, all are small.
+const MOST_LARGE: usize = 36;
 
 const KEPT: &str = "one";
 const REMOVED: &str = "two";
@@ -35,7 +38,7 @@ pub fn charts(groups: &[ScoredGroup]) -> Markup {
             @if thinned { " Of layers with more than " (most) " units, as many are shown, spread evenly over the ranking." }
         }
         @if removed { p { (legend(&[("stays", KEPT, Symbol::Dot), ("removed", REMOVED, Symbol::Dot)])) } }
-        div.multiples {
+        div.multiples.many[groups.len() > MOST_LARGE] {
             @for (number, group) in groups.iter().enumerate() { (chart(number, group, &scale, most)) }
         }
     }
@@ -79,7 +82,7 @@ fn chart(number: usize, group: &ScoredGroup, scale: &FlooredScale, most: usize) 
     let points = points(group, scale, most);
     let width = 1.0 / group.scores.len().max(1) as f64;
     let across = |point: &Point| (point.rank as f64 + 0.5) * width;
-    let x = Scale::ending_with([0.0, group.scores.len() as f64], 3);
+    let x = Scale::ending_with([0.0, group.scores.len() as f64], Spacing::Linear, 3);
     let content = html! {
         (axes(&x.marks(), &scale.marks()))
         svg width="100%" height="100%" viewBox="0 0 1000 1000" preserveAspectRatio="none" {
@@ -105,7 +108,7 @@ fn chart(number: usize, group: &ScoredGroup, scale: &FlooredScale, most: usize) 
                 span.title { (breakable(&group.name)) }
                 span.below { (group.units_text()) (removal(group)) }
             }
-            div.plot style="height:8rem" {
+            div.plot {
                 (named(&format!("units-{number}"), &group.name, &description(group), content))
             }
         }
