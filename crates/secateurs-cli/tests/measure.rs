@@ -52,7 +52,7 @@ fn what_is_measured_is_shown_verified_and_planned_with() {
 
     let has = |page: &str, text: &str| std::fs::read_to_string(page).unwrap().contains(text);
     for text in
-        ["16 units in 1 group,", "w[0]", "neuron 3, rank", "single units", "sets of the net", "random"]
+        ["16 units in 1 group,", "w[1]", "neuron 3, rank", "single units", "sets of the net", "random"]
     {
         assert!(has(&page, text), "no '{text}' in the page");
     }

@@ -11,15 +11,14 @@ use crate::report::settings::group;
 pub fn of(header: &Header, score: Score) -> Vec<(String, String)> {
     let settings = &header.settings;
     let losses: Vec<String> = header.outputs.iter().map(|o| format!("{} of '{}'", o.loss, o.name)).collect();
-    let losses = losses.join(" + ");
     let passes = match (settings.estimator, settings.draws) {
         (Estimator::Exact, _) => String::new(),
         (_, 1) => ", 1 backward pass a batch".into(),
         (_, draws) => format!(", {draws} backward passes a batch"),
     };
     let mut rows = vec![
-        ("score", meaning(score, &losses)),
-        ("loss of the outputs", losses),
+        ("score", format!("{}: {}", score.name(), meaning(score))),
+        ("loss of the outputs", losses.join(" + ")),
         ("samples", count(header.samples)),
     ];
     if header.samples_in_factor < header.samples {
@@ -41,18 +40,17 @@ pub fn of(header: &Header, score: Score) -> Vec<(String, String)> {
     rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn meaning(score: Score, losses: &str) -> String {
-    let name = score.name();
+fn meaning(score: Score) -> &'static str {
     match score {
         Score::Quadratic => {
-            format!("{name}: the change of {losses} that second order predicts for the unit's removal")
+            "the change of the loss of the outputs that second order predicts for the unit's removal"
         }
-        Score::QuadraticAbsorbed => format!("{name}: the same as quadratic, with the unit's mean absorbed"),
-        Score::Loss => format!("{name}: the change of the labels' loss, first order and second"),
-        Score::FirstOrder => format!("{name}: the change of the labels' loss, first order alone"),
-        Score::Gradient => format!("{name}: the mean size of the labels' loss's first order"),
-        Score::Taylor => format!("{name}: the mean square of the labels' loss's first order"),
-        Score::Activation => format!("{name}: the mean size of the unit's activations"),
+        Score::QuadraticAbsorbed => "as quadratic, where the unit's mean is absorbed",
+        Score::Loss => "the change of the labels' loss, by first order and second",
+        Score::FirstOrder => "the change of the labels' loss, by first order alone",
+        Score::Gradient => "the mean size of the labels' loss's change in first order",
+        Score::Taylor => "the mean square of the labels' loss's change in first order",
+        Score::Activation => "the mean size of the unit's activations",
     }
 }
 

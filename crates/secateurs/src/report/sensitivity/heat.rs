@@ -10,6 +10,8 @@ use crate::report::layers::breakable;
 
 /// Cells of a row; of more units, each is a quantile.
 const COLUMNS: usize = 48;
+/// Rows that are shown at once; more scroll.
+const MOST_ROWS: usize = 40;
 /// Shades that are told apart.
 const SHADES: usize = 32;
 
@@ -29,7 +31,7 @@ pub fn map(groups: &[ScoredGroup]) -> Markup {
             }
         }
         (ramp(&scale))
-        div.scroll tabindex="0" role="region" aria-label="Scores of all layers" {
+        div.wide.scroll[groups.len() > MOST_ROWS] tabindex="0" role="region" aria-label="Scores of all layers" {
             table.layers.heat {
                 caption { "Scores of all layers" }
                 thead {

@@ -223,7 +223,7 @@ mod tests {
         let condition = |name: &str| found.conditions.iter().find(|(n, _)| n == name).unwrap().1.as_str();
         assert_eq!(condition("data"), "train.npz: 4 of 5,000 samples");
         assert_eq!(condition("estimator"), "one-pass, 2 backward passes a batch");
-        assert!(condition("score").contains("KL divergence of 'logits'"));
+        assert_eq!(condition("loss of the outputs"), "KL divergence of 'logits'");
         assert!(condition("ended").contains("not yet"));
 
         let found = Sensitivity::of(&evidence(1, moments.clone()), Score::Quadratic, None).unwrap();

@@ -83,17 +83,19 @@ fn find(groups: &[ScoredGroup], unit: usize) -> Option<(&ScoredGroup, usize)> {
 /// Scores by kinds of removals.
 fn correlations(verification: &Verification) -> Markup {
     let all = &verification.correlations;
+    // The kinds that come last have all scores, in their order.
     let mut scores: Vec<&str> = Vec::new();
-    for correlation in all {
+    for correlation in all.iter().rev() {
         if !scores.contains(&correlation.score.as_str()) {
-            scores.push(&correlation.score);
+            scores.insert(0, &correlation.score);
         }
     }
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| all.iter().any(|c| c.kind == *kind)).collect();
     let labelled = all.iter().any(|c| c.loss.is_some());
     let of = |score: &str, kind: Kind| all.iter().find(|c| c.score == score && c.kind == kind);
-    let text =
-        |rho: Option<f64>| rho.filter(|rho| rho.is_finite()).map_or("–".into(), |rho| format!("{rho:.3}"));
+    let text = |rho: Option<f64>| {
+        rho.filter(|rho| rho.is_finite()).map_or("–".into(), |rho| format!("{rho:.3}").replace('-', "−"))
+    };
     let outputs = |score: &str, kind| text(of(score, kind).map(|c| c.outputs));
     let loss = |score: &str, kind| text(of(score, kind).and_then(|c| c.loss));
     html! {
