@@ -5,7 +5,9 @@ use super::scale::{Scale, Spacing};
 /// Decades below the highest value that are told apart.
 const DECADES: i32 = 8;
 /// The part of the axis that is set apart for what lies below.
-const FOOT: f64 = 0.1;
+const FOOT: f64 = 0.15;
+/// Where in it that stands, so that its mark is clear of the lowest of the others.
+const STANDS: f64 = 0.3;
 
 /// A logarithmic axis with a foot for what it cannot show: 0, negative numbers, and what is next to nothing beside the highest
 /// value.
@@ -50,7 +52,7 @@ impl FlooredScale {
     /// Where a value lies, from 0 to 1; `None` if it is not finite.
     pub fn place(&self, value: f64) -> Option<f64> {
         let above = |share: f64| self.foot + (1.0 - self.foot) * share;
-        value.is_finite().then(|| self.share(value).map_or(0.5 * self.foot, above))
+        value.is_finite().then(|| self.share(value).map_or(STANDS * self.foot, above))
     }
 
     /// How long the foot is, from 0 to 1; 0 where there is none.
@@ -60,7 +62,7 @@ impl FlooredScale {
 
     /// Places of the round numbers, and of the foot, from 0 to 1, with their texts.
     pub fn marks(&self) -> Vec<(f64, String)> {
-        let foot = (self.foot > 0.0).then(|| (0.5 * self.foot, self.foot_label.to_owned()));
+        let foot = (self.foot > 0.0).then(|| (STANDS * self.foot, self.foot_label.to_owned()));
         let above = |(share, text)| (self.foot + (1.0 - self.foot) * share, text);
         foot.into_iter().chain(self.scale.marks().into_iter().map(above)).collect()
     }
@@ -85,7 +87,7 @@ mod tests {
         assert_eq!(marks(&[-0.2, 1e-12, 0.1, 1.0]), "≤ 0 0.1 0.2 0.5 1");
         let scale = FlooredScale::covering([0.0, 1e-12, 0.1, 1.0, f64::NAN, f64::INFINITY], 5);
         let places = [0.0, 1e-12, 0.1, 1.0, f64::NAN, f64::INFINITY].map(|v| scale.place(v));
-        assert_eq!(places, [Some(0.05), Some(0.05), Some(0.1), Some(1.0), None, None]);
+        assert_eq!(places, [Some(STANDS * FOOT), Some(STANDS * FOOT), Some(FOOT), Some(1.0), None, None]);
         assert_eq!([0.0, 0.1, 1.0].map(|v| scale.share(v)), [None, Some(0.0), Some(1.0)]);
         assert_eq!(FlooredScale::covering([0.1, 1.0], 5).place(0.1), Some(0.0));
     }

@@ -99,7 +99,7 @@ fn correlations(verification: &Verification) -> Markup {
     let outputs = |score: &str, kind| text(of(score, kind).map(|c| c.outputs));
     let loss = |score: &str, kind| text(of(score, kind).and_then(|c| c.loss));
     html! {
-        div.wide {
+        div.wide tabindex="0" role="region" aria-label="Rank correlations" {
             table.correlations {
                 caption { "Spearman's rank correlation of scores with the change that came of removals" }
                 thead {

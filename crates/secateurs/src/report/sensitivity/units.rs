@@ -7,7 +7,6 @@ use crate::format::{count, significant};
 use crate::report::chart::{Symbol, axes, legend, named, percent};
 use crate::report::floored::FlooredScale;
 use crate::report::layers::breakable;
-use crate::report::scale::{Scale, Spacing};
 
 /// Units that a chart shows at most; of more, as many spread evenly over the ranking.
 const MOST_UNITS: usize = 96;
@@ -82,9 +81,13 @@ fn chart(number: usize, group: &ScoredGroup, scale: &FlooredScale, most: usize) 
     let points = points(group, scale, most);
     let width = 1.0 / group.scores.len().max(1) as f64;
     let across = |point: &Point| (point.rank as f64 + 0.5) * width;
-    let x = Scale::ending_with([0.0, group.scores.len() as f64], Spacing::Linear, 3);
+    // The ranks of the first unit and the last.
+    let mut ranks = vec![(0.5 * width, "1".to_owned())];
+    if group.scores.len() > 1 {
+        ranks.push((1.0 - 0.5 * width, count(group.scores.len())));
+    }
     let content = html! {
-        (axes(&x.marks(), &scale.marks()))
+        (axes(&ranks, &scale.marks()))
         svg width="100%" height="100%" viewBox="0 0 1000 1000" preserveAspectRatio="none" {
             @for (class, removed) in [(KEPT, false), (REMOVED, true)] {
                 @let places: Vec<_> = points.iter().filter(|p| p.removed == removed).map(|p| (across(p), p.up)).collect();
