@@ -4,7 +4,7 @@ mod pruning;
 mod run;
 mod tuning;
 
-pub use pruning::{PlanningArguments, PruningArguments, ResultArguments, SplitArgument};
+pub use pruning::{PlanningArguments, PruningArguments, ResultArguments, SplitArgument, check_results};
 pub use run::RunArguments;
 pub use tuning::TuningArguments;
 

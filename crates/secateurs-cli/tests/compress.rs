@@ -276,7 +276,6 @@ fn bad_recipes_and_missing_settings_are_refused_before_anything_is_written() {
     refused("[plan]\nkeep = [\"params=2\"]\n", &["line 2", "params=2"]);
     refused("[tune]\nvalidation = 1.0\n", &["tune.validation = 1"]);
     ends(2, &compress(&model, &data, &run, &["--recipe", "cifar11"]), &["cifar11", "cifar10"]);
-    ends(2, &words("compress", &model, &data, &run, &["--keep", "params=0.5"]), &["--method", "magnitude"]);
     ends(2, &words("compress", &model, &data, &run, &["--method", "magnitude"]), &["--keep"]);
     ends(2, &compress(&model, &data, &run, &["--momentum", "1.5"]), &["tune.momentum = 1.5"]);
     // A budget that cannot be met leaves nothing that stands in the way of another one.

@@ -21,7 +21,7 @@ fn json(text: &str) -> Value {
 fn what_is_measured_is_shown_verified_and_planned_with() {
     let folder = Folder::new();
     let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 400, true));
-    let evidence = folder.path("evidence.safetensors");
+    let [evidence, page] = ["evidence.safetensors", "page.html"].map(|name| folder.path(name));
     let measure = words(&[
         "measure",
         &model,
@@ -33,6 +33,8 @@ fn what_is_measured_is_shown_verified_and_planned_with() {
         "16",
         "--verify-sets",
         "12",
+        "--report",
+        &page,
         "--json",
         "-o",
         &evidence,
@@ -47,6 +49,16 @@ fn what_is_measured_is_shown_verified_and_planned_with() {
     };
     let [ours, random] = ["quadratic", "random"].map(|score| correlation(score, "unit"));
     assert!(ours > 0.8 && ours > random, "{ours} {random}");
+
+    let has = |page: &str, text: &str| std::fs::read_to_string(page).unwrap().contains(text);
+    for text in
+        ["16 units in 1 group,", "w[1]", "neuron 3, rank", "single units", "sets of the net", "random"]
+    {
+        assert!(has(&page, text), "no '{text}' in the page");
+    }
+    let alone = folder.path("alone.html");
+    let text = ends(0, &words(&["show", &evidence, "--report", &alone]), &[]);
+    assert!(text.contains("alone.html") && has(&alone, "neuron 3, rank") && !has(&alone, "removals"));
 
     let shown = json(&ends(0, &words(&["show", &evidence, "--json"]), &[]));
     let units = shown["units"].as_array().unwrap();
@@ -65,20 +77,10 @@ fn what_is_measured_is_shown_verified_and_planned_with() {
 
     // The units that stay are those of the highest scores.
     let plan = folder.path("plan.json");
-    let planned = [
-        "plan",
-        &model,
-        "--method",
-        "quadratic",
-        "--evidence",
-        &evidence,
-        "--keep",
-        "units=0.5",
-        "-o",
-        &plan,
-    ];
+    let planned = ["plan", &model, "--evidence", &evidence, "--keep", "units=0.5", "-o", &plan];
     ends(0, &words(&planned), &[]);
     let plan = json(&std::fs::read_to_string(&plan).unwrap());
+    assert_eq!(plan["asked"]["method"], "quadratic");
     let kept: Vec<usize> = plan["groups"][0]["kept"]
         .as_array()
         .unwrap()
@@ -88,6 +90,10 @@ fn what_is_measured_is_shown_verified_and_planned_with() {
     let worth = |unit: usize| score(&units[unit], "quadratic");
     let lowest = kept.iter().map(|&unit| worth(unit)).fold(f64::INFINITY, f64::min);
     assert!((0..16).filter(|unit| !kept.contains(unit)).all(|unit| worth(unit) <= lowest));
+    // Without evidence it is the method that needs no data.
+    let [plan, smaller] = ["plan.json", "smaller.onnx"].map(|name| folder.path(name));
+    ends(0, &words(&["prune", &model, "--keep", "units=0.5", "--plan", &plan, "-o", &smaller]), &[]);
+    assert_eq!(json(&std::fs::read_to_string(&plan).unwrap())["asked"]["method"], "magnitude");
     for method in ["loss", "gradient", "taylor", "activation"] {
         let smaller = folder.path(&format!("{method}.onnx"));
         let prune = [
@@ -220,8 +226,9 @@ fn an_interruption_writes_what_there_is_and_the_same_command_goes_on() {
     assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGINT) }, 0);
     let output = child.wait_with_output().unwrap();
     assert!(started.elapsed() < Duration::from_secs(30));
-    // A machine so slow that nothing was measured yet ends at once, one so fast that all was is done.
-    if Path::new(&evidence).exists() && output.status.code() != Some(0) {
+    // A machine so slow that nothing was measured yet ends at once, and so does one so fast that all was.
+    let of_all = |file: &str| !json(&ends(0, &words(&["show", file, "--json"]), &[]))["ended"].is_null();
+    if Path::new(&evidence).exists() && !of_all(&evidence) {
         ended(130, &output, &["are measured and written"]);
     }
     ends(0, &measure(&evidence), &[]);
@@ -244,8 +251,6 @@ fn compress_measures_by_itself() {
         &model,
         "--data",
         &data,
-        "--method",
-        "quadratic",
         "--keep",
         "params=0.5",
         "--epochs",
@@ -263,6 +268,21 @@ fn compress_measures_by_itself() {
     let shown = json(&ends(0, &words(&["show", &format!("{run}/evidence.safetensors"), "--json"]), &[]));
     // The held-out samples are not measured.
     assert_eq!(shown["samples"], 180);
+    // Units that were removed are marked in the report.
+    let config = std::fs::read_to_string(format!("{run}/config.toml")).unwrap();
+    assert!(config.contains("method = \"quadratic\""), "{config}");
+    let report = json(&std::fs::read_to_string(format!("{run}/report.json")).unwrap());
+    let sensitivity = &report["sensitivity"];
+    let group = &sensitivity["groups"][0];
+    let removed = group["removed"].as_array().unwrap();
+    let units = |model: &str| report[model]["units"].as_u64().unwrap();
+    assert_eq!(removed.len() as u64, units("original") - units("result"));
+    let scores: Vec<f64> = group["scores"].as_array().unwrap().iter().map(|s| s.as_f64().unwrap()).collect();
+    let removed: Vec<usize> = removed.iter().map(|unit| unit.as_u64().unwrap() as usize).collect();
+    let highest = removed.iter().map(|&unit| scores[unit]).fold(0.0, f64::max);
+    assert!((0..16).filter(|unit| !removed.contains(unit)).all(|unit| scores[unit] >= highest));
+    let page = std::fs::read_to_string(format!("{run}/report.html")).unwrap();
+    assert!(page.contains("What units are worth") && page.contains(", removed"));
     let impossible = folder.path("impossible");
     let asked = [
         "compress",
@@ -290,9 +310,13 @@ fn bad_input_is_told() {
     ends(2, &measure(&["--samples", "0"]), &["--samples"]);
     ends(2, &measure(&["--shard", "3/2"]), &["K/N"]);
     ends(2, &measure(&["--output", "z"]), &["'z'", "y"]);
+    ends(2, &measure(&["--report", &folder.path("none/page.html")]), &["no such folder"]);
+    ends(2, &measure(&["--report", &evidence]), &["one name"]);
+    assert!(!Path::new(&evidence).exists());
     std::fs::write(&evidence, b"no evidence").unwrap();
     ends(2, &measure(&[]), &["evidence", "measure it anew"]);
     ends(2, &words(&["show", &evidence]), &["no evidence"]);
+    ends(2, &words(&["show", &evidence, "--report", &evidence]), &["place of the evidence"]);
     ends(2, &words(&["show", &folder.path("missing")]), &["no such file"]);
     let barred = ModelBuilder::new(17)
         .input("x", ElementType::Float32, &["batch", "4"])

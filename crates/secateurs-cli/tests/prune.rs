@@ -198,6 +198,7 @@ fn budgets_and_models_that_cannot_be_pruned_are_refused() {
         &["divine", "magnitude"],
     );
     ends(2, &prune(&model, &["--method", "magnitude"], &smaller), &["--keep"]);
+    ends(2, &prune(&model, &[], &smaller), &["--keep"]);
     ends(2, &prune(&model, &[&HALF[..], &["--max-removed", "2"]].concat(), &smaller), &["max-removed"]);
     ends(2, &prune(&model, &[&HALF[..], &["--multiple", "0"]].concat(), &smaller), &["multiple"]);
     ends(2, &prune(&model, &[&HALF[..], &["--dim", "length=4"]].concat(), &smaller), &["length", "batch"]);

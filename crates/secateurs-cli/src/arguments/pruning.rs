@@ -22,7 +22,7 @@ use crate::error::{CliError, Result};
 #[derive(Args, Serialize)]
 #[command(next_help_heading = "Pruning")]
 pub struct PruningArguments {
-    /// What units are scored by; `secateurs methods` tells more
+    /// What units are scored by; `secateurs methods` tells more [default: quadratic where units are measured, magnitude elsewhere]
     #[arg(long, value_parser = PossibleValuesParser::new(METHODS.iter().map(|m| {
         clap::builder::PossibleValue::new(m.name).help(m.summary)
     })))]
@@ -99,8 +99,8 @@ impl PlanningArguments {
     /// The options for [`secateurs::pipeline::plan`].
     pub fn options(&self, sizes: Bindings) -> Result<PlanOptions> {
         let flags = Table::from_iter([("plan".to_owned(), self.pruning.table()?.into())]);
-        let settings = Recipe::default().settings(flags)?;
-        let options = settings.plan.options(sizes).map_err(CliError::Input)?;
+        let settings = Recipe::default().settings(flags)?.plan.resolved(self.evidence.is_some());
+        let options = settings.options(sizes).map_err(CliError::Input)?;
         let evidence = self.evidence.as_deref().map(Evidence::read).transpose()?;
         Ok(PlanOptions { evidence: evidence.map(Arc::new), ..options })
     }
@@ -127,25 +127,29 @@ pub struct ResultArguments {
 impl ResultArguments {
     /// Refuses what would fail only after the work.
     pub fn check(&self, plan: Option<&Path>) -> Result {
-        let all: Vec<&Path> =
-            [Some(self.output.as_path()), self.masked.as_deref(), plan].into_iter().flatten().collect();
-        for (i, path) in all.iter().enumerate() {
-            if all[..i].contains(path) {
-                return Err(CliError::Input(format!("{}: two results cannot have one name", path.display())));
-            }
-            let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            if !folder.is_dir() {
-                return Err(CliError::Input(format!(
-                    "{}: there is no such folder; make it first",
-                    folder.display()
-                )));
-            }
-            if path.is_dir() {
-                return Err(CliError::Input(format!("{}: is a folder; give a file name", path.display())));
-            }
-        }
-        Ok(())
+        check_results(&[Some(&self.output), self.masked.as_deref(), plan])
     }
+}
+
+/// Refuses names of results that would fail only after the work.
+pub fn check_results(paths: &[Option<&Path>]) -> Result {
+    let paths: Vec<&Path> = paths.iter().copied().flatten().collect();
+    for (i, path) in paths.iter().enumerate() {
+        if paths[..i].contains(path) {
+            return Err(CliError::Input(format!("{}: two results cannot have one name", path.display())));
+        }
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            return Err(CliError::Input(format!(
+                "{}: there is no such folder; make it first",
+                folder.display()
+            )));
+        }
+        if path.is_dir() {
+            return Err(CliError::Input(format!("{}: is a folder; give a file name", path.display())));
+        }
+    }
+    Ok(())
 }
 
 impl ModelArguments {

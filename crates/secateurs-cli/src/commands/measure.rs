@@ -9,8 +9,8 @@ use std::sync::Arc;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use secateurs::evidence::{
-    Estimator, Evidence, EvidenceError, MeasureJob, MeasureOptions, Trace, Verification, VerifyOptions,
-    measure, verify,
+    Estimator, Evidence, EvidenceError, MeasureJob, MeasureOptions, Score, Trace, Verification,
+    VerifyOptions, measure, verify,
 };
 use secateurs::format::{count, significant};
 use secateurs::methods::METHODS;
@@ -24,7 +24,9 @@ use secateurs_graph::session::{Precision, SessionOptions};
 use serde::Serialize;
 
 use super::show;
-use crate::arguments::{DataArguments, DeviceArguments, SplitArgument, parse_quoted, parse_seed};
+use crate::arguments::{
+    DataArguments, DeviceArguments, SplitArgument, check_results, parse_quoted, parse_seed,
+};
 use crate::error::{CliError, Result};
 use crate::table::Table;
 use crate::{interrupt, progress};
@@ -37,7 +39,7 @@ use crate::{interrupt, progress};
 #[derive(Args)]
 #[command(after_help = "Examples:
   secateurs measure model.onnx --data train.npz -o evidence.safetensors
-  secateurs measure model.onnx --data train.npz --verify 100 -o evidence.safetensors
+  secateurs measure model.onnx --data train.npz --verify 100 --report page.html -o evidence.safetensors
   secateurs measure model.onnx --data train.npz --shard 1/2 -o first.safetensors")]
 pub struct Measure {
     /// The ONNX model
@@ -47,6 +49,9 @@ pub struct Measure {
     /// Where to write the evidence
     #[arg(short = 'o', long = "evidence", value_name = "EVIDENCE")]
     file: PathBuf,
+    /// Also write what was found as an HTML page: scores by layer with error bars, and what --verify found
+    #[arg(long, value_name = "PAGE")]
+    report: Option<PathBuf>,
     /// At most so many samples, drawn by the seed
     #[arg(long, value_name = "N", default_value_t = 2048)]
     samples: usize,
@@ -154,6 +159,7 @@ struct Summary<'a> {
 
 impl Measure {
     pub fn run(self) -> Result {
+        check_results(&[Some(&self.file), self.report.as_deref()])?;
         let graph = Arc::new(Graph::read(&self.model)?);
         let options = self.data.options(&self.model);
         let data = pipeline::open_data(&graph, &self.data.data, &options, self.output.as_deref())?;
@@ -190,6 +196,9 @@ impl Measure {
             Some(units) => Some(self.verified(&evidence, &job, units)?),
             None => None,
         };
+        if let Some(path) = &self.report {
+            pipeline::write_sensitivity(path, &evidence, Score::Quadratic, verification.as_ref())?;
+        }
         let mut out = io::stdout().lock();
         if self.json {
             let summary = Summary {
@@ -206,6 +215,9 @@ impl Measure {
             print_verification(verification, &mut out)?;
         }
         writeln!(out, "evidence  {}", self.file.display())?;
+        if let Some(path) = &self.report {
+            writeln!(out, "report    {}", path.display())?;
+        }
         Ok(())
     }
 

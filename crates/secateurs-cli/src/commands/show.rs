@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use clap::Args;
 use secateurs::evidence::{Evidence, Header, Score, Scored, Trace, TraceSettings};
 use secateurs::format::{count, significant};
+use secateurs::pipeline;
 use serde::Serialize;
 
-use crate::error::Result;
+use crate::arguments::check_results;
+use crate::error::{CliError, Result};
 use crate::table::Table;
 
 /// Show what was measured of a model's units
@@ -19,6 +21,9 @@ use crate::table::Table;
 pub struct Show {
     /// The file that `secateurs measure` wrote
     evidence: PathBuf,
+    /// Also write what the scores are as an HTML page: sorted, by layer, and over all layers
+    #[arg(long, value_name = "PAGE")]
+    report: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -63,13 +68,25 @@ struct Value {
 
 impl Show {
     pub fn run(self) -> Result {
+        check_results(&[self.report.as_deref()])?;
+        if self.report.as_deref() == Some(&*self.evidence) {
+            return Err(CliError::Input("--report: the page would take the place of the evidence".into()));
+        }
         let evidence = Evidence::read(&self.evidence)?;
+        if let Some(path) = &self.report {
+            pipeline::write_sensitivity(path, &evidence, Score::Quadratic, None)?;
+        }
         let mut out = io::stdout().lock();
         match self.json {
             true => {
                 writeln!(out, "{}", serde_json::to_string_pretty(&json(&evidence)).map_err(io::Error::from)?)?
             }
-            false => print(&evidence, &mut out)?,
+            false => {
+                print(&evidence, &mut out)?;
+                if let Some(path) = &self.report {
+                    writeln!(out, "report    {}", path.display())?;
+                }
+            }
         }
         Ok(())
     }
@@ -140,11 +157,10 @@ pub fn print(evidence: &Evidence, out: &mut impl Write) -> io::Result<()> {
             sorted.iter().filter(|(value, _)| *value > 0.0).map(|(value, error)| error / value).collect();
         relative.sort_by(f64::total_cmp);
         let error = relative.get(relative.len() / 2).map_or("–".into(), |e| format!("{:.0} %", 100.0 * e));
-        let made = group.parameters.iter().find(|p| p.made).or(group.parameters.first());
         let sum: f64 = sorted.iter().map(|(value, _)| value).sum();
         table.row([
             format!("{} × {}", count(group.units), group.kind),
-            made.map_or_else(String::new, |p| format!("{}[{}]", p.name, p.axis)),
+            group.label(),
             significant(lowest.0, 2),
             significant(median.0, 2),
             significant(highest.0, 2),

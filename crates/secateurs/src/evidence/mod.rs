@@ -224,6 +224,14 @@ impl Evidence {
     }
 }
 
+impl MeasuredGroup {
+    /// What people know it by: an axis of the first parameter whose layer makes its units, as in `conv1.weight[0]`.
+    pub fn label(&self) -> String {
+        let made = self.parameters.iter().find(|p| p.made).or(self.parameters.first());
+        made.map_or_else(String::new, |p| format!("{}[{}]", p.name, p.axis))
+    }
+}
+
 impl Header {
     /// How many units there are in all groups.
     pub fn units(&self) -> usize {

@@ -56,6 +56,11 @@ pub const METHODS: &[Method] = &[
     random::METHOD,
 ];
 
+/// What scores units that are measured, where nothing else is asked for.
+pub const MEASURED: &Method = &quadratic::METHOD;
+/// What scores units of which nothing is measured, where nothing else is asked for.
+pub const UNMEASURED: &Method = &magnitude::METHOD;
+
 impl Method {
     /// Whether units must have been measured.
     pub fn needs_evidence(&self) -> bool {

@@ -7,11 +7,12 @@ use super::stages::{Models, Stages};
 use crate::report::Report;
 
 /// Makes a smaller model in the directory of a run, or goes on with it where an earlier call was ended. Of a run that is finished
-/// the report is returned.
+/// the report is returned. Where no method is chosen, units are measured.
 pub fn compress(job: &RunJob, observe: &mut Observe) -> Result<Report, JobError> {
-    let plan = job.settings.plan.options(job.sizes.clone()).map_err(JobError::Settings)?;
+    let settings = job.settings.plan.resolved(true);
+    let plan = settings.options(job.sizes.clone()).map_err(JobError::Settings)?;
     let original = Arc::new(job.graph.clone());
-    let mut stages = Stages::open(job, Some(&job.settings.plan), None, observe)?;
+    let mut stages = Stages::open(job, Some(&settings), None, observe)?;
     if let Some(report) = stages.finished()? {
         return Ok(report);
     }

@@ -11,6 +11,7 @@ mod latency;
 mod outcome;
 mod plan;
 mod samples;
+mod sensitivity;
 mod stages;
 mod tune;
 mod write;
@@ -24,6 +25,7 @@ pub use evaluate::{Engine, EvaluateError, EvaluateOptions, Evaluation, evaluate}
 pub use job::{JobError, Observe, Progress, RunJob, Stage};
 pub use latency::{LatencyError, latency_job};
 pub use plan::{PlanOptions, PlanningError, dim_json, macs_sizes, plan};
+pub use sensitivity::write_sensitivity;
 pub use tune::tune_run;
 pub use write::{
     CheckOptions, WriteAppliedOptions, WriteError, Written, file_bytes, write_applied, write_checked,

@@ -8,6 +8,7 @@ use secateurs_graph::{Bindings, Graph};
 use super::environment::environment;
 use super::job::JobError;
 use super::samples::samples;
+use super::sensitivity;
 use super::stages::{Models, Record, Stages};
 use super::write::file_bytes;
 use crate::data::Dataset;
@@ -69,6 +70,7 @@ pub(super) fn report(
         latency: conditions,
         notes: notes(stages),
         layers: layers(&models.original, result, sizes),
+        sensitivity: sensitivity::of_run(stages, plan.as_ref(), &models.original)?,
         training: training(stages),
         ledger: ledger(stages, plan.as_ref(), models),
         samples: samples(stages, &models.original, result)?,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::DataOptions;
 use crate::evidence::{Estimator, MeasureOptions, Trace};
-use crate::methods::{METHODS, method};
+use crate::methods::{MEASURED, METHODS, UNMEASURED, method};
 use crate::pipeline::PlanOptions;
 use crate::plan::PlannedSplit;
 use crate::runtime::LatencyOptions;
@@ -32,7 +32,7 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlanSettings {
-    /// What units are scored by.
+    /// What units are scored by; where it is not said, [`PlanSettings::resolved`] chooses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
     /// What may be kept, as in `["params=0.5"]`.
@@ -174,14 +174,18 @@ impl LatencySettings {
 }
 
 impl PlanSettings {
-    /// The options for [`plan`](crate::pipeline::plan()); `sizes` are bound for counting MACs. Fails where there is no method or
-    /// no budget, with the remedy.
+    /// The same with a method: the one that is chosen, or else what suits units that are `measured`, or are not.
+    pub fn resolved(&self, measured: bool) -> PlanSettings {
+        let default = if measured { MEASURED } else { UNMEASURED };
+        let method = self.method.clone().unwrap_or_else(|| default.name.into());
+        PlanSettings { method: Some(method), ..self.clone() }
+    }
+
+    /// The options for [`plan`](crate::pipeline::plan()); `sizes` are bound for counting MACs. Fails where there is no budget, with
+    /// the remedy. Without a method it is the one that needs no data.
     pub fn options(&self, sizes: Bindings) -> Result<PlanOptions, String> {
         self.check()?;
-        let names = || METHODS.iter().map(|m| m.name).collect::<Vec<_>>().join(", ");
-        let method = self.method.as_deref().and_then(method);
-        let method =
-            method.ok_or_else(|| format!("no method is chosen; give one with --method ({})", names()))?;
+        let method = self.method.as_deref().and_then(method).unwrap_or(UNMEASURED);
         Ok(PlanOptions {
             method,
             evidence: None,

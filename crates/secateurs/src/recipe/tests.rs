@@ -30,6 +30,16 @@ fn flags_win_over_the_recipe_and_the_recipe_over_defaults() {
 }
 
 #[test]
+fn without_a_method_it_follows_from_whether_units_are_measured() {
+    let settings = PlanSettings { keep: vec!["params=0.5".parse().unwrap()], ..PlanSettings::default() };
+    let resolved = |settings: &PlanSettings, measured| settings.resolved(measured).method.unwrap();
+    assert_eq!([true, false].map(|m| resolved(&settings, m)), ["quadratic", "magnitude"]);
+    assert!(!settings.options([].into()).unwrap().method.needs_evidence());
+    let random = PlanSettings { method: Some("random".into()), ..settings };
+    assert_eq!([true, false].map(|m| resolved(&random, m)), ["random", "random"]);
+}
+
+#[test]
 fn unknown_keys_are_named_with_their_line_and_the_nearest_key() {
     assert_eq!(
         error("[tune]\nepochs = 2\n\nlearning_rat = 0.1\n"),

@@ -81,50 +81,23 @@ impl LineChart<'_> {
         }
         // The title says what a lone line is.
         let series = if self.series.len() > 1 { &self.series[..] } else { &[] };
-        let entries = series.iter().map(|s| (s.name, s.class, false));
-        let entries: Vec<_> = entries.chain(marks.iter().map(|m| (m.name, m.class, true))).collect();
-        html! {
-            @if !entries.is_empty() {
-                span.legend {
-                    @for (name, class, upright) in entries {
-                        span.entry {
-                            svg.(class).mark[upright] aria-hidden="true" width="18" height="10" {
-                                @if upright { line x1="9" x2="9" y1="0" y2="10" {} }
-                                @else { line x1="0" x2="18" y1="5" y2="5" {} }
-                            }
-                            (name)
-                        }
-                    }
-                }
-            }
-        }
+        let series = series.iter().map(|s| (s.name, s.class, Symbol::Line));
+        let marks = marks.into_iter().map(|m| (m.name, m.class, Symbol::Mark));
+        legend(&series.chain(marks).collect::<Vec<_>>())
     }
 
     fn svg(&self) -> Markup {
         let points = || self.series.iter().flat_map(|s| &s.points);
         let marks = self.marks.iter().map(|m| m.x);
-        let x = Scale::ending_with(self.x_range.into_iter().chain(points().map(|p| p.0)).chain(marks), 6);
+        let ends = self.x_range.into_iter().chain(points().map(|p| p.0)).chain(marks);
+        let x = Scale::ending_with(ends, Spacing::Linear, 6);
         let y = Scale::covering(points().map(|p| p.1), self.spacing, if self.height < 8.0 { 3 } else { 5 });
         let across = |value: f64| x.place(value).map(|p| 100.0 * p);
         let up = |value: f64| y.place(value).map(|p| 100.0 * (1.0 - p));
-        let (title, description) = (format!("{}-title", self.id), format!("{}-description", self.id));
         let dots = |s: &Series| s.points.len() <= MOST_DOTS;
-        html! {
-            svg width="100%" height="100%" role="img" aria-labelledby={ (title) " " (description) } {
-                title id=(title) { (self.title) }
-                desc id=(description) { (self.description) }
-                @for (tick, label) in y.ticks().iter().zip(y.labels()) {
-                    @if let Some(place) = up(*tick) {
-                        line.grid x1="0" x2="100%" y1=(percent(place)) y2=(percent(place)) {}
-                        text.y x="-8" y=(percent(place)) dy="0.32em" { (label) }
-                    }
-                }
+        let content = html! {
+                (axes(&x.marks(), &y.marks()))
                 text.y x="-8" y="100%" dy="1.4em" { (self.x_label) }
-                @for (tick, label) in x.ticks().iter().zip(x.labels()) {
-                    @if let Some(place) = across(*tick) {
-                        text.x x=(percent(place)) y="100%" dy="1.4em" { (label) }
-                    }
-                }
                 @for mark in &self.marks {
                     @if let Some(place) = across(mark.x) {
                         line.mark.(mark.class) x1=(percent(place)) x2=(percent(place)) y1="0" y2="100%" {}
@@ -141,8 +114,8 @@ impl LineChart<'_> {
                     }
                 }
                 (self.strips(&across))
-            }
-        }
+        };
+        named(self.id, self.title, &self.description, content)
     }
 
     /// Strips from top to bottom that say the values there under the pointer.
@@ -187,7 +160,67 @@ impl LineChart<'_> {
     }
 }
 
-fn percent(x: f64) -> String {
+/// A drawing that fills its place, with its title and its description for those who cannot see it. `id` is unique in the page.
+pub fn named(id: &str, title: &str, description: &str, content: Markup) -> Markup {
+    let [title_id, description_id] = ["title", "description"].map(|what| format!("{id}-{what}"));
+    html! {
+        svg width="100%" height="100%" role="img" aria-labelledby={ (title_id) " " (description_id) } {
+            title id=(title_id) { (title) }
+            desc id=(description_id) { (description) }
+            (content)
+        }
+    }
+}
+
+/// Marks along both axes: their places from 0 to 1, and their texts.
+pub fn axes(x: &[(f64, String)], y: &[(f64, String)]) -> Markup {
+    html! {
+        @for (place, label) in y {
+            @let top = percent(100.0 * (1.0 - place));
+            line.grid x1="0" x2="100%" y1=(top) y2=(top) {}
+            text.y x="-8" y=(top) dy="0.32em" { (label) }
+        }
+        @for (place, label) in x {
+            text.x x=(percent(100.0 * place)) y="100%" dy="1.4em" { (label) }
+        }
+    }
+}
+
+/// What stands for something in a legend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Symbol {
+    /// A line.
+    Line,
+    /// A dashed line.
+    Mark,
+    /// A dot.
+    Dot,
+}
+
+/// Names, the classes that give their colours, and what stands for them.
+pub fn legend(entries: &[(&str, &str, Symbol)]) -> Markup {
+    html! {
+        @if !entries.is_empty() {
+            span.legend {
+                @for (name, class, symbol) in entries {
+                    span.entry {
+                        svg.(class).mark[*symbol == Symbol::Mark] aria-hidden="true" width="18" height="10" {
+                            @match symbol {
+                                Symbol::Line => line x1="0" x2="18" y1="5" y2="5" {},
+                                Symbol::Mark => line x1="9" x2="9" y1="0" y2="10" {},
+                                Symbol::Dot => circle cx="9" cy="5" r="3" {},
+                            }
+                        }
+                        (name)
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A part of a hundred as SVG takes it.
+pub fn percent(x: f64) -> String {
     format!("{x:.2}%")
 }
 

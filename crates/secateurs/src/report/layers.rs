@@ -53,7 +53,7 @@ fn pair([before, after]: &[String; 2]) -> Markup {
 }
 
 /// A name that may be broken at its dots and slashes.
-fn breakable(name: &str) -> Markup {
+pub fn breakable(name: &str) -> Markup {
     html! {
         @for part in name.split_inclusive(['/', '.', '_']) { (part) (PreEscaped("<wbr>")) }
     }

@@ -1,17 +1,20 @@
 //! The report of a run: what was done, what came of it, and how to do it again, as one HTML page that loads nothing.
 //!
-//! A [`Report`] is plain data, written as JSON beside the page; [`render`] makes the page of it.
+//! A [`Report`] is plain data, written as JSON beside the page; [`render`] makes the page of it. What units are worth, a part of it,
+//! has a page of its own too ([`render_sensitivity`]).
 
 mod chart;
 mod command;
 mod encoding;
 mod figures;
+mod floored;
 mod layers;
 mod ledger;
 mod measured;
 mod page;
 mod samples;
 mod scale;
+mod sensitivity;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -19,6 +22,7 @@ mod training;
 
 pub use measured::{Change, Measured, Metric, Quality, Unit};
 pub use page::render;
+pub use sensitivity::{ScoredGroup, Sensitivity, render_sensitivity};
 
 use std::collections::BTreeMap;
 
@@ -57,6 +61,8 @@ pub struct Report {
     pub notes: Vec<Note>,
     /// The layers, in the order in which they run.
     pub layers: Vec<Layer>,
+    /// What units are worth; `None` where it was not measured.
+    pub sensitivity: Option<Sensitivity>,
     /// The training; `None` where there was none.
     pub training: Option<Training>,
     /// The steps of the run, in their order.

@@ -2,7 +2,9 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{Note, NoteWeight, Report, command, figures, layers, ledger, samples, settings, training};
+use super::{
+    Note, NoteWeight, Report, command, figures, layers, ledger, samples, sensitivity, settings, training,
+};
 use crate::format::duration;
 
 const STYLE: &str = include_str!("style.css");
@@ -18,7 +20,20 @@ pub fn render(report: &Report) -> String {
         (None, None) => "written anew",
     };
     let summary = figures::summary(report);
-    let sections = sections(report);
+    let header = html! {
+        p.kind { "Secateurs report" }
+        h1 { (report.model) span.done { " " (done) } }
+        p.summary { (summary) "." }
+        p.small {
+            (report.date) " · secateurs " (report.environment.secateurs)
+            " · took " (duration(report.seconds))
+        }
+    };
+    document(&format!("{}, {done}", report.model), &report.environment.secateurs, header, &sections(report))
+}
+
+/// A page that loads nothing and runs no script; `version` is that of the program that made it.
+pub fn document(title: &str, version: &str, header: Markup, sections: &[Section]) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -27,25 +42,19 @@ pub fn render(report: &Report) -> String {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
-                meta name="generator" content={ "secateurs " (report.environment.secateurs) };
-                title { (report.model) ", " (done) }
+                meta name="generator" content={ "secateurs " (version) };
+                title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
                 header {
-                    p.kind { "Secateurs report" }
-                    h1 { (report.model) span.done { " " (done) } }
-                    p.summary { (summary) "." }
-                    p.small {
-                        (report.date) " · secateurs " (report.environment.secateurs)
-                        " · took " (duration(report.seconds))
-                    }
+                    (header)
                     nav aria-label="Contents" {
-                        @for section in &sections { a href={ "#" (section.id) } { (section.title) } }
+                        @for section in sections { a href={ "#" (section.id) } { (section.title) } }
                     }
                 }
                 main {
-                    @for section in &sections {
+                    @for section in sections {
                         section id=(section.id) { h2 { (section.title) } (section.content) }
                     }
                 }
@@ -55,10 +64,14 @@ pub fn render(report: &Report) -> String {
     page.into_string()
 }
 
-struct Section {
-    id: &'static str,
-    title: &'static str,
-    content: Markup,
+/// A part of a page.
+pub struct Section {
+    /// Unique in its page.
+    pub id: &'static str,
+    /// Its heading.
+    pub title: &'static str,
+    /// What stands below it.
+    pub content: Markup,
 }
 
 fn sections(report: &Report) -> Vec<Section> {
@@ -69,6 +82,9 @@ fn sections(report: &Report) -> Vec<Section> {
     }
     if !report.layers.is_empty() {
         sections.push(section("layers", "Layers", layers::table(&report.layers)));
+    }
+    if let Some(sensitivity) = &report.sensitivity {
+        sections.push(section("sensitivity", "What units are worth", sensitivity::section(sensitivity)));
     }
     let training = match &report.training {
         Some(training) => training::curves(training),

@@ -16,6 +16,7 @@ pub enum Spacing {
 pub struct Scale {
     spacing: Spacing,
     ends: [f64; 2],
+    /// The round numbers, ascending.
     ticks: Vec<f64>,
     /// From one mark to the next, where that is always as much.
     step: f64,
@@ -39,21 +40,26 @@ impl Scale {
         Scale { spacing, ends: [ticks[0], ticks[ticks.len() - 1]], ticks, step }
     }
 
-    /// As [`covering`](Scale::covering), linear, but it ends where the values do.
-    pub fn ending_with(values: impl IntoIterator<Item = f64>, marks: usize) -> Scale {
-        let values: Vec<f64> = values.into_iter().filter(|&v| shown(Spacing::Linear, v)).collect();
-        let mut scale = Scale::covering(values.iter().copied(), Spacing::Linear, marks);
-        if let Some((low, high)) = range(values).filter(|(low, high)| high - low > 0.1 * scale.step) {
-            scale.ends = [low, high];
-            let slack = 1e-6 * scale.step;
-            scale.ticks.retain(|t| (low - slack..=high + slack).contains(t));
+    /// As [`covering`](Scale::covering), but it ends where the values do, unless too few marks lie between these.
+    pub fn ending_with(values: impl IntoIterator<Item = f64>, spacing: Spacing, marks: usize) -> Scale {
+        let values: Vec<f64> = values.into_iter().filter(|&v| shown(spacing, v)).collect();
+        let mut scale = Scale::covering(values.iter().copied(), spacing, marks);
+        let Some((low, high)) = range(values) else { return scale };
+        match spacing {
+            Spacing::Linear if high - low > 0.1 * scale.step => {
+                scale.ends = [low, high];
+                let slack = 1e-6 * scale.step;
+                scale.ticks.retain(|t| (low - slack..=high + slack).contains(t));
+            }
+            Spacing::Linear => {}
+            Spacing::Logarithmic => {
+                let ticks = ticks_between((low, high), marks.max(2));
+                if ticks.len() >= 2 {
+                    (scale.ends, scale.ticks) = ([low, high], ticks);
+                }
+            }
         }
         scale
-    }
-
-    /// The round numbers, ascending.
-    pub fn ticks(&self) -> &[f64] {
-        &self.ticks
     }
 
     /// Where a value lies, from 0 to 1, and beyond for values beyond the ends; `None` where it cannot be shown.
@@ -66,6 +72,12 @@ impl Scale {
             Spacing::Linear => (value - low) / (high - low),
             Spacing::Logarithmic => (value / low).ln() / (high / low).ln(),
         })
+    }
+
+    /// The round numbers as places from 0 to 1, and as text.
+    pub fn marks(&self) -> Vec<(f64, String)> {
+        let marks = self.ticks.iter().zip(self.labels());
+        marks.filter_map(|(tick, label)| Some((self.place(*tick)?, label))).collect()
     }
 
     /// The marks as text, with as many decimals as tell them apart.
@@ -151,6 +163,24 @@ fn logarithmic_ticks((low, high): (f64, f64), marks: usize) -> Vec<f64> {
     ladder[start.min(ladder.len() - 2)..=end.max(start + 1)].to_vec()
 }
 
+/// Round numbers from `low` to `high`, not many more than `marks`: powers of ten, or every few of them, or twice and five times them
+/// besides.
+fn ticks_between((low, high): (f64, f64), marks: usize) -> Vec<f64> {
+    let exponents = low.log10().floor() as i32..=high.log10().ceil() as i32;
+    let inside = |t: &f64| (low * (1.0 - 1e-9)..=high * (1.0 + 1e-9)).contains(t);
+    let every = |stride: i32, factors: &[f64]| -> Vec<f64> {
+        let powers = exponents.clone().filter(|e| e.rem_euclid(stride) == 0).map(|e| 10_f64.powi(e));
+        powers.flat_map(|power| factors.iter().map(move |f| f * power)).filter(inside).collect()
+    };
+    let mut ticks = every(1, &[1.0, 2.0, 5.0]);
+    let mut stride = 1;
+    while ticks.len() > marks + 1 {
+        ticks = every(stride, &[1.0]);
+        stride += 1;
+    }
+    ticks
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -171,10 +201,23 @@ mod tests {
         assert_eq!(labels(&[0.0, 4e-7], Spacing::Linear), "0 1e-7 2e-7 3e-7 4e-7");
         assert_eq!(labels(&[0.31, 2.4], Spacing::Logarithmic), "0.2 0.5 1 2 5");
         assert_eq!(
-            Scale::ending_with([0.0, 10_530.0], 6).labels().join(" "),
+            Scale::ending_with([0.0, 10_530.0], Spacing::Linear, 6).labels().join(" "),
             "0 2,000 4,000 6,000 8,000 10,000"
         );
         assert_eq!(labels(&[1e-6, 40.0], Spacing::Logarithmic), "1e-6 0.0001 0.01 1 100");
+    }
+
+    #[test]
+    fn logarithmic_axes_that_end_with_their_values_have_round_marks_between() {
+        let labels =
+            |values: [f64; 2]| Scale::ending_with(values, Spacing::Logarithmic, 4).labels().join(" ");
+        assert_eq!(labels([0.31, 2.4]), "0.5 1 2");
+        assert_eq!(labels([9.6e-5, 0.25]), "0.0001 0.001 0.01 0.1");
+        assert_eq!(labels([1e-9, 0.25]), "1e-8 1e-6 0.0001 0.01");
+        // Too few lie between.
+        assert_eq!(labels([3.0, 4.0]), "2 5");
+        let scale = Scale::ending_with([9.6e-5, 0.25], Spacing::Logarithmic, 4);
+        assert_eq!((scale.place(9.6e-5), scale.place(0.25)), (Some(0.0), Some(1.0)));
     }
 
     #[test]
@@ -182,7 +225,7 @@ mod tests {
         for spacing in [Spacing::Linear, Spacing::Logarithmic] {
             for values in [&[][..], &[f64::NAN, f64::INFINITY], &[3.0], &[3.0; 5], &[0.0], &[-2.0, -2.0]] {
                 let scale = Scale::covering(values.iter().copied(), spacing, 5);
-                assert!(scale.ticks().len() >= 2, "{values:?}");
+                assert!(scale.ticks.len() >= 2, "{values:?}");
                 if let Some(place) = scale.place(3.0).filter(|_| values.contains(&3.0)) {
                     assert!((0.0..=1.0).contains(&place));
                 }
@@ -201,7 +244,7 @@ mod tests {
         ) {
             let spacing = if logarithmic { Spacing::Logarithmic } else { Spacing::Linear };
             let scale = Scale::covering(values.iter().copied(), spacing, marks);
-            let ticks = scale.ticks();
+            let ticks = &scale.ticks;
             prop_assert!((2..=3 * marks.max(2) + 4).contains(&ticks.len()), "{ticks:?}");
             prop_assert!(ticks.iter().all(|t| t.is_finite()));
             prop_assert!(ticks.windows(2).all(|pair| pair[0] < pair[1]), "{ticks:?}");
@@ -210,9 +253,11 @@ mod tests {
                     prop_assert!((-1e-6..=1.0 + 1e-6).contains(&place), "{value} at {place} of {ticks:?}");
                 }
             }
-            let values: Vec<f64> = values.into_iter().filter(|v| shown(Spacing::Linear, *v)).collect();
-            let scale = Scale::ending_with(values.iter().copied(), marks);
-            for value in values.iter().chain(scale.ticks()) {
+            let values: Vec<f64> = values.into_iter().filter(|v| shown(spacing, *v)).collect();
+            let scale = Scale::ending_with(values.iter().copied(), spacing, marks);
+            prop_assert!(scale.ticks.len() <= 3 * marks.max(2) + 4);
+            // Round numbers beyond what can be shown have no place.
+            for value in values.iter().chain(scale.ticks.iter().filter(|t| shown(spacing, **t))) {
                 let place = scale.place(*value);
                 prop_assert!(place.is_some_and(|p| (-1e-6..=1.0 + 1e-6).contains(&p)), "{value} at {place:?}");
             }

@@ -46,7 +46,8 @@ fn pair(key: &str, value: impl ToString) -> (String, String) {
     (key.to_owned(), value.to_string())
 }
 
-fn group(name: &str, rows: &[(String, String)]) -> Markup {
+/// A table of names and values.
+pub fn group(name: &str, rows: &[(String, String)]) -> Markup {
     html! {
         table {
             caption { (name) }

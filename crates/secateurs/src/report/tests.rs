@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::evidence::{Correlation, Kind, Removal, Verification};
 
 fn quality(accuracy: f64, loss: f64) -> Quality {
     let measured =
@@ -31,6 +32,63 @@ fn png() -> Vec<u8> {
     let mut png = std::io::Cursor::new(Vec::new());
     image::RgbImage::new(32, 24).write_to(&mut png, image::ImageFormat::Png).unwrap();
     png.into_inner()
+}
+
+/// Two layers, one with a dead unit and one wider than charts are.
+fn sensitivity() -> Sensitivity {
+    let group = |name: &str, scores: Vec<f64>, removed: Vec<usize>| ScoredGroup {
+        name: name.into(),
+        kind: "channel".into(),
+        standard_errors: scores.iter().map(|score| Some(0.1 * score)).collect(),
+        scores,
+        removed,
+    };
+    let wide = (0..300).map(|i| 0.001 * f64::from(i + 1)).collect();
+    Sensitivity {
+        model: "preresnet.onnx".into(),
+        score: "quadratic".into(),
+        samples: 2048,
+        reliability: 0.9981,
+        conditions: vec![("estimator".into(), "one-pass, 1 backward pass a batch".into())],
+        notes: vec!["samples ran one by one".into()],
+        groups: vec![
+            group("conv1.weight[0]", vec![0.02, 0.0, 0.3, 0.01], vec![1, 3]),
+            group("conv2.weight[0]", wide, (0..120).collect()),
+        ],
+    }
+}
+
+fn verification() -> Verification {
+    let removal = |kind, units: &[usize], predicted, change| Removal {
+        kind,
+        units: units.to_vec(),
+        predicted,
+        change,
+        predicted_loss: None,
+        loss_change: None,
+    };
+    let correlation = |score: &str, kind, outputs| Correlation {
+        score: score.into(),
+        kind,
+        removals: 3,
+        outputs,
+        loss: Some(0.5 * outputs),
+    };
+    Verification {
+        samples: 1024,
+        same_samples: false,
+        mean_p_max: Some(0.93),
+        removals: vec![
+            removal(Kind::Unit, &[1], 0.0, 0.0),
+            removal(Kind::Unit, &[6], 0.003, 0.0031),
+            removal(Kind::Unit, &[2], 0.3, 0.27),
+            removal(Kind::Net, &[2, 5], 0.3, 0.4),
+        ],
+        correlations: vec![
+            correlation("quadratic", Kind::Unit, 0.991),
+            correlation("magnitude", Kind::Unit, f64::NAN),
+        ],
+    }
 }
 
 /// A run with all that a report can hold.
@@ -84,6 +142,7 @@ fn full() -> Report {
             Note { weight: NoteWeight::Note, text: "Equal in ONNX Runtime to 2e-7.".into() },
         ],
         layers: (0..30).map(layer).collect(),
+        sensitivity: Some(sensitivity()),
         training: Some(Training {
             epochs,
             steps_per_epoch,
@@ -164,6 +223,7 @@ fn minimal() -> Report {
         latency: None,
         notes: vec![],
         layers: vec![],
+        sensitivity: None,
         training: None,
         ledger: vec![],
         samples: vec![],
@@ -213,6 +273,15 @@ fn a_full_report_has_every_figure() {
         // Layers.
         "29 of 30 layers have fewer output channels",
         "/ layer29/ Conv Conv 64 → 35 36.9 k → 20.2 k 9.44 M → 5160960*batch",
+        // What units are worth.
+        "304 units in 2 groups, of which 122 were removed, scored by quadratic on 2,048 samples; the ranking's reliability is 0.9981.",
+        "Of layers with more than 96 units, as many are shown, spread evenly over the ranking. stays removed",
+        "conv1. weight[0] 4 × channel, 2 removed conv1.weight[0] 4 × channel, 2 removed: lowest score 0, median 0.020, highest 0.30, 1 of them 0.",
+        "channel 1, rank 1 of 4 0 ± 0, removed",
+        "channel 3, rank 2 of 4 0.0100 ± 0.0020, removed channel 0, rank 3 of 4 0.0200 ± 0.0040 channel 2",
+        "layer units scores lowest median highest",
+        "conv2. weight[0] 300 × channel conv2.weight[0]: from 0.0010 to 0.30 0.0010 0.15 0.30",
+        "estimator one-pass, 1 backward pass a batch reliability of the ranking 0.9981 samples ran one by one",
         // Training.
         "10,530 steps, 351 an epoch: 30 of 30 epochs. Stopped early: no gain for 2 epochs.",
         "the moving average of the weights after step 9,828, where the accuracy was 91.32 % on the validation split.",
@@ -255,8 +324,18 @@ fn a_minimal_report_says_what_was_not_done_and_no_more() {
     ] {
         assert!(text.contains(expected), "no {expected:?} in {text}");
     }
-    let absent =
-        ["Test set", "Validation", "Latency", "file", "units", "Notes", "Layers", "Samples", "percentile"];
+    let absent = [
+        "Test set",
+        "Validation",
+        "Latency",
+        "file",
+        "units",
+        "Notes",
+        "Layers",
+        "Samples",
+        "percentile",
+        "score",
+    ];
     for absent in absent {
         assert!(!text.contains(absent), "{absent:?} in {text}");
     }
@@ -316,6 +395,13 @@ fn hostile_texts_stay_texts() {
     report.layers[0].name = evil();
     report.layers[0].op = evil();
     report.layers[0].macs[0] = Count::Formula(evil());
+    let sensitivity = report.sensitivity.as_mut().unwrap();
+    (sensitivity.score, sensitivity.notes) = (evil(), vec![evil()]);
+    sensitivity.conditions = vec![(evil(), evil())];
+    (sensitivity.groups[0].name, sensitivity.groups[0].kind) = (evil(), evil());
+    let page =
+        render_sensitivity(&Sensitivity { model: evil(), ..sensitivity.clone() }, Some(&verification()));
+    assert!(!page.contains("<script") && !page.contains("<img") && page.matches("<style>").count() == 1);
     let training = report.training.as_mut().unwrap();
     training.rollbacks[0].reason = evil();
     training.stopped = Some(evil());
@@ -364,8 +450,8 @@ fn hostile_texts_stay_texts() {
 
 #[test]
 fn nothing_is_loaded() {
-    for report in [full(), minimal()] {
-        let page = render(&report);
+    let alone = render_sensitivity(&sensitivity(), Some(&verification()));
+    for page in [render(&full()), render(&minimal()), alone] {
         for load in
             ["http://", "https://", "<script", "<link", "@import", "url(", "src=\"/", "<iframe", "<object"]
         {
@@ -380,8 +466,11 @@ fn nothing_is_loaded() {
 #[test]
 fn charts_and_tables_can_be_read_out() {
     let page = render(&full());
-    assert_eq!(page.matches("role=\"img\" aria-labelledby").count(), 3);
-    assert_eq!(page.matches("<desc id=").count(), 3);
+    // Three of the training, one a layer, and the shades of the heat map.
+    assert_eq!(page.matches("role=\"img\" aria-labelledby").count(), 6);
+    assert_eq!(page.matches("<desc id=").count(), 6);
+    let ids: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|part| part.split('"').next()).collect();
+    assert_eq!(ids.len(), ids.iter().collect::<std::collections::BTreeSet<_>>().len(), "{ids:?}");
     // What is not named is hidden, or lies in what is named.
     for svg in page.split("<svg").skip(1) {
         let tag = svg.split('>').next().unwrap();
@@ -393,6 +482,51 @@ fn charts_and_tables_can_be_read_out() {
         assert!(table.contains("<th scope=\"row\"") || table.contains("scope=\"rowgroup\""), "{table}");
     }
     assert!(page.contains("lang=\"en\"") && page.contains("width=device-width"));
+}
+
+#[test]
+fn sensitivity_has_a_page_with_what_removals_did() {
+    let page = render_sensitivity(&sensitivity(), Some(&verification()));
+    let text = text(&page);
+    for expected in [
+        "Secateurs sensitivity preresnet.onnx what its units are worth 304 units in 2 groups,",
+        "Units of each layer All layers Against true removals What was measured",
+        "truly removed, on 1,024 samples that were not measured.",
+        "single units 3 removals, ρ = 0.991 single units 3 removals, ρ = 0.991: predicted against true change",
+        "channel 1 of conv1.weight[0] predicted 0, true 0",
+        "channel 2 of conv2.weight[0] predicted 0.00300, true 0.00310",
+        "sets of the net 1 removal",
+        "2 units predicted 0.300, true 0.400",
+        "change of the outputs change of the labels' loss score single units single units",
+        "quadratic 0.991 0.495 magnitude – –",
+        "verified on 1,024 samples that were not measured mean highest probability 0.930",
+    ] {
+        assert!(text.contains(expected), "no {expected:?} in {text}");
+    }
+    assert!(!text.contains("sets of a layer"));
+    assert_eq!(page.matches("<line class=\"diagonal\"").count(), 2);
+    let alone = render_sensitivity(&sensitivity(), None);
+    assert!(!alone.contains("removals") && alone.contains("reliability"));
+}
+
+#[test]
+fn units_that_were_removed_are_marked() {
+    let marked = |sensitivity: &Sensitivity| {
+        let page = render_sensitivity(sensitivity, None);
+        let paths =
+            page.split("<path class=\"dots ").skip(1).map(|path| path.split("></path>").next().unwrap());
+        let count = |class: &str| {
+            let of_class = paths.clone().filter(|path| path.starts_with(class));
+            of_class.map(|path| path.matches('M').count()).sum::<usize>()
+        };
+        [count("one"), count("two")]
+    };
+    // 96 of the 300 units of the second layer are shown, 120 of which were removed.
+    assert_eq!(marked(&sensitivity()), [2 + 58, 2 + 38]);
+    let mut whole = sensitivity();
+    whole.groups.iter_mut().for_each(|group| group.removed.clear());
+    assert_eq!(marked(&whole), [4 + 96, 0]);
+    assert!(!render_sensitivity(&whole, None).contains("removed"));
 }
 
 #[test]

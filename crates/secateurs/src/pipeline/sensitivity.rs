@@ -1,0 +1,46 @@
+//! What units are worth, for people.
+
+use std::path::Path;
+
+use secateurs_graph::Graph;
+
+use super::job::JobError;
+use super::plan::coupling;
+use super::stages::Stages;
+use crate::evidence::{Evidence, EvidenceError, Score, Verification};
+use crate::methods::{Scorer, method};
+use crate::plan::Plan;
+use crate::report::{Sensitivity, render_sensitivity};
+use crate::{run, whole};
+
+/// Writes the page of what units are worth by a score, whole or not at all; with a verification, it is held against true removals.
+pub fn write_sensitivity(
+    path: &Path,
+    evidence: &Evidence,
+    score: Score,
+    verification: Option<&Verification>,
+) -> Result<(), EvidenceError> {
+    let sensitivity = Sensitivity::of(evidence, score, None).ok_or_else(|| {
+        EvidenceError::Options(format!("the score '{}' needs labels, and there were none", score.name()))
+    })?;
+    let page = render_sensitivity(&sensitivity, verification);
+    whole::write(path, page.as_bytes()).map_err(|source| EvidenceError::Write { path: path.into(), source })
+}
+
+/// What was measured in a run and which units went by it; `None` where its method needs no evidence, or that is no longer there.
+pub(super) fn of_run(
+    stages: &Stages,
+    plan: Option<&Plan>,
+    original: &Graph,
+) -> Result<Option<Sensitivity>, JobError> {
+    let path = stages.directory.file(run::EVIDENCE);
+    let method = plan.and_then(|plan| method(&plan.asked.method));
+    let (Some(plan), Some(Scorer::Evidence(score)), true) = (plan, method.map(|m| m.scorer), path.is_file())
+    else {
+        return Ok(None);
+    };
+    let evidence = Evidence::read(&path)?;
+    evidence.check(original, plan.asked.split)?;
+    let kept = plan.resolve(original, &coupling(original, plan.asked.split))?;
+    Ok(Sensitivity::of(&evidence, score, Some(&kept)))
+}
