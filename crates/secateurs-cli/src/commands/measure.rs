@@ -119,15 +119,39 @@ struct VerifyArguments {
     /// Truly remove K units spread over the ranking, one at a time, and random sets, on samples that were not measured
     #[arg(long, value_name = "K")]
     verify: Option<usize>,
-    /// Random sets of 5 to 30 % of a layer to remove, and as many of the whole net
+    /// Random sets of a layer to remove, and as many of the whole net
     #[arg(long, value_name = "N", default_value_t = 40)]
     verify_sets: usize,
+    /// The smallest and the largest share of a layer or the net in a set, in percent
+    #[arg(long, value_name = "A..B", default_value = "5..30")]
+    verify_share: Shares,
+    /// Remove units of layers alone that have a parameter with one of these in its name
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    verify_among: Vec<String>,
     /// At most so many samples [default: as many as were measured]
     #[arg(long, value_name = "N")]
     verify_samples: Option<usize>,
     /// Verify on the samples that were measured
     #[arg(long)]
     verify_same: bool,
+}
+
+/// Two shares.
+#[derive(Clone)]
+struct Shares([f64; 2]);
+
+impl FromStr for Shares {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Shares, String> {
+        let parts = text.split_once("..").and_then(|(a, b)| {
+            Some([a.trim().parse::<f64>().ok()?, b.trim().trim_end_matches('%').trim().parse::<f64>().ok()?])
+        });
+        match parts {
+            Some([a, b]) if a >= 0.0 && a <= b && b < 100.0 => Ok(Shares([a / 100.0, b / 100.0])),
+            _ => Err("expected two percentages below 100, the smaller first, as in 5..30".into()),
+        }
+    }
 }
 
 /// A part of the samples.
@@ -225,6 +249,8 @@ impl Measure {
         let options = VerifyOptions {
             units,
             sets: self.verify.verify_sets,
+            shares: self.verify.verify_share.0,
+            among: self.verify.verify_among.clone(),
             samples: self.verify.verify_samples.unwrap_or(evidence.header.samples),
             same_samples: self.verify.verify_same,
             batch_size: job.options.batch_size,

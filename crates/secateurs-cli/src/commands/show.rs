@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use secateurs::evidence::{Evidence, Header, Score, Scored, Trace, TraceSettings};
+use secateurs::evidence::{Evidence, Header, Score, Scored};
 use secateurs::format::{count, significant};
 use secateurs::pipeline;
 use serde::Serialize;
@@ -184,12 +184,8 @@ fn print_conditions(header: &Header, reliability: f64, out: &mut impl Write) -> 
         settings.estimator.name(),
         settings.seed
     )?;
-    if let Some(TraceSettings { way, drawn }) = &settings.trace {
-        match way {
-            Trace::Projected => writeln!(out, "traces    projected on {drawn} directions")?,
-            Trace::PerSample => writeln!(out, "traces    from the gradients of single samples")?,
-            Trace::Hutchinson => writeln!(out, "traces    by {drawn} probes a batch")?,
-        }
+    if let Some(trace) = &settings.trace {
+        writeln!(out, "traces    {trace}")?;
     }
     match &header.ended {
         Some(why) => writeln!(out, "ended     {why}")?,

@@ -30,6 +30,8 @@ pub use rank::spearman;
 pub use scores::{Score, Scored};
 pub use verify::{Correlation, Kind, Removal, Verification, VerifyOptions, verify};
 
+use std::fmt;
+
 use secateurs_graph::Graph;
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +115,16 @@ pub struct TraceSettings {
     pub way: Trace,
     /// Directions, probes, or 0 where nothing was drawn but roots.
     pub drawn: usize,
+}
+
+impl fmt::Display for TraceSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.way {
+            Trace::Projected => write!(f, "projected on {} directions", self.drawn),
+            Trace::PerSample => f.write_str("from the gradients of single samples"),
+            Trace::Hutchinson => write!(f, "by {} probes a batch", self.drawn),
+        }
+    }
 }
 
 /// Samples of one dataset.

@@ -473,6 +473,8 @@ fn sets_are_predicted_by_the_factor_and_means_are_absorbed() {
     let options = VerifyOptions {
         units: 4,
         sets: 0,
+        shares: [0.05, 0.3],
+        among: Vec::new(),
         samples: SAMPLES,
         same_samples: true,
         batch_size: 7,

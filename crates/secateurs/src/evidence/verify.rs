@@ -25,8 +25,12 @@ use crate::tune::{Head, Meaning, heads, inputs};
 pub struct VerifyOptions {
     /// Single units that are removed, spread evenly over the ranking.
     pub units: usize,
-    /// Random sets of 5 to 30 % of a group that are removed, and as many of the whole net.
+    /// Random sets of a group that are removed, and as many of the whole net.
     pub sets: usize,
+    /// The smallest and the largest share of a group or the net in a set.
+    pub shares: [f64; 2],
+    /// Only groups with a parameter whose name contains one of these; all where there is none.
+    pub among: Vec<String>,
     /// At most so many samples.
     pub samples: usize,
     /// Whether they are those that were measured, or others.
@@ -247,17 +251,21 @@ fn removals(
 ) -> Vec<(Kind, Vec<usize>)> {
     let scores = evidence.score(Score::Quadratic).map(|scored| scored.values).unwrap_or_default();
     // What goes inexactly is not what the smaller model computes.
-    let exact = |unit: &usize| coupling.groups[numbering.group_of[*unit]].inexact.is_none();
-    let mut ranked: Vec<usize> = (0..scores.len()).filter(exact).collect();
+    let named = |g: usize| {
+        let names = || evidence.header.groups[g].parameters.iter().map(|p| &p.name);
+        options.among.is_empty() || names().any(|name| options.among.iter().any(|part| name.contains(part)))
+    };
+    let eligible = |g: &usize| coupling.groups[*g].inexact.is_none() && named(*g);
+    let mut ranked: Vec<usize> =
+        (0..scores.len()).filter(|&unit| eligible(&numbering.group_of[unit])).collect();
     ranked.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
     let alone: Vec<usize> =
         ranked.iter().copied().filter(|&unit| removable(coupling, numbering, [unit]).len() == 1).collect();
     let count = options.units.min(alone.len());
     let spread = (0..count).map(|i| alone[(2 * i + 1) * alone.len() / (2 * count)]);
     let mut all: Vec<(Kind, Vec<usize>)> = spread.map(|unit| (Kind::Unit, vec![unit])).collect();
-    let wide: Vec<usize> = (0..coupling.groups.len())
-        .filter(|&g| coupling.groups[g].inexact.is_none() && coupling.groups[g].units.len() >= 8)
-        .collect();
+    let wide: Vec<usize> =
+        (0..coupling.groups.len()).filter(|g| eligible(g) && coupling.groups[*g].units.len() >= 8).collect();
     for (kind, purpose) in [(Kind::Group, "layer sets"), (Kind::Net, "net sets")] {
         for set in 0..options.sets {
             let mut rng = Rng::new(options.seed, purpose, set as u64, 0);
@@ -270,7 +278,8 @@ fn removals(
                     (first..first + coupling.groups[group].units.len()).collect()
                 }
             };
-            let share = 0.05 + 0.25 * rng.uniform();
+            let [low, high] = options.shares;
+            let share = low + (high - low) * rng.uniform();
             rng.shuffle(&mut units);
             units.truncate(((units.len() as f64 * share).round() as usize).max(1));
             let mut units = removable(coupling, numbering, units);

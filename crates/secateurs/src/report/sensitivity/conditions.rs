@@ -31,6 +31,7 @@ pub fn of(header: &Header, score: Score) -> Vec<(String, String)> {
     rows.extend([
         ("labels", if header.labels { "used" } else { "none, or not used" }.into()),
         ("estimator", format!("{}{passes}", settings.estimator.name())),
+        ("traces", settings.trace.as_ref().map_or("not measured".into(), ToString::to_string)),
         ("seed", settings.seed.to_string()),
         ("computed in", format!("{} bits", settings.precision)),
         ("ended", header.ended.clone().unwrap_or_else(|| "not yet; the same command goes on".into())),
@@ -51,6 +52,8 @@ fn meaning(score: Score) -> &'static str {
         Score::Gradient => "the mean size of the labels' loss's change in first order",
         Score::Taylor => "the mean square of the labels' loss's change in first order",
         Score::Activation => "the mean size of the unit's activations",
+        Score::Trace => "the trace of the Hessian in the weights that make the unit",
+        Score::HapTrace => "the trace of the Hessian in the unit's kernels, times their mean square (HAP)",
     }
 }
 
