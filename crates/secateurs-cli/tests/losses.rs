@@ -54,12 +54,12 @@ fn what_labels_say_is_measured_tuned_and_evaluated() {
     let numbers = normal(&[SAMPLES, 3], 9);
     let tokens = (folder.model("tokens.onnx", tokens()), vec![5, 4], labels(&[5], 3, 255));
     let cases = [
-        (tokens, "auto", "class scores along axis 2", "nats  (cross-entropy", Some(225)),
+        (tokens, "auto", "class scores along axis 2", "nats  (mean cross-entropy", Some(225)),
         (
             (model.clone(), vec![4], flags),
             "multi-label",
             "own sigmoids",
-            "nats  (binary cross-entropy",
+            "nats  (mean binary cross-entropy",
             Some(180),
         ),
         ((model, vec![4], numbers), "auto", "taken for numbers", "(mean squared error)", None),

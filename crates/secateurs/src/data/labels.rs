@@ -158,7 +158,7 @@ impl Labels {
         match self.kind {
             LabelKind::Numbers => "is infinite or no number".to_owned(),
             LabelKind::Flags => {
-                "is neither 0 nor 1, as labels that hold or not are; negative ones do not count".to_owned()
+                "is neither 0 nor 1, as labels that hold or not are; class indices are for --objective classes".to_owned()
             }
             LabelKind::Classes(_) if label.fract() != 0.0 => {
                 "is no class index; numbers to be met are for --objective values".to_owned()

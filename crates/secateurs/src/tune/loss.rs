@@ -58,15 +58,11 @@ impl Meaning {
         }
     }
 
-    /// The loss of labels, in words.
+    /// The loss of labels, in words; means are over the labels of a sample that count.
     pub fn label_loss(&self) -> &'static str {
         match self {
-            Meaning::Logits { .. } | Meaning::Probabilities { .. } => {
-                "cross-entropy, the mean over the rows of a sample that count"
-            }
-            Meaning::BinaryLogits | Meaning::BinaryProbabilities => {
-                "binary cross-entropy, the mean over the labels of a sample that count"
-            }
+            Meaning::Logits { .. } | Meaning::Probabilities { .. } => "mean cross-entropy",
+            Meaning::BinaryLogits | Meaning::BinaryProbabilities => "mean binary cross-entropy",
             Meaning::Values => "mean squared error",
         }
     }
