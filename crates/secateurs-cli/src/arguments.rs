@@ -10,8 +10,10 @@ pub use tuning::TuningArguments;
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use secateurs::data::{ChannelOrder, DataOptions, Layout, Preprocess, Preset, Resample, Resize, Size};
+use secateurs::tune::{Objective, WeightedOutput};
 use secateurs_graph::session::Precision;
 use secateurs_graph::{Bindings, Graph};
 use secateurs_torch::tch::Device;
@@ -202,6 +204,9 @@ pub fn parse_seed() -> clap::builder::RangedU64ValueParser<u64> {
 #[derive(Args)]
 pub struct DataArguments {
     /// A folder of class folders of images, an .npz with x and y, or texts as .tsv, .csv or .jsonl
+    ///
+    /// The labels y of an .npz are class indices [N], one a token or pixel [N, rows…] with negative ones where none counts, 0 or 1 for each
+    /// of several labels [N, K], or numbers of the output's shape.
     #[arg(long, value_name = "PATH")]
     pub data: PathBuf,
     /// Preprocessing of images from a TOML file or a preprocessor_config.json
@@ -243,6 +248,9 @@ pub struct DataArguments {
     /// Names of the classes in the order of the model's outputs, for folders and labels that are names
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub classes: Option<Vec<String>>,
+    /// A label of tokens, pixels or several labels that does not count, as negative ones do not: 255 in many masks
+    #[arg(long, value_name = "N")]
+    pub ignore_label: Option<i64>,
     /// The tokenizer.json [default: looked for beside the data and the model]
     #[arg(long, value_name = "FILE", help_heading = "Text")]
     pub tokenizer: Option<PathBuf>,
@@ -255,6 +263,28 @@ pub struct DataArguments {
     /// Cut texts to this many tokens
     #[arg(long, value_name = "N", help_heading = "Text")]
     pub max_length: Option<usize>,
+}
+
+/// The outputs that are looked at.
+#[derive(Args)]
+pub struct OutputArguments {
+    /// An output to look at and the weight of its loss; may be repeated, the output that labels are for first [default: all outputs of
+    /// floats, each with weight 1]
+    #[arg(long = "output", value_name = "NAME[=WEIGHT]")]
+    pub outputs: Vec<WeightedOutput>,
+}
+
+impl OutputArguments {
+    /// The name of the output that labels are for, where one is named.
+    pub fn labelled(&self) -> Option<&str> {
+        self.outputs.first().map(|output| output.name.as_str())
+    }
+}
+
+/// A parser of what outputs are taken for.
+pub fn objective() -> impl TypedValueParser<Value = Objective> {
+    PossibleValuesParser::new(Objective::ALL.iter().map(|o| o.name()))
+        .try_map(|name| parse_quoted::<Objective>(&name))
 }
 
 /// A value of a type that files write as this word.
@@ -283,6 +313,7 @@ impl DataArguments {
                 channel_order: self.channel_order,
             },
             classes: self.classes.clone(),
+            ignore_label: self.ignore_label,
             tokenizer: self.tokenizer.clone(),
             text_column: self.text_column.clone(),
             label_column: self.label_column.clone(),

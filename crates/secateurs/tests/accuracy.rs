@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use secateurs::data::{DataOptions, Preset};
 use secateurs::pipeline::{Engine, EvaluateOptions, evaluate, open_data};
+use secateurs::tune::Objective;
 use secateurs_graph::Graph;
 use secateurs_graph::session::SessionOptions;
 
@@ -21,15 +22,21 @@ fn correct(model: &str, data: &str, options: DataOptions) -> Option<(u64, u64)> 
         return None;
     }
     let graph = Arc::new(Graph::read(&model).unwrap());
-    let dataset = Arc::new(open_data(&graph, &data, &options, None).unwrap());
+    let dataset = Arc::new(open_data(&graph, &data, &options, None, Objective::Auto).unwrap());
     let run = |engine| {
-        let options = EvaluateOptions { batch_size: None, samples: None, output: None, engine };
+        let options = EvaluateOptions {
+            batch_size: None,
+            samples: None,
+            output: None,
+            objective: Objective::Auto,
+            engine,
+        };
         evaluate(graph.clone(), dataset.clone(), &options, |_| {}).unwrap()
     };
     let ours = run(Engine::Libtorch(SessionOptions::default()));
     let theirs = run(Engine::OnnxRuntime { model, threads: None });
     assert!((ours.loss - theirs.loss).abs() < 1e-5, "{} and {}", ours.loss, theirs.loss);
-    Some((ours.correct, theirs.correct))
+    Some((ours.met?.correct, theirs.met?.correct))
 }
 
 #[test]

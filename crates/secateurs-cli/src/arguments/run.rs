@@ -8,7 +8,7 @@ use secateurs_torch::tch::Device;
 use serde::Serialize;
 use toml::{Table, Value};
 
-use super::{DataArguments, DeviceArguments, TuningArguments, table};
+use super::{DataArguments, DeviceArguments, OutputArguments, TuningArguments, table};
 use crate::error::Result;
 
 /// Data, directory and settings of a run.
@@ -28,9 +28,8 @@ pub struct RunArguments {
     /// Discard what another run has left in the directory
     #[arg(long)]
     pub restart: bool,
-    /// The output with the class scores [default: the first]
-    #[arg(long, value_name = "NAME")]
-    pub output: Option<String>,
+    #[command(flatten)]
+    pub outputs: OutputArguments,
     #[command(flatten)]
     tuning: TuningArguments,
     #[command(flatten)]

@@ -5,16 +5,19 @@ use std::io::{self, Write};
 use clap::Args;
 use secateurs::format::count;
 use secateurs::pipeline::{self, EvaluateOptions, Evaluation};
+use secateurs::tune::Objective;
 use secateurs_graph::session::SessionOptions;
 use serde::Serialize;
 
-use crate::arguments::{DataArguments, Engine, EngineArguments, ModelArguments};
+use crate::arguments::{DataArguments, Engine, EngineArguments, ModelArguments, objective};
 use crate::error::Result;
 use crate::progress;
 
 /// Measure a model's accuracy and loss on data
 ///
-/// The model's output must be one row of class scores a sample. The loss is the cross-entropy in nats.
+/// The loss is the mean over samples of what the labels call for: the cross-entropy in nats of one class a sample or a row (token, pixel), the
+/// binary cross-entropy of labels that hold or not, or the mean squared error of numbers. Accuracy is the share of labels that are met: by
+/// the highest score, or by the probability's side of ½.
 #[derive(Args)]
 pub struct Eval {
     #[command(flatten)]
@@ -27,9 +30,12 @@ pub struct Eval {
     /// Use the first N samples only
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     samples: Option<u64>,
-    /// The output with the class scores [default: the first]
+    /// The output that labels are for [default: the first of floats]
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
+    /// What the output is taken for
+    #[arg(long, value_parser = objective(), default_value = "auto")]
+    objective: Objective,
     #[command(flatten)]
     engine: EngineArguments,
     /// Print JSON
@@ -49,12 +55,14 @@ impl Eval {
     pub fn run(self) -> Result {
         let graph = self.model.read()?;
         let options = self.data.options(&self.model.model);
-        let dataset = pipeline::open_data(&graph, &self.data.data, &options, self.output.as_deref())?;
+        let dataset =
+            pipeline::open_data(&graph, &self.data.data, &options, self.output.as_deref(), self.objective)?;
         self.engine.prepare()?;
         let options = EvaluateOptions {
             batch_size: self.batch_size.map(|n| n as usize),
             samples: self.samples.map(|n| n as usize),
             output: self.output.clone(),
+            objective: self.objective,
             engine: match self.engine.engine {
                 Engine::Libtorch => pipeline::Engine::Libtorch(SessionOptions {
                     device: self.engine.device.device,
@@ -90,25 +98,29 @@ impl Eval {
 fn print(evaluation: &Evaluation, out: &mut impl Write) -> io::Result<()> {
     let percent = |x: f64| format!("{:.2} %", 100.0 * x);
     let e = evaluation;
-    writeln!(
-        out,
-        "accuracy  {} ± {:.2}  ({} of {})",
-        percent(e.accuracy),
-        100.0 * e.accuracy_standard_error,
-        count(e.correct),
-        count(e.samples)
-    )?;
-    if e.classes > 5 {
-        writeln!(out, "top 5     {}", percent(e.top5_accuracy))?;
+    if let Some(met) = &e.met {
+        writeln!(
+            out,
+            "accuracy  {} ± {:.2}  ({} of {})",
+            percent(met.accuracy),
+            100.0 * met.accuracy_standard_error,
+            count(met.correct),
+            count(met.labels)
+        )?;
+        if met.classes > 5 {
+            writeln!(out, "top 5     {}", percent(met.top5_accuracy))?;
+        }
     }
-    writeln!(out, "loss      {:.4} ± {:.4} nats", e.loss, e.loss_standard_error)?;
+    let nats = if e.met.is_some() { " nats" } else { "" };
+    writeln!(out, "loss      {:.4} ± {:.4}{nats}  ({})", e.loss, e.loss_standard_error, e.loss_is)?;
     writeln!(out, "time      {:.2} s, {:.0} samples/s", e.seconds, e.samples as f64 / e.seconds)?;
     if e.nan > 0 {
         writeln!(
             out,
-            "warning   {} samples have scores that are not numbers; they count as wrong",
+            "warning   {} rows have scores that are not numbers; they count as wrong",
             count(e.nan)
         )?;
     }
+    e.notes.iter().try_for_each(|note| writeln!(out, "note      {note}"))?;
     Ok(())
 }

@@ -25,7 +25,8 @@ use serde::Serialize;
 
 use super::show;
 use crate::arguments::{
-    DataArguments, DeviceArguments, SplitArgument, check_results, parse_quoted, parse_seed,
+    DataArguments, DeviceArguments, OutputArguments, SplitArgument, check_results, objective, parse_quoted,
+    parse_seed,
 };
 use crate::error::{CliError, Result};
 use crate::table::Table;
@@ -33,13 +34,15 @@ use crate::{interrupt, progress};
 
 /// Measure what every channel, head and neuron is worth, on data
 ///
-/// The score of a unit is the change of the model's outputs that second order predicts for its removal: KL divergence for class scores, squared
-/// error for other numbers. Labels are not needed; with labels the change of their loss is predicted too. The evidence is a
+/// The score of a unit is the change of the model's outputs that second order predicts for its removal: KL divergence for class scores and for
+/// labels that hold or not, squared error for other numbers. Labels are not needed; with labels the change of their loss is predicted
+/// too. The evidence is a
 /// safetensors file for `secateurs plan --evidence`; the same command goes on where it was interrupted.
 #[derive(Args)]
 #[command(after_help = "Examples:
   secateurs measure model.onnx --data train.npz -o evidence.safetensors
   secateurs measure model.onnx --data train.npz --verify 100 --report page.html -o evidence.safetensors
+  secateurs measure model.onnx --data train.npz --output logits --output embedding=0.1 -o evidence.safetensors
   secateurs measure model.onnx --data train.npz --shard 1/2 -o first.safetensors")]
 pub struct Measure {
     /// The ONNX model
@@ -88,11 +91,10 @@ pub struct Measure {
     /// Memory for what single samples gave, in MB; samples beyond are in the scores alone
     #[arg(long, value_name = "MB", default_value_t = 1024)]
     memory: u64,
-    /// The output to look at [default: all outputs of floats]
-    #[arg(long, value_name = "NAME")]
-    output: Option<String>,
+    #[command(flatten)]
+    outputs: OutputArguments,
     /// What the outputs are taken for
-    #[arg(long, value_parser = PossibleValuesParser::new(Objective::ALL.iter().map(|o| o.name())).try_map(|name| parse_quoted::<Objective>(&name)), default_value = "auto")]
+    #[arg(long, value_parser = objective(), default_value = "auto")]
     objective: Objective,
     /// Whole heads and groups of convolutions (outer), or dimensions of all heads and channels of all groups (inner)
     #[arg(long, value_enum, default_value_t)]
@@ -186,7 +188,8 @@ impl Measure {
         check_results(&[Some(&self.file), self.report.as_deref()])?;
         let graph = Arc::new(Graph::read(&self.model)?);
         let options = self.data.options(&self.model);
-        let data = pipeline::open_data(&graph, &self.data.data, &options, self.output.as_deref())?;
+        let data =
+            pipeline::open_data(&graph, &self.data.data, &options, self.outputs.labelled(), self.objective)?;
         let data = Arc::new(data);
         self.device.prepare()?;
         interrupt::watch()?;
@@ -206,7 +209,7 @@ impl Measure {
             batch_size: self.batch_size.map_or(defaults.batch_size, |n| n as usize),
             seed: self.seed,
             memory: self.memory.saturating_mul(1_000_000),
-            output: self.output.as_deref(),
+            outputs: &self.outputs.outputs,
             objective: self.objective,
             split: PlannedSplit::from(self.split),
             session: SessionOptions { device: self.device.device, precision, ..SessionOptions::default() },

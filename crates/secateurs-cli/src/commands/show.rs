@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use secateurs::evidence::{Evidence, Header, Score, Scored};
+use secateurs::evidence::{Evidence, Header, MeasuredOutput, Score, Scored};
 use secateurs::format::{count, significant};
 use secateurs::pipeline;
 use serde::Serialize;
@@ -36,7 +36,7 @@ struct Json<'a> {
     samples: usize,
     reliability: f64,
     settings: &'a secateurs::evidence::Settings,
-    outputs: &'a [secateurs::evidence::MeasuredOutput],
+    outputs: &'a [MeasuredOutput],
     data: &'a [secateurs::evidence::MeasuredData],
     notes: &'a [String],
     ended: &'a Option<String>,
@@ -174,9 +174,16 @@ pub fn print(evidence: &Evidence, out: &mut impl Write) -> io::Result<()> {
 
 fn print_conditions(header: &Header, reliability: f64, out: &mut impl Write) -> io::Result<()> {
     let settings = &header.settings;
-    let losses: Vec<String> = header.outputs.iter().map(|o| format!("{} of '{}'", o.loss, o.name)).collect();
+    let weighted = |o: &MeasuredOutput| match o.weight {
+        1.0 => format!("{} of '{}'", o.loss, o.name),
+        weight => format!("{weight} × {} of '{}'", o.loss, o.name),
+    };
+    let losses: Vec<String> = header.outputs.iter().map(weighted).collect();
     writeln!(out)?;
     writeln!(out, "score     predicted {}", losses.join(" + "))?;
+    if let Some(loss) = header.outputs.iter().find_map(|o| o.label_loss.as_ref()) {
+        writeln!(out, "labels    {loss}")?;
+    }
     writeln!(
         out,
         "samples   {} by {}, seed {}; the ranking's reliability is {reliability:.4}",

@@ -38,7 +38,7 @@ pub fn run(
         folder: &arguments.folder,
         settings: &settings,
         sizes,
-        output: arguments.output.as_deref(),
+        outputs: &arguments.outputs.outputs,
         device,
         threads,
         restart: arguments.restart,

@@ -34,6 +34,7 @@ use secateurs::data::{DataOptions, Dataset, Preset, npz};
 use secateurs::evidence::{Estimator, Evidence, MeasureJob, MeasureOptions, Score, Trace, measure, spearman};
 use secateurs::pipeline::open_data;
 use secateurs::runtime::{OrtModel, SessionOptions as OrtOptions};
+use secateurs::tune::Objective;
 use secateurs_graph::Graph;
 use secateurs_graph::session::{Session, SessionOptions};
 use secateurs_onnx::{Tensor, WriteOptions, write};
@@ -125,14 +126,16 @@ impl Bench {
         let model = repository().join("assets/cifar10-preresnet29.onnx");
         let graph = Arc::new(Graph::read(&model).expect("the model can be read"));
         let options = DataOptions { preset: Some(Preset::Cifar10), ..DataOptions::default() };
-        let all = open_data(&graph, &train_data(), &options, None).expect("the data fit the model");
+        let all = open_data(&graph, &train_data(), &options, None, Objective::Auto)
+            .expect("the data fit the model");
         let first = |n: usize| all.batch(&(0..n).collect::<Vec<_>>()).expect("images can be read");
         let samples = folder.join("samples.npz");
         let batch = first(settings.samples.max(settings.images));
         npz::write(&samples, &[("x", &batch.inputs[0].1)]).expect("a temporary file can be written");
-        let data = open_data(&graph, &samples, &DataOptions::default(), None).expect("they fit as before");
+        let data = open_data(&graph, &samples, &DataOptions::default(), None, Objective::Auto)
+            .expect("they fit as before");
         let batch = first(settings.images);
-        let labels = batch.labels.expect("CIFAR-10 has labels");
+        let labels = all.classes().expect("CIFAR-10 has labels")[..settings.images].to_vec();
         let images = batch.inputs.into_iter().next().expect("there is an input").1;
         let (folder, data) = (folder.to_owned(), Arc::new(data));
         Bench { settings, folder, model, graph, data, images, labels }
@@ -365,7 +368,8 @@ fn in_child(name: &str, model: &Path, data: &Path, batch: usize) {
 fn child(model: &Path, data: &Path, batch_size: usize) {
     prepare(2);
     let graph = Arc::new(Graph::read(model).expect("the model can be read"));
-    let data = open_data(&graph, data, &DataOptions::default(), None).expect("the data fit the model");
+    let data = open_data(&graph, data, &DataOptions::default(), None, Objective::Auto)
+        .expect("the data fit the model");
     let data = Arc::new(data);
     let among: Vec<usize> = (0..data.len()).collect();
     let folder = tempfile::tempdir().expect("a temporary folder can be made");

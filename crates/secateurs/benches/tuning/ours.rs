@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use secateurs::data::{Augment, DataOptions, Dataset, Preset};
 use secateurs::pipeline::open_data;
-use secateurs::tune::{Event, OptimizerKind, Schedule, TuneError, TuneJob, TuneOptions, tune};
+use secateurs::tune::{Event, Objective, OptimizerKind, Schedule, TuneError, TuneJob, TuneOptions, tune};
 use secateurs_graph::Graph;
 use secateurs_torch::tch::{self, Device};
 
@@ -41,7 +41,7 @@ pub fn child(job: &Job) {
 /// The samples as the model takes them.
 pub fn samples(graph: &Graph) -> Arc<Dataset> {
     let options = DataOptions { preset: Some(Preset::Cifar10), ..DataOptions::default() };
-    Arc::new(open_data(graph, &job::data(), &options, None).expect("the data fit the model"))
+    Arc::new(open_data(graph, &job::data(), &options, None, Objective::Auto).expect("the data fit the model"))
 }
 
 fn train(job: &Job, augment: Augment, observe: &mut dyn FnMut(&Event) -> ControlFlow<()>) {
@@ -71,7 +71,7 @@ fn train(job: &Job, augment: Augment, observe: &mut dyn FnMut(&Event) -> Control
         graph: &graph,
         teacher: teacher.then_some(&graph),
         data: &samples(&graph),
-        output: None,
+        outputs: &[],
         options: &options,
         device: Device::Cpu,
         folder: folder.path(),

@@ -11,7 +11,7 @@ use secateurs_onnx::{ElementType, Tensor};
 use super::augment::Augmenting;
 use super::cast;
 use super::error::{DataError, Result};
-use super::labels;
+use super::labels::Labels;
 use super::npz::Archive;
 use super::preprocess::Preprocess;
 use super::signature::InputSpec;
@@ -54,12 +54,13 @@ pub(super) struct Wishes<'a> {
 }
 
 impl Arrays {
-    /// Reads the arrays for `inputs` and the labels if there are any.
+    /// Reads the arrays for `inputs` and the labels if there are any, of which `ignored` do not count.
     pub fn open(
         path: &Path,
         inputs: &[InputSpec],
         wishes: &Wishes<'_>,
-    ) -> Result<(Arrays, Option<Vec<i64>>)> {
+        ignored: Option<i64>,
+    ) -> Result<(Arrays, Option<Labels>)> {
         let mut archive = Archive::open(path)?;
         let names = archive.names();
         let is_input = |name: &str| inputs.iter().any(|input| input.name == name);
@@ -92,9 +93,9 @@ impl Arrays {
         let labels = match label_name {
             None => None,
             Some(name) => {
-                let labels = labels::from_tensor(path, name, &archive.read(name)?)?;
-                if labels.len() != len {
-                    return Err(mismatch(name, labels.len()));
+                let labels = Labels::of_array(path, name, &archive.read(name)?, ignored)?;
+                if labels.shape()[0] != len {
+                    return Err(mismatch(name, labels.shape()[0]));
                 }
                 Some(labels)
             }
@@ -241,7 +242,7 @@ fn kind(path: &Path, name: &str, tensor: &Tensor, spec: &InputSpec, wishes: &Wis
 }
 
 /// The rows `indices` of the first axis.
-fn rows(tensor: &Tensor, indices: &[usize]) -> Result<Tensor> {
+pub(super) fn rows(tensor: &Tensor, indices: &[usize]) -> Result<Tensor> {
     let row = tensor.bytes().len() / tensor.shape()[0];
     let mut bytes = Vec::with_capacity(row * indices.len());
     for index in indices {

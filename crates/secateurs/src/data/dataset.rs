@@ -8,7 +8,7 @@ use super::arrays::{Arrays, Wishes};
 use super::augment::{Augment, Augmenting};
 use super::error::{DataError, Result};
 use super::images::{self, ImageFiles};
-use super::labels;
+use super::labels::{LabelKind, Labels};
 use super::options::DataOptions;
 use super::preprocess::{Layout, Preprocess};
 use super::records::{self, Columns};
@@ -21,8 +21,9 @@ use super::transform::Transform;
 pub struct Batch {
     /// The model's inputs by name, each `[N, …]`.
     pub inputs: Vec<(String, Tensor)>,
-    /// The class of every sample, if the data have labels.
-    pub labels: Option<Vec<i64>>,
+    /// What the samples are labelled with, if they are, `[N, …]`: 64-bit integers, of which [`IGNORED`](super::IGNORED) do not count,
+    /// or 64-bit floats.
+    pub labels: Option<Tensor>,
     /// Which samples of the dataset these are.
     pub indices: Vec<usize>,
 }
@@ -33,7 +34,9 @@ pub struct Dataset {
     path: PathBuf,
     inputs: Vec<InputSpec>,
     pub(super) source: Source,
-    labels: Option<Vec<i64>>,
+    labels: Option<Labels>,
+    /// Where every sample has one.
+    classes: Option<Vec<i64>>,
     class_names: Vec<String>,
 }
 
@@ -45,15 +48,15 @@ pub(super) enum Source {
 }
 
 impl Dataset {
-    /// Opens data for a model with these inputs and, if known, this number of classes.
+    /// Opens data for a model with these inputs; `kind` says what labels are to be.
     ///
     /// `path` is a folder of images or of class folders of images, an image, an `.npz` or `.npy` file, or a text
-    /// file. The first sample is read and compared with every input, all labels with the number of classes.
+    /// file. The first sample is read and compared with every input, all labels with what they are to be.
     pub fn open(
         path: &Path,
         options: &DataOptions,
         inputs: &[InputSpec],
-        classes: Option<usize>,
+        kind: impl Fn(&Labels) -> LabelKind,
     ) -> Result<Dataset> {
         let metadata = std::fs::metadata(path).map_err(DataError::io(path))?;
         if inputs.is_empty() {
@@ -61,7 +64,7 @@ impl Dataset {
         }
         let suffix = path.extension().unwrap_or_default().to_ascii_lowercase();
         let suffix = suffix.to_str().unwrap_or_default();
-        let mut places = Places::Samples;
+        let (mut places, mut array_labels) = (Places::Samples, None);
         let (source, labels, class_names) = if metadata.is_dir() || images::is_image(path) {
             let found = images::find(path, options.classes.as_deref())?;
             let [input] = inputs else {
@@ -80,8 +83,9 @@ impl Dataset {
                 explicit: &options.explicit_preprocess()?,
                 images: &options.image_preprocess(path)?,
             };
-            let (arrays, labels) = Arrays::open(path, inputs, &wishes)?;
-            (Source::Arrays(arrays), labels, options.classes.clone().unwrap_or_default())
+            let (arrays, labels) = Arrays::open(path, inputs, &wishes, options.ignore_label)?;
+            array_labels = labels;
+            (Source::Arrays(arrays), None, options.classes.clone().unwrap_or_default())
         } else if records::SUFFIXES.contains(&suffix) {
             let columns = Columns {
                 text: options.text_column.as_deref(),
@@ -97,10 +101,18 @@ impl Dataset {
         } else {
             return Err(unsupported(path, suffix));
         };
-        if let Some(labels) = &labels {
-            labels::check(path, labels, classes, |index| places.name(index))?;
-        }
-        let dataset = Dataset { path: path.to_owned(), inputs: inputs.to_vec(), source, labels, class_names };
+        let labels = match labels {
+            Some(classes) => Some(Labels::of_classes(&classes)?),
+            None => array_labels,
+        };
+        let taken = |labels: Labels| {
+            let kind = kind(&labels);
+            labels.taken_for(kind, path, |index| places.name(index))
+        };
+        let labels = labels.map(taken).transpose()?;
+        let classes = labels.as_ref().map(Labels::classes).transpose()?.flatten();
+        let (path, inputs) = (path.to_owned(), inputs.to_vec());
+        let dataset = Dataset { path, inputs, source, labels, classes, class_names };
         dataset.check_first()?;
         Ok(dataset)
     }
@@ -120,14 +132,19 @@ impl Dataset {
         &self.path
     }
 
-    /// Whether every sample has a label.
+    /// Whether samples are labelled.
     pub fn has_labels(&self) -> bool {
         self.labels.is_some()
     }
 
-    /// The class of every sample.
-    pub fn labels(&self) -> Option<&[i64]> {
-        self.labels.as_deref()
+    /// What the samples are labelled with.
+    pub fn labels(&self) -> Option<&Labels> {
+        self.labels.as_ref()
+    }
+
+    /// The class of every sample, where each has one.
+    pub fn classes(&self) -> Option<&[i64]> {
+        self.classes.as_deref()
     }
 
     /// The names of the classes, if they are known (from folders or [`DataOptions::classes`]); empty otherwise.
@@ -244,7 +261,7 @@ impl Dataset {
         }
         Ok(Batch {
             inputs: self.inputs.iter().map(|input| input.name.clone()).zip(tensors).collect(),
-            labels: self.labels.as_ref().map(|labels| indices.iter().map(|index| labels[*index]).collect()),
+            labels: self.labels.as_ref().map(|labels| labels.batch(indices)).transpose()?,
             indices: indices.to_vec(),
         })
     }

@@ -35,6 +35,7 @@ pub use augment::{Augment, ColorJitter, RandomResizedCrop};
 pub(crate) use cast::from_f32;
 pub use dataset::{Batch, Dataset};
 pub use error::{DataError, Result};
+pub use labels::{IGNORED, LabelKind, Labels};
 pub use loader::{Loader, shuffled};
 pub use options::DataOptions;
 pub use preprocess::{ChannelOrder, Layout, Preprocess, Preset, Resize, Size};

@@ -22,6 +22,9 @@ pub struct DataOptions {
     /// The names of the classes in the order of the model's outputs, for folders and labels that are names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
+    /// A label of rows (tokens, pixels) or flags that does not count, beside all negative ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ignore_label: Option<i64>,
     /// The `tokenizer.json`, or its folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<PathBuf>,

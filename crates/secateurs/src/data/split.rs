@@ -7,10 +7,10 @@ use crate::rng::Rng;
 
 /// The samples to train on and `share` of them, in [0, 1), to validate with; both sorted.
 ///
-/// With labels every class gives its share, rounded so that the parts add up (largest remainders, Hamilton 1792);
-/// without labels the choice is random. At least one sample is left to train on, and a share of 0 takes none away.
+/// Where every sample has a class, every class gives its share, rounded so that the parts add up (largest remainders, Hamilton 1792);
+/// otherwise the choice is random. At least one sample is left to train on, and a share of 0 takes none away.
 pub fn split(dataset: &Dataset, share: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
-    split_labels(dataset.len(), dataset.labels(), share, seed)
+    split_labels(dataset.len(), dataset.classes(), share, seed)
 }
 
 fn split_labels(len: usize, labels: Option<&[i64]>, share: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {

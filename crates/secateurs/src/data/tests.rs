@@ -36,11 +36,23 @@ fn labels(values: &[i64]) -> Tensor {
 }
 
 fn open(path: &Path, inputs: &[InputSpec]) -> Result<Dataset> {
-    Dataset::open(path, &DataOptions::default(), inputs, Some(10))
+    Dataset::open(path, &DataOptions::default(), inputs, below(10))
 }
 
 fn error(path: &Path, inputs: &[InputSpec]) -> String {
     open(path, inputs).unwrap_err().to_string()
+}
+
+fn below(classes: usize) -> impl Fn(&Labels) -> LabelKind {
+    move |_| LabelKind::Classes(Some(classes))
+}
+
+fn any(_: &Labels) -> LabelKind {
+    LabelKind::Classes(None)
+}
+
+fn classes(batch: &Batch) -> Vec<i64> {
+    batch.labels.as_ref().unwrap().to_i64_vec().unwrap()
 }
 
 fn first(dataset: &Dataset, indices: &[usize]) -> Vec<f64> {
@@ -51,12 +63,12 @@ fn first(dataset: &Dataset, indices: &[usize]) -> Vec<f64> {
 fn byte_images_are_preprocessed_in_either_layout() {
     let options = DataOptions { preset: Some(Preset::Cifar10), ..DataOptions::default() };
     let (_folder, path) = npz(&[("x", bytes(&[5, 2, 2, 3])), ("y", labels(&[0, 1, 2, 3, 9]))]);
-    let dataset = Dataset::open(&path, &options, &[images()], Some(10)).unwrap();
+    let dataset = Dataset::open(&path, &options, &[images()], below(10)).unwrap();
     assert_eq!((dataset.len(), dataset.has_labels()), (5, true));
     let batch = dataset.batch(&[4, 0]).unwrap();
     assert_eq!(batch.inputs[0].0, "input");
     assert_eq!(batch.inputs[0].1.shape(), [2, 3, 2, 2]);
-    assert_eq!((batch.labels, batch.indices), (Some(vec![9, 0]), vec![4, 0]));
+    assert_eq!((classes(&batch), batch.indices), (vec![9, 0], vec![4, 0]));
     // Sample 0, channel 1, second pixel: byte 4 of the array is 28.
     let value = first(&dataset, &[0])[5];
     assert!((value - (28.0 / 255.0 - 0.4822) / 0.2435).abs() < 1e-6, "{value}");
@@ -68,7 +80,7 @@ fn byte_images_are_preprocessed_in_either_layout() {
         })
         .collect();
     let (_folder, path) = npz(&[("x", Tensor::from_slice(vec![5, 3, 2, 2], &planar).unwrap())]);
-    let turned = Dataset::open(&path, &options, &[images()], None).unwrap();
+    let turned = Dataset::open(&path, &options, &[images()], any).unwrap();
     assert_eq!(first(&turned, &[3, 1]), first(&dataset, &[3, 1]));
 }
 
@@ -83,10 +95,10 @@ fn floats_are_taken_as_they_are_unless_asked() {
     let mut options = DataOptions::default();
     options.preprocess.scale = Some(1.0);
     options.preprocess.mean = Some(vec![2.0]);
-    let dataset = Dataset::open(&path, &options, &[images()], None).unwrap();
+    let dataset = Dataset::open(&path, &options, &[images()], any).unwrap();
     assert_eq!(first(&dataset, &[1])[0], 10.0);
     options.preprocess.resize = Some(Resize::ShorterSide(2));
-    let error = Dataset::open(&path, &options, &[images()], None).unwrap_err().to_string();
+    let error = Dataset::open(&path, &options, &[images()], any).unwrap_err().to_string();
     assert!(error.contains("only 8-bit"), "{error}");
 }
 
@@ -118,10 +130,34 @@ fn arrays_serve_the_inputs_of_their_names() {
     let batch = open(&path, &inputs).unwrap().batch(&[1]).unwrap();
     assert_eq!(batch.inputs[0].1.to_i64_vec().unwrap(), [16_000]);
     assert_eq!(batch.inputs[1].1.to_i64_vec().unwrap(), [4, 5, 6]);
-    assert_eq!(batch.labels, Some(vec![0]));
+    assert_eq!(classes(&batch), [0]);
     let missing = [spec("ids", ElementType::Int64, &[0, 0]), spec("mask", ElementType::Int64, &[0, 0])];
     let message = error(&path, &missing);
     assert!(message.contains("'mask'") && message.contains("'ids'"), "{message}");
+}
+
+#[test]
+fn labels_of_pixels_and_numbers_come_in_batches() {
+    let mask = Tensor::from_slice(vec![2, 2, 2], &[0_u8, 255, 9, 1, 2, 255, 255, 3]).unwrap();
+    let (_folder, path) = npz(&[("x", bytes(&[2, 2, 2, 3])), ("y", mask)]);
+    let message = error(&path, &[images()]);
+    assert!(message.contains("row 0: label 255") && message.contains("--ignore-label"), "{message}");
+    let options = DataOptions { ignore_label: Some(255), ..DataOptions::default() };
+    let dataset = Dataset::open(&path, &options, &[images()], below(10)).unwrap();
+    assert!(dataset.has_labels() && dataset.classes().is_none());
+    let batch = dataset.batch(&[1]).unwrap();
+    assert_eq!(batch.labels.as_ref().unwrap().shape(), [1, 2, 2]);
+    assert_eq!(classes(&batch), [2, IGNORED, IGNORED, 3]);
+
+    let numbers = Tensor::from_slice(vec![2, 3], &[0.5_f32, -1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
+    let (_folder, path) = npz(&[("x", bytes(&[2, 2, 2, 3])), ("labels", numbers)]);
+    let numbers = |_: &Labels| LabelKind::Numbers;
+    let dataset = Dataset::open(&path, &DataOptions::default(), &[images()], numbers).unwrap();
+    assert_eq!(dataset.batch(&[1]).unwrap().labels.unwrap().to_f64_vec().unwrap(), [3.0, 4.0, 5.0]);
+    assert!(error(&path, &[images()]).contains("label 0.5 is no class index"));
+    // Every sample has its labels.
+    let (_folder, path) = npz(&[("x", bytes(&[2, 2, 2, 3])), ("y", bytes(&[3, 2, 2]))]);
+    assert!(error(&path, &[images()]).contains("'y' has 3"));
 }
 
 #[test]
@@ -147,7 +183,7 @@ fn archives_that_do_not_fit_are_errors_with_a_remedy() {
     assert!(error(&path, &[images()]).contains("reshape"));
     let options = DataOptions { preset: Some(Preset::Imagenet), ..DataOptions::default() };
     let flat = spec("input", ElementType::Float32, &[0, 5]);
-    assert!(Dataset::open(&path, &options, &[flat], None).unwrap_err().to_string().contains("preprocessing"));
+    assert!(Dataset::open(&path, &options, &[flat], any).unwrap_err().to_string().contains("preprocessing"));
 }
 
 /// `cat/a.png` (red), `cat/b.png` (4 × 2) and `dog/c.png` (blue).
@@ -170,7 +206,7 @@ fn class_folders_become_batches() {
     let dataset = open(folder.path(), &[images()]).unwrap();
     assert_eq!((dataset.len(), dataset.class_names()), (3, &["cat".to_owned(), "dog".to_owned()][..]));
     let batch = dataset.batch(&[2, 0]).unwrap();
-    assert_eq!(batch.labels, Some(vec![1, 0]));
+    assert_eq!(classes(&batch), [1, 0]);
     assert_eq!(first(&dataset, &[2, 0])[8..16], [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
     // The second image has another size.
     let message = dataset.batch(&[0, 1]).unwrap_err().to_string();
@@ -179,9 +215,9 @@ fn class_folders_become_batches() {
     let mut options = DataOptions::default();
     options.preprocess.resize = Some(Resize::ShorterSide(2));
     options.preprocess.center_crop = Some(Size { height: 2, width: 2 });
-    let dataset = Dataset::open(folder.path(), &options, &[images()], Some(2)).unwrap();
+    let dataset = Dataset::open(folder.path(), &options, &[images()], below(2)).unwrap();
     assert_eq!(dataset.batch(&[0, 1, 2]).unwrap().inputs[0].1.shape(), [3, 3, 2, 2]);
-    let error = Dataset::open(folder.path(), &options, &[images()], Some(1)).unwrap_err().to_string();
+    let error = Dataset::open(folder.path(), &options, &[images()], below(1)).unwrap_err().to_string();
     assert!(error.contains("c.png") && error.contains("label 1"), "{error}");
 }
 
@@ -196,7 +232,7 @@ fn a_configuration_beside_the_images_is_used() {
     let dataset = open(folder.path(), &[images()]).unwrap();
     assert_eq!(first(&dataset, &[1])[..5], [-5.0, -5.0, -5.0, -5.0, 250.0]);
     let options = DataOptions { preset: Some(Preset::Cifar10), ..DataOptions::default() };
-    let dataset = Dataset::open(folder.path(), &options, &[images()], None).unwrap();
+    let dataset = Dataset::open(folder.path(), &options, &[images()], any).unwrap();
     assert_eq!(dataset.preprocess().unwrap().resize, None);
 }
 
@@ -206,7 +242,7 @@ fn images_of_the_wrong_layout_or_model_are_errors() {
     let mut options = DataOptions::default();
     options.preprocess.layout = Some(Layout::Nhwc);
     let spec3 = spec("input", ElementType::Float32, &[0, 3, 2, 2]);
-    let error = Dataset::open(folder.path(), &options, &[spec3], None).unwrap_err().to_string();
+    let error = Dataset::open(folder.path(), &options, &[spec3], any).unwrap_err().to_string();
     assert!(error.contains("--layout"), "{error}");
     let two = [images(), spec("other", ElementType::Float32, &[0])];
     assert!(open(folder.path(), &two).unwrap_err().to_string().contains("one input"));
@@ -225,9 +261,9 @@ fn texts_use_the_tokenizer_beside_them() {
     let dataset = open(&path, &inputs).unwrap();
     let batch = dataset.batch(&[1, 0]).unwrap();
     assert_eq!(batch.inputs[0].1.to_i64_vec().unwrap(), [2, 5, 3, 0, 0, 2, 4, 6, 5, 3]);
-    assert_eq!(batch.labels, Some(vec![0, 1]));
+    assert_eq!(classes(&batch), [0, 1]);
     assert_eq!(dataset.max_length(), Some(128));
-    let error = Dataset::open(&path, &DataOptions::default(), &inputs, Some(1)).unwrap_err().to_string();
+    let error = Dataset::open(&path, &DataOptions::default(), &inputs, below(1)).unwrap_err().to_string();
     assert!(error.contains("line 2: label 1"), "{error}");
 }
 
@@ -290,7 +326,7 @@ fn batches_are_fast() {
     let (_folder, path) = npz(&[("x", bytes(&[1000, 32, 32, 3]))]);
     let options = DataOptions { preset: Some(Preset::Cifar10), ..DataOptions::default() };
     let dataset =
-        Dataset::open(&path, &options, &[spec("input", ElementType::Float32, &[0, 3, 0, 0])], None).unwrap();
+        Dataset::open(&path, &options, &[spec("input", ElementType::Float32, &[0, 3, 0, 0])], any).unwrap();
     let indices: Vec<usize> = (0..128).map(|i| i * 7).collect();
     for _ in 0..3 {
         let start = std::time::Instant::now();

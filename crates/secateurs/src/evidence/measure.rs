@@ -21,7 +21,7 @@ use super::{
 };
 use crate::data::{self, Batch, Dataset};
 use crate::run::DataIdentity;
-use crate::tune::{Head, Meaning, TuneError, all_finite, heads, inputs};
+use crate::tune::{Head, all_finite, heads, inputs};
 
 /// Time between two writings of what was measured so far.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
@@ -97,7 +97,7 @@ impl<'a> Measurer<'a> {
         if columns.units == 0 {
             return Err(EvidenceError::NoUnits { model: graph.source.file().into() });
         }
-        let heads = heads(graph, data, options.output, options.objective)?;
+        let heads = heads(graph, data, options.outputs, options.objective)?;
         let constant = |tap: &Tap| match tap {
             Tap::Edge { node, input } => {
                 graph.nodes[*node].inputs[*input].is_some_and(|value| graph.tensor(value).is_some())
@@ -319,14 +319,13 @@ impl<'a> Measurer<'a> {
     fn label_loss(&self, outputs: &[Tensor], batch: &Batch) -> Result<Tensor, EvidenceError> {
         let head = &self.heads[0];
         let output = &outputs[head.index];
-        let labels = batch.labels.as_deref().unwrap_or_default();
-        let wrong = || TuneError::Labels { shape: output.size(), samples: labels.len() };
-        if head.rows(output).is_none_or(|rows| rows != labels.len()) {
-            return Err(wrong().into());
+        match head.labels(self.job.graph, output, batch.labels.as_ref(), self.job.data)? {
+            Some(labels) => {
+                let losses = head.label_losses(output, &labels, 0.0)?;
+                Ok(losses.f_sum(None::<Kind>)?.f_mul_scalar(head.weight)?)
+            }
+            None => Err(EvidenceError::Options("the batch has no labels".into())),
         }
-        let labels = Tensor::f_from_slice(labels)?.f_to_device(output.device())?;
-        let loss = head.cross_entropy(output, &labels, 0.0)?.ok_or_else(wrong)?;
-        Ok(loss.f_mul_scalar(labels.numel() as f64)?)
     }
 
     fn add(
@@ -461,23 +460,27 @@ fn header(
     let name = |index: usize| graph.values[graph.outputs[index]].name.clone();
     let output = |head: &Head| MeasuredOutput {
         name: name(head.index),
-        loss: match head.meaning {
-            Meaning::Logits { .. } => "KL divergence from the model's own softmax".into(),
-            Meaning::Probabilities { .. } => "KL divergence from the model's own probabilities".into(),
-            Meaning::Values => "mean squared error from the model's own numbers".into(),
-        },
+        loss: head.meaning.closeness().into(),
+        weight: head.weight,
+        label_loss: head.labelled.then(|| head.meaning.label_loss().into()),
     };
-    let labels = job.data.has_labels() && heads[0].meaning != Meaning::Values;
-    let mut notes = Vec::new();
+    let labels = heads[0].labelled;
+    let mut notes: Vec<String> = heads.iter().filter_map(|head| head.assumption(graph)).collect();
     if heads.len() > 1 {
-        notes.push(format!("the losses of {} outputs are added up; --output names one", heads.len()));
+        notes.push(format!(
+            "the losses of {} outputs are added up by their weights; --output NAME=WEIGHT chooses and weighs them",
+            heads.len()
+        ));
     }
     if let (Some(node), None) = (&columns.mixing, job.data.fixed_batch_size()) {
         notes.push(format!("samples cannot be told apart at node {node}, so that they are run one by one"));
     }
     if !labels {
-        notes.push("without labels for class scores there are no first-order scores".into());
-    } else if job.data.labels().is_some_and(|labels| order.iter().all(|&i| labels[i] == labels[order[0]])) {
+        notes.push(match job.data.has_labels() {
+            true => "the labels are no numbers of the output's shape: there are no first-order scores".into(),
+            false => "without labels there are no first-order scores".into(),
+        });
+    } else if job.data.classes().is_some_and(|labels| order.iter().all(|&i| labels[i] == labels[order[0]])) {
         notes.push("all samples have the same label, so that the loss of the labels says little".into());
     }
     let DataIdentity { path, samples: of, fingerprint } = DataIdentity::of(job.data)?;
@@ -499,7 +502,7 @@ fn header(
                 },
             }),
             seed: options.seed,
-            output: options.output.map(Into::into),
+            outputs: options.outputs.to_vec(),
             objective: options.objective,
             split: options.split,
             precision: if options.session.precision == Precision::Double { 64 } else { 32 },

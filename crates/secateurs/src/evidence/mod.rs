@@ -36,7 +36,7 @@ use secateurs_graph::Graph;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::PlannedSplit;
-use crate::tune::Objective;
+use crate::tune::{Objective, WeightedOutput, none_one_or_many};
 
 /// The version of the format that this program writes.
 pub const FORMAT_VERSION: u64 = 1;
@@ -98,8 +98,9 @@ pub struct Settings {
     pub trace: Option<TraceSettings>,
     /// Seed of the order of the samples and of all draws.
     pub seed: u64,
-    /// The output that was asked for.
-    pub output: Option<String>,
+    /// The outputs that were asked for.
+    #[serde(default, alias = "output", deserialize_with = "none_one_or_many")]
+    pub outputs: Vec<WeightedOutput>,
     /// What outputs were to be taken for.
     pub objective: Objective,
     /// Which units products of axes are split into.
@@ -147,6 +148,16 @@ pub struct MeasuredOutput {
     pub name: String,
     /// The loss, in words.
     pub loss: String,
+    /// Its weight.
+    #[serde(default = "one")]
+    pub weight: f64,
+    /// The loss of the labels, in words, where they are for this output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_loss: Option<String>,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// A group that was measured.

@@ -4,7 +4,7 @@ use secateurs_graph::session::SessionOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::PlannedSplit;
-use crate::tune::Objective;
+use crate::tune::{Objective, WeightedOutput};
 
 /// Settings of a measurement.
 #[derive(Debug, Clone)]
@@ -31,8 +31,8 @@ pub struct MeasureOptions<'a> {
     pub memory: u64,
     /// The reliability of the ranking at which measuring ends early; `None` for never.
     pub settled: Option<f64>,
-    /// The output that is looked at; all outputs of floats by default.
-    pub output: Option<&'a str>,
+    /// The outputs that are looked at, the one that labels are for first; all of floats where none is named.
+    pub outputs: &'a [WeightedOutput],
     /// What outputs are taken for.
     pub objective: Objective,
     /// Which units products of axes are split into.
@@ -55,7 +55,7 @@ impl Default for MeasureOptions<'_> {
             seed: 0,
             memory: 1 << 30,
             settled: Some(0.998),
-            output: None,
+            outputs: &[],
             objective: Objective::Auto,
             split: PlannedSplit::Outer,
             session: SessionOptions::default(),

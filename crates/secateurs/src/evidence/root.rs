@@ -1,8 +1,8 @@
 //! The Hessian of the loss in the model's outputs as a sum of squares.
 //!
 //! The loss is closeness to the model's own outputs: for class scores KL(p₀ ‖ p), the mean over the rows of a sample (tokens,
-//! pixels), whose Hessian in the logits of a row is `diag p − ppᵀ`; for other numbers the mean squared error, whose Hessian is
-//! 2/D. At the start the gradient of this loss is zero, so that its Hessian in anything inside the model is `E JᵀHJ` exactly,
+//! pixels), whose Hessian in the logits of a row is `diag p − ppᵀ`, and of a label that holds or not p(1 − p), as of a row of two
+//! classes; for other numbers the mean squared error, whose Hessian is 2/D. Losses of several outputs are added up by their weights. At the start the gradient of this loss is zero, so that its Hessian in anything inside the model is `E JᵀHJ` exactly,
 //! whatever the model computes. With `H = Σ v vᵀ` every `v` is sent back in one pass, and the squares of what arrives add up.
 
 use secateurs_torch::tch::{Device, Kind, TchError, Tensor};
@@ -98,9 +98,12 @@ impl HeadRoot<'_> {
             None => output.f_reshape([samples, 1, -1])?,
         };
         let (rows, width) = (target.size()[1], target.size()[2]);
-        let directions = match logs.is_some() && width <= MAX_DIRECTIONS && rows <= MAX_ROWS {
-            true => Some(directions(&target.f_detach()?.f_exp()?)?),
-            false => None,
+        let directions = match logs.is_some() {
+            true if width == 2 => Some(direction_of_two(&target.f_detach()?.f_exp()?)?),
+            true if width <= MAX_DIRECTIONS && rows <= MAX_ROWS => {
+                Some(directions(&target.f_detach()?.f_exp()?)?)
+            }
+            _ => None,
         };
         Ok(HeadRoot { head, target, rows, width, directions })
     }
@@ -114,12 +117,13 @@ impl HeadRoot<'_> {
         self.head.meaning != Meaning::Values
     }
 
-    /// The weight of a row's squares: losses are means over rows, and 2 / D for numbers.
+    /// The root of the weight of a row's squares: losses are means over rows, and 2 / D for numbers.
     fn scale(&self) -> f64 {
-        match self.is_classes() {
-            true => (1.0 / self.rows as f64).sqrt(),
-            false => (2.0 / self.width as f64).sqrt(),
-        }
+        let of_mean = match self.is_classes() {
+            true => 1.0 / self.rows as f64,
+            false => 2.0 / self.width as f64,
+        };
+        (self.head.weight * of_mean).sqrt()
     }
 
     /// One direction of one row of every sample.
@@ -239,6 +243,12 @@ impl HeadRoot<'_> {
         let tensor = Tensor::f_from_slice(values)?.f_view_as(&self.target)?;
         tensor.f_to_kind(self.target.f_kind()?)?.f_to_device(self.target.device())
     }
+}
+
+/// The one direction of `diag p − ppᵀ` of two classes, √(p₁p₂) (1, −1); of `p [samples, rows, 2]`.
+fn direction_of_two(p: &Tensor) -> Result<Tensor, TchError> {
+    let root = p.f_prod_dim_int(-1, true, None::<Kind>)?.f_sqrt()?;
+    Tensor::f_cat(&[&root, &root.f_neg()?], -1)?.f_unsqueeze(-1)
 }
 
 /// Directions of `diag p − ppᵀ`, each of the length of its eigenvalue's root, the longest first; of `p [samples, rows, K]`. The last

@@ -177,14 +177,67 @@ pub(super) fn tied() -> Arc<Graph> {
     )
 }
 
+/// A ReLU layer between two others, for samples of some shape, to K numbers; `last` comes behind.
+fn dense(sizes: &[&str], k: usize, last: &str) -> Arc<Graph> {
+    let shape = [&["batch"], sizes, &["4"]].concat();
+    graph(
+        ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &shape)
+            .constant("w", &wave(&[4, 6], 0.71, 0.9, 0.0))
+            .constant("v", &wave(&[6, k], 0.53, 1.4, 0.0))
+            .node("MatMul", &["x", "w"], &["h"])
+            .node("Relu", &["h"], &["r"])
+            .node("MatMul", &["r", "v"], &["s"])
+            .node(last, &["s"], &["out"])
+            .output("out"),
+    )
+}
+
+/// Class scores of pixels, `[batch, 3, 4, 4]`.
+fn pixels() -> Arc<Graph> {
+    graph(
+        ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &["batch", "2", "4", "4"])
+            .constant("w", &wave(&[6, 2, 3, 3], 0.71, 0.4, 0.0))
+            .constant("v", &wave(&[3, 6, 1, 1], 0.53, 0.9, 0.0))
+            .node_with("Conv", &["x", "w"], &["c"], attribute("pads", &[1; 4]))
+            .node("Relu", &["c"], &["r"])
+            .node("Conv", &["r", "v"], &["out"])
+            .output("out"),
+    )
+}
+
+/// `SAMPLES` samples labelled with `y`.
+fn labelled(graph: &Graph, folder: &Path, y: &HostTensor, options: &MeasureOptions) -> Arc<Dataset> {
+    let path = folder.join("labelled.npz");
+    npz::write(&path, &[("x", &inputs_of(SAMPLES, graph)), ("y", y)]).unwrap();
+    Arc::new(open_data(graph, &path, &DataOptions::default(), None, options.objective).unwrap())
+}
+
+/// `SAMPLES` labels of a shape below `n`.
+fn indices(shape: &[usize], n: i64) -> HostTensor {
+    let shape = [&[SAMPLES], shape].concat();
+    let values: Vec<i64> =
+        (0..shape.iter().product::<usize>() as i64).map(|i| (i * 7 + i / 3 + i * i) % n).collect();
+    HostTensor::from_slice(shape, &values).unwrap()
+}
+
+fn inputs_of(samples: usize, graph: &Graph) -> HostTensor {
+    let shape = graph.values[graph.inputs[0]].fact.shape.as_ref().unwrap();
+    let sizes: Vec<usize> = shape[1..].iter().map(|dim| dim.known().unwrap() as usize).collect();
+    wave(&[&[samples][..], &sizes].concat(), 0.37, 1.0, 0.0)
+}
+
+fn weighted(outputs: &[&str]) -> Vec<WeightedOutput> {
+    outputs.iter().map(|output| output.parse().unwrap()).collect()
+}
+
 pub(super) fn data(graph: &Graph, folder: &Path, labels: Option<i64>) -> Arc<Dataset> {
     data_of(SAMPLES, graph, folder, labels)
 }
 
 fn data_of(samples: usize, graph: &Graph, folder: &Path, labels: Option<i64>) -> Arc<Dataset> {
-    let shape = graph.values[graph.inputs[0]].fact.shape.as_ref().unwrap();
-    let sizes: Vec<usize> = shape[1..].iter().map(|dim| dim.known().unwrap() as usize).collect();
-    let x = wave(&[&[samples][..], &sizes].concat(), 0.37, 1.0, 0.0);
+    let x = inputs_of(samples, graph);
     let path = folder.join(format!("data{samples}{labels:?}.npz"));
     match labels {
         Some(classes) => {
@@ -193,7 +246,7 @@ fn data_of(samples: usize, graph: &Graph, folder: &Path, labels: Option<i64>) ->
         }
         None => npz::write(&path, &[("x", &x)]).unwrap(),
     }
-    Arc::new(open_data(graph, &path, &DataOptions::default(), None).unwrap())
+    Arc::new(open_data(graph, &path, &DataOptions::default(), None, Objective::Auto).unwrap())
 }
 
 pub(super) fn double() -> MeasureOptions<'static> {
@@ -226,19 +279,25 @@ pub(super) fn assert_near(found: &[f64], expected: &[f64], tolerance: f64) {
 
 /// Half the second derivative of the mean loss by every unit's mask, by differentiating twice. `labelled` is for the labels' loss,
 /// whose first derivative is given as well.
-fn by_double_backward(graph: &Arc<Graph>, data: &Arc<Dataset>, labelled: bool) -> (Vec<f64>, Vec<f64>) {
+fn by_double_backward(
+    graph: &Arc<Graph>,
+    data: &Arc<Dataset>,
+    labelled: bool,
+    options: &MeasureOptions,
+) -> (Vec<f64>, Vec<f64>) {
     let coupling = graph.coupling(&CouplingOptions::default());
     let columns = Columns::new(graph, &coupling).unwrap();
-    let options = double();
     let session = Session::new(graph.clone(), options.session).unwrap();
-    let heads = heads(graph, data, None, options.objective).unwrap();
+    let heads = heads(graph, data, options.outputs, options.objective).unwrap();
     let batch = data.batch(&(0..data.len()).collect::<Vec<_>>()).unwrap();
     let run = session.forward(&inputs(&session, &batch).unwrap(), &columns.taps).unwrap();
     let n = data.len() as i64;
     let mut loss = Tensor::f_zeros([], (TchKind::Double, session.options().device)).unwrap();
     if labelled {
-        let labels = Tensor::f_from_slice(batch.labels.as_deref().unwrap()).unwrap();
-        loss = heads[0].cross_entropy(&run.outputs[heads[0].index], &labels, 0.0).unwrap().unwrap();
+        let output = &run.outputs[heads[0].index];
+        let labels = heads[0].labels(graph, output, batch.labels.as_ref(), data).unwrap().unwrap();
+        loss = heads[0].label_losses(output, &labels, 0.0).unwrap().f_mean(None).unwrap();
+        loss = loss.f_mul_scalar(heads[0].weight).unwrap();
     } else {
         for head in &heads {
             let output = &run.outputs[head.index];
@@ -247,7 +306,7 @@ fn by_double_backward(graph: &Arc<Graph>, data: &Arc<Dataset>, labelled: bool) -
                 Some(_) => head.distance(output, &own, 1.0).unwrap(),
                 None => output.f_mse_loss(&own, secateurs_torch::tch::Reduction::Mean).unwrap(),
             };
-            loss = loss.f_add(&part).unwrap();
+            loss = loss.f_add(&part.f_mul_scalar(head.weight).unwrap()).unwrap();
         }
     }
     let gradients = Tensor::f_run_backward(&[&loss], &run.taps, true, true).unwrap();
@@ -284,7 +343,7 @@ fn exact_scores_are_those_of_the_exact_hessian() {
             evidence.header.notes
         );
         let found = evidence.score(Score::Quadratic).unwrap().values;
-        let (expected, _) = by_double_backward(&graph, &data, false);
+        let (expected, _) = by_double_backward(&graph, &data, false, &double());
         assert!(expected.iter().any(|score| *score > 1e-4), "{expected:?}");
         assert_near(&found, &expected, 1e-8);
         assert_eq!(evidence.score(Score::FirstOrder), None);
@@ -298,7 +357,7 @@ fn with_labels_first_and_second_order_are_those_of_their_loss_in_relu_nets() {
     let graph = convolutional(false);
     let data = data(&graph, folder.path(), Some(4));
     let evidence = measured(&graph, &data, &double());
-    let (second, first) = by_double_backward(&graph, &data, true);
+    let (second, first) = by_double_backward(&graph, &data, true, &double());
     assert_near(&evidence.score(Score::FirstOrder).unwrap().values, &first, 1e-8);
     // The masks act once on what is piecewise linear: nothing but the Gauss–Newton part is there.
     assert_near(&evidence.score(Score::Quadratic).unwrap().values, &second, 1e-8);
@@ -307,19 +366,160 @@ fn with_labels_first_and_second_order_are_those_of_their_loss_in_relu_nets() {
 }
 
 #[test]
+fn every_loss_has_the_scores_of_its_exact_hessian() {
+    let folder = tempfile::tempdir().unwrap();
+    secateurs_torch::load().unwrap();
+    let outputs = weighted(&["logits=0.5", "embedding=3"]);
+    let objective = |objective| MeasureOptions { objective, ..double() };
+    let cases = [
+        (
+            dense(&["5"], 3, "Identity"),
+            objective(Objective::Classes),
+            "KL divergence from the model's own softmax",
+        ),
+        (pixels(), objective(Objective::Classes), "softmax"),
+        (dense(&[], 5, "Identity"), objective(Objective::MultiLabel), "own sigmoids"),
+        // More labels than directions are drawn of, and probabilities.
+        (dense(&["30"], 5, "Identity"), objective(Objective::MultiLabel), "own sigmoids"),
+        (dense(&[], 5, "Sigmoid"), double(), "own probabilities, the mean over labels"),
+        (two_outputs(), MeasureOptions { outputs: &outputs, ..double() }, "softmax"),
+    ];
+    for (graph, options, loss) in cases {
+        let data = data(&graph, folder.path(), None);
+        let evidence = measured(&graph, &data, &options);
+        assert!(evidence.header.outputs[0].loss.contains(loss), "{:?}", evidence.header.outputs);
+        let (expected, _) = by_double_backward(&graph, &data, false, &options);
+        assert!(expected.iter().any(|score| *score > 1e-4), "{expected:?}");
+        assert_near(&evidence.score(Score::Quadratic).unwrap().values, &expected, 1e-8);
+    }
+    let evidence = measured(
+        &two_outputs(),
+        &data(&two_outputs(), folder.path(), None),
+        &MeasureOptions { outputs: &outputs, ..double() },
+    );
+    let of: Vec<(&str, f64)> =
+        evidence.header.outputs.iter().map(|output| (output.name.as_str(), output.weight)).collect();
+    assert_eq!(of, [("logits", 0.5), ("embedding", 3.0)]);
+    assert_eq!(evidence.header.settings.outputs, outputs);
+}
+
+#[test]
+fn every_loss_of_labels_has_its_first_and_second_order() {
+    let folder = tempfile::tempdir().unwrap();
+    secateurs_torch::load().unwrap();
+    let flags = indices(&[5], 2);
+    let numbers = wave(&[SAMPLES, 3], 0.7, 1.0, 0.0);
+    let once = weighted(&["out=2"]);
+    let cases = [
+        (dense(&["5"], 3, "Identity"), indices(&[5], 3), "class scores along axis 2"),
+        (pixels(), indices(&[4, 4], 3), "class scores along axis 1"),
+        (dense(&[], 5, "Identity"), flags.clone(), "scores of labels that hold or not"),
+        (dense(&[], 5, "Sigmoid"), flags, "probabilities of labels that hold or not"),
+        (dense(&[], 3, "Identity"), numbers, "numbers"),
+    ];
+    for (graph, y, meaning) in cases {
+        for outputs in [&[][..], &once] {
+            let options = MeasureOptions { outputs, ..double() };
+            let data = labelled(&graph, folder.path(), &y, &options);
+            let evidence = measured(&graph, &data, &options);
+            let assumed = |note: &String| note.contains(&format!("'out' is taken for {meaning}, as"));
+            assert!(evidence.header.notes.iter().any(assumed), "{:?}", evidence.header.notes);
+            let (second, first) = by_double_backward(&graph, &data, true, &options);
+            assert!(first.iter().any(|score| score.abs() > 1e-3), "{first:?}");
+            assert_near(&evidence.score(Score::FirstOrder).unwrap().values, &first, 1e-8);
+            assert_near(&evidence.score(Score::Quadratic).unwrap().values, &second, 1e-8);
+        }
+    }
+    // Of rows that do not count nothing comes.
+    let graph = dense(&["5"], 3, "Identity");
+    let mut some = indices(&[5], 3).to_i64_vec().unwrap();
+    some.iter_mut().step_by(3).for_each(|label| *label = -1);
+    some[..5].fill(-100);
+    let some = HostTensor::from_slice(vec![SAMPLES, 5], &some).unwrap();
+    let data = labelled(&graph, folder.path(), &some, &double());
+    let evidence = measured(&graph, &data, &double());
+    let (_, first) = by_double_backward(&graph, &data, true, &double());
+    assert_near(&evidence.score(Score::FirstOrder).unwrap().values, &first, 1e-8);
+}
+
+#[test]
+fn labels_are_verified_and_those_that_do_not_fit_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    secateurs_torch::load().unwrap();
+    let options = VerifyOptions {
+        units: 6,
+        sets: 0,
+        shares: [0.05, 0.3],
+        among: Vec::new(),
+        samples: SAMPLES,
+        same_samples: true,
+        batch_size: 7,
+        seed: 0,
+        session: double().session,
+    };
+    // The output is linear in a mask, and the loss a square: second order is all there is.
+    let graph = dense(&[], 3, "Identity");
+    let outputs = weighted(&["out=0.5"]);
+    let measure_options = MeasureOptions { outputs: &outputs, ..double() };
+    let y = wave(&[SAMPLES, 3], 0.7, 1.0, 0.0);
+    let data = labelled(&graph, folder.path(), &y, &measure_options);
+    let evidence = measured(&graph, &data, &measure_options);
+    let verification = verify(&evidence, &graph, &data, &options, &[], &mut |_| {}).unwrap();
+    assert_eq!((verification.removals.len(), verification.mean_p_max), (6, None));
+    for removal in &verification.removals {
+        assert!((removal.change - removal.predicted).abs() < 1e-6, "{removal:?}");
+        let (found, predicted) = (removal.loss_change.unwrap(), removal.predicted_loss.unwrap());
+        assert!((found - predicted).abs() < 1e-6, "{removal:?}");
+    }
+    let refused = |graph: &Arc<Graph>, y: &HostTensor, options: &MeasureOptions| {
+        let data = labelled(graph, folder.path(), y, options);
+        let file = folder.path().join("refused.safetensors");
+        let job = MeasureJob { graph, data: &data, among: &ALL, options, file: &file };
+        measure(&job, &mut |_| ControlFlow::Continue(())).unwrap_err().to_string()
+    };
+    let one_hot: Vec<i64> = (0..3 * SAMPLES as i64).map(|i| i64::from(i % 3 == 0)).collect();
+    let one_hot = HostTensor::from_slice(vec![SAMPLES, 3], &one_hot).unwrap();
+    let message = refused(&graph, &one_hot, &double());
+    for part in ["labelled.npz", "'out'", "argmax", "--objective multi-label"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert!(refused(&dense(&["5"], 3, "Identity"), &indices(&[4], 3), &double()).contains("[7, 5]"));
+    assert!(refused(&pixels(), &indices(&[], 3), &double()).contains("[7, 4, 4]"));
+    let classes = MeasureOptions { objective: Objective::MultiLabel, ..double() };
+    assert!(refused(&graph, &indices(&[], 2), &classes).contains("every number"));
+    // Class labels say nothing of an output that is asked to be numbers.
+    let values = MeasureOptions { objective: Objective::Values, ..double() };
+    let data = labelled(&graph, folder.path(), &indices(&[], 3), &values);
+    let evidence = measured(&graph, &data, &values);
+    assert!(!evidence.header.labels);
+    assert!(evidence.header.notes.iter().any(|note| note.contains("no numbers of the output's shape")));
+    let twice = weighted(&["out", "out=2"]);
+    let twice = MeasureOptions { outputs: &twice, ..double() };
+    assert!(refused(&graph, &indices(&[], 3), &twice).contains("named twice"));
+}
+
+#[test]
 fn what_is_drawn_is_right_in_the_mean() {
     let folder = tempfile::tempdir().unwrap();
     secateurs_torch::load().unwrap();
     // Hundreds of small measurements, for which threads would only wait.
     secateurs_torch::tch::set_num_threads(1);
-    for graph in [convolutional(true), attention(), two_outputs()] {
+    let outputs = weighted(&["logits=0.5", "embedding=3"]);
+    let flags = MeasureOptions { objective: Objective::MultiLabel, ..double() };
+    let cases = [
+        (convolutional(true), double()),
+        (attention(), double()),
+        (two_outputs(), MeasureOptions { outputs: &outputs, ..double() }),
+        (dense(&[], 5, "Identity"), flags),
+    ];
+    for (graph, options) in cases {
         let data = data(&graph, folder.path(), None);
-        let exact = measured(&graph, &data, &double()).score(Score::Quadratic).unwrap().values;
+        let exact = measured(&graph, &data, &options).score(Score::Quadratic).unwrap().values;
         for (estimator, draws) in [(Estimator::OnePass, 1), (Estimator::OnePass, 2), (Estimator::Labels, 1)] {
             let seeds = 40;
             let runs: Vec<Vec<f64>> = (0..seeds)
                 .map(|seed| {
-                    let options = MeasureOptions { estimator, draws, seed, ..double() };
+                    let options = MeasureOptions { estimator, draws, seed, ..options.clone() };
                     measured(&graph, &data, &options).score(Score::Quadratic).unwrap().values
                 })
                 .collect();

@@ -131,14 +131,14 @@ pub fn verify(
         graph.coupling(&CouplingOptions { split: settings.split.into(), ..CouplingOptions::default() });
     evidence.check(graph, settings.split)?;
     let samples = samples(evidence, data, options)?;
-    let heads = heads(graph, data, settings.output.as_deref(), settings.objective)?;
+    let heads = heads(graph, data, &settings.outputs, settings.objective)?;
     let session = Session::new(graph.clone(), SessionOptions { train_parameters: true, ..options.session })?;
     let consumed = coupling.consumed(graph)?;
     let numbering = Numbering::new(&coupling);
     let sets = removals(evidence, &coupling, &numbering, options);
     let masks: Vec<Vec<Mask>> = sets.iter().map(|(_, units)| masks(&consumed, &numbering, units)).collect();
     let mut truth = Truth { change: vec![0.0; sets.len()], loss: vec![0.0; sets.len()], p_max: 0.0 };
-    let labelled = evidence.header.labels && data.has_labels();
+    let labelled = evidence.header.labels && heads[0].labelled;
     let batch_size = data.fixed_batch_size().unwrap_or(options.batch_size);
     let mut left = samples.len();
     for batch in data.loader(data.filled(samples.clone()), batch_size, data.reading_threads()) {
@@ -149,16 +149,12 @@ pub fn verify(
             let inputs = inputs(&session, &batch)?;
             let first = |outputs: &[Tensor], head: &Head| outputs[head.index].f_narrow(0, 0, counted as i64);
             let reference = session.forward_masked(&inputs, &[])?.outputs;
-            let labels = match batch.labels.as_deref().filter(|_| labelled) {
-                Some(labels) => {
-                    Some(Tensor::f_from_slice(&labels[..counted])?.f_to_device(options.session.device)?)
-                }
-                None => None,
-            };
+            let labels = batch.labels.as_ref().filter(|_| labelled);
+            let labels = heads[0].labels(graph, &first(&reference, &heads[0])?, labels, data)?;
             let loss = |outputs: &[Tensor]| -> Result<f64, EvidenceError> {
                 let Some(labels) = &labels else { return Ok(0.0) };
-                let loss = heads[0].cross_entropy(&first(outputs, &heads[0])?, labels, 0.0)?;
-                Ok(loss.map_or(Ok(0.0), |loss| loss.f_double_value(&[]))? * counted as f64)
+                let losses = heads[0].label_losses(&first(outputs, &heads[0])?, labels, 0.0)?;
+                Ok(heads[0].weight * losses.f_sum(tch::Kind::Double)?.f_double_value(&[])?)
             };
             if let Some(logs) = heads[0].log_probabilities(&first(&reference, &heads[0])?, 1.0)? {
                 let top = logs.f_amax(-1i64, false)?.f_exp()?.f_mean(None)?;
@@ -206,12 +202,13 @@ impl Numbering {
     }
 }
 
-/// The loss that the evidence is of: the mean over samples of the distance of outputs from those of the model itself.
+/// The loss that the evidence is of: the mean over samples of the distance of an output from that of the model itself, times its weight.
 pub(super) fn closeness(head: &Head, output: &Tensor, reference: &Tensor) -> Result<Tensor, TchError> {
-    match head.meaning {
-        Meaning::Values => output.f_mse_loss(reference, Reduction::Mean),
-        _ => head.distance(output, reference, 1.0),
-    }
+    let distance = match head.meaning {
+        Meaning::Values => output.f_mse_loss(reference, Reduction::Mean)?,
+        _ => head.distance(output, reference, 1.0)?,
+    };
+    distance.f_mul_scalar(head.weight)
 }
 
 /// The samples to verify on.

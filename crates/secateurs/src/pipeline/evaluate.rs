@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use secateurs_graph::session::{Session, SessionOptions};
-use secateurs_graph::{Graph, GraphError, ValueId};
+use secateurs_graph::{Graph, GraphError};
 use secateurs_onnx::Tensor;
 use serde::Serialize;
 
 use crate::data::{Batch, DataError, Dataset};
-use crate::metrics::{Accuracy, CrossEntropy, MetricError};
+use crate::metrics::{Accuracy, LabelLoss, MetricError};
 use crate::runtime::{Optimisation, OrtModel, RuntimeError, SessionOptions as RuntimeOptions};
-use crate::tune::gives_probabilities;
+use crate::tune::{Head, Meaning, Objective, TuneError, labelled_output};
 
 /// What runs the model.
 #[derive(Debug, Clone)]
@@ -35,8 +35,10 @@ pub struct EvaluateOptions {
     pub batch_size: Option<usize>,
     /// The first so many samples only.
     pub samples: Option<usize>,
-    /// The output that holds the class scores; the first by default.
+    /// The output that labels are for; the first of floats by default.
     pub output: Option<String>,
+    /// What the output is taken for.
+    pub objective: Objective,
     /// What runs the model.
     pub engine: Engine,
 }
@@ -46,24 +48,38 @@ pub struct EvaluateOptions {
 pub struct Evaluation {
     /// Samples seen.
     pub samples: u64,
-    /// Samples whose class has the highest score.
-    pub correct: u64,
-    /// `correct / samples`.
-    pub accuracy: f64,
-    /// Its standard error.
-    pub accuracy_standard_error: f64,
-    /// The share of samples whose class is among the five highest scores.
-    pub top5_accuracy: f64,
-    /// Classes of the model.
-    pub classes: usize,
-    /// Mean cross-entropy, in nats.
+    /// How many labels are met; `None` where they are numbers.
+    #[serde(flatten)]
+    pub met: Option<Met>,
+    /// The mean over samples of the labels' loss: cross-entropy in nats, or the mean squared error.
     pub loss: f64,
     /// Its standard error.
     pub loss_standard_error: f64,
-    /// Samples with a score that is not a number; they count as wrong.
+    /// What the loss is, in words.
+    pub loss_is: &'static str,
+    /// Rows of scores with one that is no number, which count as wrong; of numbers, samples without a loss.
     pub nan: u64,
+    /// What was assumed.
+    pub notes: Vec<String>,
     /// Wall-clock time, reading the data included.
     pub seconds: f64,
+}
+
+/// How many labels are met.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Met {
+    /// Labels that count: one a sample, or those of its rows (tokens, pixels), or those that may hold or not.
+    pub labels: u64,
+    /// Those whose class has the highest score; of labels that hold or not, those on whose side of ½ the probability is.
+    pub correct: u64,
+    /// `correct / labels`.
+    pub accuracy: f64,
+    /// Its standard error, over samples.
+    pub accuracy_standard_error: f64,
+    /// The share of labels whose class is among the five highest scores.
+    pub top5_accuracy: f64,
+    /// Classes of the model; 2 where labels hold or not.
+    pub classes: usize,
 }
 
 /// Why a model cannot be evaluated.
@@ -78,7 +94,10 @@ pub enum EvaluateError {
     /// ONNX Runtime.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
-    /// The outputs are no class scores.
+    /// The output, or labels that do not fit it.
+    #[error(transparent)]
+    Output(#[from] TuneError),
+    /// The output cannot be compared with labels.
     #[error("output '{output}': {source}")]
     Metric {
         /// The output's name.
@@ -86,86 +105,80 @@ pub enum EvaluateError {
         /// What is wrong.
         source: MetricError,
     },
-    /// There is no such output.
-    #[error("the model has no output '{wanted}'; it has {known}")]
-    NoOutput {
-        /// What was asked for.
-        wanted: String,
-        /// What there is.
-        known: String,
-    },
     /// The data have no labels.
     #[error(
-        "{0}: the data have no labels, so accuracy and loss cannot be measured; add class folders, y or a label column"
+        "{0}: the data have no labels for the output, so accuracy and loss cannot be measured; add class folders, y or a label column"
     )]
     NoLabels(String),
 }
 
 const DEFAULT_BATCH_SIZE: usize = 128;
 
-/// Accuracy and cross-entropy of a model on labelled data. `progress` is told the samples done, batch by batch.
+/// Accuracy and loss of a model on labelled data. `progress` is told the samples done, batch by batch.
 pub fn evaluate(
     graph: Arc<Graph>,
     dataset: Arc<Dataset>,
     options: &EvaluateOptions,
     mut progress: impl FnMut(usize),
 ) -> Result<Evaluation, EvaluateError> {
-    if !dataset.has_labels() {
+    let index = labelled_output(&graph, options.output.as_deref())?;
+    let head = Head::of(&graph, index, dataset.labels(), options.objective);
+    if !head.labelled {
         return Err(EvaluateError::NoLabels(dataset.path().display().to_string()));
     }
-    let (index, output) = find_output(&graph, options.output.as_deref())?;
-    let name = graph.values[output].name.clone();
-    let probabilities = gives_probabilities(&graph, output);
+    let name = graph.values[graph.outputs[index]].name.clone();
     let metric = |source| EvaluateError::Metric { output: name.clone(), source };
     let mut engine = Runner::new(&graph, &options.engine, index)?;
     let samples = options.samples.unwrap_or(usize::MAX).min(dataset.len());
     let batch_size = options.batch_size.or(dataset.fixed_batch_size()).unwrap_or(DEFAULT_BATCH_SIZE);
     // What is added is not counted.
     let order = dataset.filled((0..samples).collect());
-    let (mut accuracy, mut loss, mut classes) = (Accuracy::default(), CrossEntropy::default(), 0);
+    let (mut accuracy, mut loss, mut classes) = (Accuracy::default(), LabelLoss::default(), 0);
     let (start, mut left) = (Instant::now(), samples);
     for batch in dataset.loader(order, batch_size, dataset.reading_threads()) {
-        let batch = batch?;
-        let labels = batch.labels.clone().unwrap_or_default();
-        let mut scores = engine.run(batch)?;
-        let counted = labels.len().min(left);
-        if counted < labels.len() {
-            scores = first_rows(&scores, counted);
+        let mut batch = batch?;
+        let counted = batch.indices.len().min(left);
+        let labels = batch
+            .labels
+            .take()
+            .ok_or_else(|| EvaluateError::NoLabels(dataset.path().display().to_string()))?;
+        let output = engine.run(batch)?;
+        head.meaning.check_labels(&name, output.shape(), &labels, &dataset)?;
+        let (output, labels) = (first_rows(&output, counted), first_rows(&labels, counted));
+        match class_scores(&output, head.meaning) {
+            Some((scores, axis)) => {
+                let labels = labels.to_i64_vec().unwrap_or_default();
+                accuracy.add(&scores, axis, &labels).map_err(metric)?;
+                loss.cross_entropy(&scores, axis, &labels).map_err(metric)?;
+                classes = scores.shape()[axis];
+            }
+            None => {
+                loss.squared_error(&output, &labels.to_f64_vec().unwrap_or_default()).map_err(metric)?;
+            }
         }
-        if probabilities {
-            scores = logarithms(&scores);
-        }
-        accuracy.add(&scores, &labels[..counted]).map_err(metric)?;
-        loss.add(&scores, &labels[..counted]).map_err(metric)?;
-        classes = scores.shape().get(1).copied().unwrap_or(0);
         left -= counted;
         progress(counted);
     }
-    Ok(Evaluation {
-        samples: accuracy.samples,
-        correct: accuracy.top1,
-        accuracy: accuracy.top1(),
-        accuracy_standard_error: accuracy.standard_error(),
-        top5_accuracy: accuracy.top5(),
+    let Accuracy { top1, top5, nan } = accuracy;
+    let met = Met {
+        labels: top1.of() as u64,
+        correct: top1.count() as u64,
+        accuracy: top1.value(),
+        accuracy_standard_error: top1.standard_error(),
+        top5_accuracy: top5.value(),
         classes,
+    };
+    let is_values = head.meaning == Meaning::Values;
+    Ok(Evaluation {
+        samples: samples as u64,
+        met: Some(met).filter(|_| !is_values),
         loss: loss.mean(),
         loss_standard_error: loss.standard_error(),
-        nan: accuracy.nan,
+        loss_is: head.meaning.label_loss(),
+        nan: if is_values { loss.nan } else { nan },
+        notes: head.assumption(&graph).into_iter().collect(),
         seconds: start.elapsed().as_secs_f64(),
     })
-}
-
-/// The output with the class scores, and its place among the outputs.
-pub(super) fn find_output(graph: &Graph, wanted: Option<&str>) -> Result<(usize, ValueId), EvaluateError> {
-    let Some(wanted) = wanted else {
-        let first = graph.outputs.first().map(|&id| (0, id));
-        return first.ok_or_else(|| EvaluateError::NoOutput { wanted: "(any)".into(), known: "none".into() });
-    };
-    let names: Vec<&str> = graph.outputs.iter().map(|&v| graph.values[v].name.as_str()).collect();
-    match names.iter().position(|name| *name == wanted) {
-        Some(index) => Ok((index, graph.outputs[index])),
-        None => Err(EvaluateError::NoOutput { wanted: wanted.into(), known: names.join(", ") }),
-    }
 }
 
 enum Runner {
@@ -202,6 +215,9 @@ impl Runner {
 }
 
 fn first_rows(scores: &Tensor, rows: usize) -> Tensor {
+    if scores.shape()[0] == rows {
+        return scores.clone();
+    }
     let mut shape = scores.shape().to_vec();
     let width = scores.bytes().len() / shape[0].max(1);
     shape[0] = rows;
@@ -209,7 +225,29 @@ fn first_rows(scores: &Tensor, rows: usize) -> Tensor {
         .expect("whole rows of a tensor are a tensor")
 }
 
-fn logarithms(scores: &Tensor) -> Tensor {
-    let logs: Vec<f64> = scores.to_f64_vec().unwrap_or_default().into_iter().map(f64::ln).collect();
-    Tensor::from_slice(scores.shape().to_vec(), &logs).expect("as many logarithms as scores")
+/// An output as scores before a softmax, and the axis of their classes; `None` for values. A label that holds or not has the classes 0 and
+/// 1, along axis 1.
+fn class_scores(output: &Tensor, meaning: Meaning) -> Option<(Tensor, usize)> {
+    let values = || output.to_f64_vec().unwrap_or_default();
+    let of_two = |scores: &dyn Fn(f64) -> [f64; 2]| {
+        let (samples, values) = (output.shape()[0], values());
+        let width = values.len() / samples.max(1);
+        let both = values.chunks_exact(width.max(1)).flat_map(|sample| {
+            (0..2).flat_map(move |class| sample.iter().map(move |value| scores(*value)[class]))
+        });
+        (both.collect::<Vec<f64>>(), vec![samples, 2, width])
+    };
+    let tensor = |(values, shape): (Vec<f64>, Vec<usize>)| {
+        Tensor::from_slice(shape, &values).expect("as many scores as numbers")
+    };
+    Some(match meaning {
+        Meaning::Logits { axis } => (output.clone(), axis),
+        Meaning::Probabilities { axis } => {
+            let logarithms = values().into_iter().map(f64::ln).collect();
+            (tensor((logarithms, output.shape().to_vec())), axis)
+        }
+        Meaning::BinaryLogits => (tensor(of_two(&|score| [0.0, score])), 1),
+        Meaning::BinaryProbabilities => (tensor(of_two(&|p| [(1.0 - p).ln(), p.ln()])), 1),
+        Meaning::Values => return None,
+    })
 }

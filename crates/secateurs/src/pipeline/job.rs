@@ -17,7 +17,7 @@ use crate::plan::PlanError;
 use crate::recipe::Settings;
 use crate::run::RunError;
 use crate::runtime::RuntimeError;
-use crate::tune::{Event, TuneError};
+use crate::tune::{Event, TuneError, WeightedOutput};
 
 /// What [`compress`](super::compress()) and [`tune_run`](super::tune_run()) work on.
 pub struct RunJob<'a> {
@@ -33,8 +33,8 @@ pub struct RunJob<'a> {
     pub settings: &'a Settings,
     /// Sizes to bind for counting MACs and measuring latency.
     pub sizes: Bindings,
-    /// The output with the class scores; the first by default.
-    pub output: Option<&'a str>,
+    /// The outputs that are looked at, the one that labels are for first; all of floats where none is named.
+    pub outputs: &'a [WeightedOutput],
     /// Where libtorch computes.
     pub device: Device,
     /// Its threads, which must be set already.

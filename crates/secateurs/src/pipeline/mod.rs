@@ -35,7 +35,8 @@ use std::path::Path;
 
 use secateurs_graph::{Graph, ValueId};
 
-use crate::data::{DataError, DataOptions, Dataset, InputSpec};
+use crate::data::{DataError, DataOptions, Dataset, InputSpec, Labels};
+use crate::tune::{Head, Objective, labelled_output};
 
 /// The inputs of a model as data are bound to them.
 pub fn input_specs(graph: &Graph) -> Result<Vec<InputSpec>, DataError> {
@@ -53,17 +54,16 @@ pub fn input_specs(graph: &Graph) -> Result<Vec<InputSpec>, DataError> {
     graph.inputs.iter().map(spec).collect()
 }
 
-/// Opens data for a model: checks the first sample against its inputs and the labels against its classes.
+/// Opens data for a model: checks the first sample against its inputs, and the labels against what the output that they are for is taken
+/// for.
 pub fn open_data(
     graph: &Graph,
     path: &Path,
     options: &DataOptions,
     output: Option<&str>,
+    objective: Objective,
 ) -> Result<Dataset, EvaluateError> {
-    let (_, output) = evaluate::find_output(graph, output)?;
-    let classes = match graph.values[output].fact.shape.as_deref() {
-        Some([_, classes]) => classes.known().map(|n| n as usize),
-        _ => None,
-    };
-    Ok(Dataset::open(path, options, &input_specs(graph)?, classes)?)
+    let output = labelled_output(graph, output)?;
+    let kind = |labels: &Labels| Head::of(graph, output, Some(labels), objective).label_kind(graph);
+    Ok(Dataset::open(path, options, &input_specs(graph)?, kind)?)
 }

@@ -95,8 +95,8 @@ fn quality(scores: &Scores) -> Quality {
         (Metric::Divergence, scores.divergence, None),
     ];
     let metrics = values.into_iter().filter_map(|(metric, value, standard_error)| {
-        let change = scores.accuracy_change().filter(|_| metric == Metric::Accuracy);
-        let change = change.map(|(by, error)| Change { by, standard_error: Some(error) });
+        let change = scores.accuracy_change.filter(|_| metric == Metric::Accuracy);
+        let change = change.map(|[by, error]| Change { by, standard_error: Some(error) });
         Some((metric, Measured { value: value?, standard_error, change }))
     });
     Quality { samples: scores.samples as u64, metrics: metrics.collect() }
@@ -404,7 +404,7 @@ fn description(stages: &Stages, result: &Graph) -> DataDescription {
 
 /// Names of the classes, or their numbers.
 fn class_names(data: &Dataset, result: &Graph) -> Vec<String> {
-    if !data.class_names().is_empty() || !data.has_labels() {
+    if !data.class_names().is_empty() || data.classes().is_none() {
         return data.class_names().to_vec();
     }
     let shape = result.outputs.first().and_then(|&v| result.values[v].fact.shape.as_deref());

@@ -6,11 +6,11 @@ use secateurs_graph::Graph;
 use secateurs_graph::session::{Session, SessionOptions};
 use secateurs_onnx::Tensor;
 
-use super::evaluate::find_output;
 use super::job::JobError;
 use super::stages::Stages;
 use crate::data::{Batch, Dataset, Preview};
 use crate::report::{Content, Prediction, Sample};
+use crate::tune::{Head, Meaning, labelled_output};
 
 const SAMPLES: usize = 6;
 /// Numbers of a sample that is neither picture nor text.
@@ -42,7 +42,7 @@ pub(super) fn samples(stages: &Stages, original: &Graph, result: &Graph) -> Resu
                 None => Content::Text(String::new()),
             },
             augmented,
-            label: batch.labels.as_ref().map(|labels| class_name(data, labels[row] as usize)),
+            label: data.classes().map(|classes| class_name(data, classes[index] as usize)),
             original: originals.get(row).cloned(),
             result: results.get(row).cloned(),
         })
@@ -67,9 +67,13 @@ fn class_name(data: &Dataset, class: usize) -> String {
     data.class_names().get(class).cloned().unwrap_or_else(|| class.to_string())
 }
 
-/// The most probable class of every sample; nothing where the output is no row of scores a sample.
+/// The most probable class of every sample; nothing where the output is no row of class scores a sample.
 fn predictions(stages: &Stages, graph: &Graph, batch: &Batch) -> Result<Vec<Prediction>, JobError> {
-    let (index, _) = find_output(graph, stages.job.output)?;
+    let index = labelled_output(graph, stages.job.outputs.first().map(|output| output.name.as_str()))?;
+    let head = Head::of(graph, index, stages.data.labels(), stages.config.tune.objective);
+    if !matches!(head.meaning, Meaning::Logits { .. } | Meaning::Probabilities { .. }) {
+        return Ok(Vec::new());
+    }
     let options = SessionOptions { device: stages.job.device, ..SessionOptions::default() };
     let session = Session::new(Arc::new(graph.clone()), options)?;
     let inputs: Vec<Tensor> = batch.inputs.iter().map(|(_, tensor)| tensor.clone()).collect();

@@ -115,8 +115,9 @@ impl<'a, 'o> Stages<'a, 'o> {
         teacher: Option<&Graph>,
         observe: &'a mut Observe<'o>,
     ) -> Result<Stages<'a, 'o>, JobError> {
-        let options = &job.settings.data;
-        let open = |path: &Path| open_data(job.graph, path, options, job.output).map(Arc::new);
+        let (options, objective) = (&job.settings.data, job.settings.tune.objective);
+        let output = job.outputs.first().map(|output| output.name.as_str());
+        let open = |path: &Path| open_data(job.graph, path, options, output, objective).map(Arc::new);
         let data = open(job.data)?;
         let test = job.test.map(open).transpose()?;
         let method = plan.and_then(|plan| method(plan.method.as_deref()?));
@@ -126,7 +127,7 @@ impl<'a, 'o> Stages<'a, 'o> {
             format_version: run::FORMAT_VERSION,
             secateurs: env!("CARGO_PKG_VERSION").into(),
             command: if plan.is_some() { "compress" } else { "tune" }.into(),
-            output: job.output.map(Into::into),
+            outputs: job.outputs.to_vec(),
             device: device_name(job.device),
             threads: job.threads,
             sizes: macs_sizes(job.graph, &job.sizes),
@@ -183,7 +184,7 @@ impl<'a, 'o> Stages<'a, 'o> {
         let settings = &self.job.settings;
         let measure_options = MeasureOptions {
             seed: options.seed,
-            output: self.job.output,
+            outputs: self.job.outputs,
             objective: settings.tune.objective,
             split: options.split,
             trace: settings.measure.trace.or(options.method.needs_trace().then_some(Trace::Projected)),
@@ -303,7 +304,7 @@ impl<'a, 'o> Stages<'a, 'o> {
         self.begins(Stage::Score, &format!("scoring the {model} model on {noun}"), samples.len())?;
         let start = Instant::now();
         let options = ScoreOptions {
-            output: self.job.output,
+            outputs: self.job.outputs,
             objective: self.job.settings.tune.objective,
             session: SessionOptions { device: self.job.device, ..SessionOptions::default() },
         };
@@ -340,7 +341,7 @@ impl<'a, 'o> Stages<'a, 'o> {
                 graph,
                 teacher: teacher.map(|teacher| &**teacher),
                 data: &self.data,
-                output: self.job.output,
+                outputs: self.job.outputs,
                 options: &self.job.settings.tune,
                 device: self.job.device,
                 folder: self.directory.path(),

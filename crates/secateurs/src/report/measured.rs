@@ -22,10 +22,9 @@ impl From<&Evaluation> for Quality {
         let e = evaluation;
         let measured =
             |value, standard_error| Measured { value, standard_error: Some(standard_error), change: None };
-        let metrics = BTreeMap::from([
-            (Metric::Accuracy, measured(e.accuracy, e.accuracy_standard_error)),
-            (Metric::Loss, measured(e.loss, e.loss_standard_error)),
-        ]);
+        let mut metrics = BTreeMap::from([(Metric::Loss, measured(e.loss, e.loss_standard_error))]);
+        let accuracy = e.met.as_ref().map(|met| measured(met.accuracy, met.accuracy_standard_error));
+        metrics.extend(accuracy.map(|accuracy| (Metric::Accuracy, accuracy)));
         Quality { samples: e.samples, metrics }
     }
 }

@@ -12,7 +12,7 @@ use super::CONFIG;
 use super::error::{Difference, RunError};
 use crate::data::{DataError, DataOptions, Dataset};
 use crate::recipe::{LatencySettings, MeasureSettings, PlanSettings};
-use crate::tune::TuneOptions;
+use crate::tune::{TuneOptions, WeightedOutput, none_one_or_many};
 
 /// The version of the format that this program writes.
 pub const FORMAT_VERSION: u64 = 1;
@@ -26,9 +26,14 @@ pub struct Config {
     pub secateurs: String,
     /// `compress` or `tune`.
     pub command: String,
-    /// The output with the class scores; the first by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub output: Option<String>,
+    /// The outputs that are looked at, the one that labels are for first; all of floats where none is named.
+    #[serde(
+        default,
+        alias = "output",
+        deserialize_with = "none_one_or_many",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub outputs: Vec<WeightedOutput>,
     /// Where libtorch computes.
     pub device: String,
     /// Its threads.

@@ -14,7 +14,7 @@ fn config() -> Config {
         format_version: FORMAT_VERSION,
         secateurs: "0".into(),
         command: "compress".into(),
-        output: None,
+        outputs: Vec::new(),
         device: "cpu".into(),
         threads: 2,
         sizes: [("batch".to_owned(), 1)].into(),

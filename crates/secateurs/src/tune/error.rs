@@ -28,15 +28,12 @@ pub enum TuneError {
         known: String,
     },
     /// Labels do not fit the output.
-    #[error(
-        "output of shape {shape:?}: one label a sample ({samples} here) needs scores [samples, classes]; name the output that \
-         holds them, or leave the labels out"
-    )]
+    #[error("{data}: {message}")]
     Labels {
-        /// The output's shape.
-        shape: Vec<i64>,
-        /// The labels.
-        samples: usize,
+        /// The data.
+        data: PathBuf,
+        /// What does not fit, and what to do.
+        message: String,
     },
     /// A sample holds an infinite number or none.
     #[error(
@@ -67,7 +64,7 @@ pub enum TuneError {
     },
     /// There is nothing to learn from.
     #[error(
-        "{data}: the data have no labels and there is no teacher, so there is nothing to learn from; give --teacher, or labels"
+        "{data}: the data have no labels for the output and there is no teacher, so there is nothing to learn from; give --teacher, or labels"
     )]
     NoTarget {
         /// The data.

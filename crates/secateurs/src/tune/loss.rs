@@ -1,10 +1,14 @@
 //! What training makes small: distance from the labels and from the teacher's outputs.
 
-use secateurs_graph::{Graph, Source, ValueId};
+use std::fmt;
+
+use secateurs_graph::Graph;
+use secateurs_onnx::Tensor as HostTensor;
 use secateurs_torch::tch::{Kind, Reduction, TchError, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::options::Objective;
+use super::error::TuneError;
+use crate::data::{Dataset, IGNORED};
 
 /// What an output holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,75 +24,193 @@ pub enum Meaning {
         /// The axis of the classes.
         axis: usize,
     },
+    /// Scores of labels that hold or not, each by itself, before a sigmoid.
+    BinaryLogits,
+    /// Probabilities of labels that hold or not, each by itself.
+    BinaryProbabilities,
     /// Numbers.
     Values,
 }
 
-/// An output that training looks at.
+impl fmt::Display for Meaning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Meaning::Logits { axis } => write!(f, "class scores along axis {axis}"),
+            Meaning::Probabilities { axis } => write!(f, "class probabilities along axis {axis}"),
+            Meaning::BinaryLogits => f.write_str("scores of labels that hold or not"),
+            Meaning::BinaryProbabilities => f.write_str("probabilities of labels that hold or not"),
+            Meaning::Values => f.write_str("numbers"),
+        }
+    }
+}
+
+impl Meaning {
+    /// The loss that is closeness to the model's own output, in words.
+    pub fn closeness(&self) -> &'static str {
+        match self {
+            Meaning::Logits { .. } => "KL divergence from the model's own softmax",
+            Meaning::Probabilities { .. } => "KL divergence from the model's own probabilities",
+            Meaning::BinaryLogits => "KL divergence from the model's own sigmoids, the mean over labels",
+            Meaning::BinaryProbabilities => {
+                "KL divergence from the model's own probabilities, the mean over labels"
+            }
+            Meaning::Values => "mean squared error from the model's own numbers",
+        }
+    }
+
+    /// The loss of labels, in words; means are over the labels of a sample that count.
+    pub fn label_loss(&self) -> &'static str {
+        match self {
+            Meaning::Logits { .. } | Meaning::Probabilities { .. } => "mean cross-entropy",
+            Meaning::BinaryLogits | Meaning::BinaryProbabilities => "mean binary cross-entropy",
+            Meaning::Values => "mean squared error",
+        }
+    }
+
+    /// The shape of the labels for an output of a shape, none of whose sizes but the first is 1.
+    pub(crate) fn label_shape(&self, output: &[usize]) -> Vec<usize> {
+        let classes = match self {
+            Meaning::Logits { axis } | Meaning::Probabilities { axis } => Some(*axis),
+            _ => None,
+        };
+        let sizes = output.iter().enumerate().filter(|(i, _)| Some(*i) != classes);
+        sizes.filter(|(i, size)| *i == 0 || **size != 1).map(|(_, size)| *size).collect()
+    }
+
+    /// Refuses labels whose shape is not that for an output's.
+    pub(crate) fn check_labels(
+        &self,
+        output: &str,
+        shape: &[usize],
+        labels: &HostTensor,
+        data: &Dataset,
+    ) -> Result<(), TuneError> {
+        let expected = self.label_shape(shape);
+        if labels.shape() == expected {
+            return Ok(());
+        }
+        let remedy = match self {
+            Meaning::Logits { .. } | Meaning::Probabilities { .. } => {
+                "of one-hot rows take the argmax, for labels of which several may hold give --objective multi-label; or name another \
+                 output with --output"
+            }
+            _ => "give one for every number of the output, or name another output with --output",
+        };
+        let message = format!(
+            "labels of shape {:?} do not fit output '{output}' of shape {shape:?}, which is taken for {self} and needs labels of shape \
+             {expected:?}; {remedy}",
+            labels.shape()
+        );
+        Err(TuneError::Labels { data: data.path().to_owned(), message })
+    }
+}
+
+/// An output that is looked at.
 #[derive(Debug, Clone)]
 pub(crate) struct Head {
     /// Its place among the graph's outputs.
     pub index: usize,
     pub meaning: Meaning,
+    /// The weight of its loss.
+    pub weight: f64,
+    /// Whether the data's labels are for it.
+    pub labelled: bool,
+    /// Why it is taken for that, where no one has said so.
+    pub reason: &'static str,
 }
 
 impl Head {
-    /// What an output holds, by its last op, its name and its shape, and by whether the data have class labels for it.
-    pub fn of(graph: &Graph, index: usize, labelled: bool, objective: Objective) -> Head {
-        let value = &graph.values[graph.outputs[index]];
-        let rank = value.fact.rank().unwrap_or(2);
-        // Classes come second ([N, K, …] of classifiers and segmentation), but last for tokens, [N, T, K].
-        let axis = if rank == 3 { 2 } else { 1 };
-        let name = value.name.to_lowercase();
-        let named = |words: &[&str]| words.iter().any(|word| name.contains(word));
-        let classes = match objective {
-            Objective::Classes => rank >= 2,
-            Objective::Values => false,
-            Objective::Auto => {
-                labelled
-                    || named(&["logit", "class", "score", "prob"])
-                    || (rank == 2
-                        && !named(&["embed", "feature", "hidden", "pool", "state", "regress", "value"]))
-            }
-        };
-        let float = value.fact.element_type.is_none_or(|t| t.is_float());
-        let meaning = match (classes && float, gives_probabilities(graph, graph.outputs[index])) {
-            (false, _) => Meaning::Values,
-            (true, true) => Meaning::Probabilities { axis },
-            (true, false) => Meaning::Logits { axis },
-        };
-        Head { index, meaning }
-    }
-
-    /// Log-probabilities `[rows, classes]` in at least 32 bits, at a temperature; `None` for values.
+    /// Log-probabilities `[rows, classes]` in at least 32 bits, at a temperature; `None` for values. A label that holds or not is a row
+    /// of two classes: with the scores 0 and z, a softmax is the sigmoid of z.
     pub(crate) fn log_probabilities(
         &self,
         output: &Tensor,
         temperature: f64,
     ) -> Result<Option<Tensor>, TchError> {
-        let (axis, logarithm) = match self.meaning {
-            Meaning::Logits { axis } => (axis, false),
-            Meaning::Probabilities { axis } => (axis, true),
+        let kind = if output.f_kind()? == Kind::Double { Kind::Double } else { Kind::Float };
+        let logarithms = |p: Tensor| p.f_clamp_min(1e-30)?.f_log();
+        let along = |axis: usize| {
+            let classes = output.size()[axis];
+            output.f_movedim_int(axis as i64, -1)?.f_reshape([-1, classes])?.f_to_kind(kind)
+        };
+        let flat = || output.f_reshape([-1])?.f_to_kind(kind);
+        let rows = match self.meaning {
+            Meaning::Logits { axis } => along(axis)?,
+            Meaning::Probabilities { axis } => logarithms(along(axis)?)?,
+            Meaning::BinaryLogits => {
+                let scores = flat()?;
+                Tensor::f_stack(&[scores.f_zeros_like()?, scores], -1)?
+            }
+            Meaning::BinaryProbabilities => {
+                let p = flat()?;
+                logarithms(Tensor::f_stack(&[p.f_neg()?.f_add_scalar(1.0)?, p], -1)?)?
+            }
             Meaning::Values => return Ok(None),
         };
-        let classes = output.size()[axis];
-        let kind = if output.f_kind()? == Kind::Double { Kind::Double } else { Kind::Float };
-        let rows = output.f_movedim_int(axis as i64, -1)?.f_reshape([-1, classes])?.f_to_kind(kind)?;
-        let rows = if logarithm { rows.f_clamp_min(1e-30)?.f_log()? } else { rows };
         let rows = if temperature == 1.0 { rows } else { rows.f_div_scalar(temperature)? };
         Ok(Some(rows.f_log_softmax(-1, None)?))
     }
 
-    /// Mean cross-entropy with labels `[N]`, one a row; in nats.
-    pub fn cross_entropy(
+    /// The labels of a batch as [`Head::label_losses`] takes them, `[N, rows]`, for an output `[N, …]` of its first N samples; `None`
+    /// where there are none for this output.
+    pub fn labels(
         &self,
+        graph: &Graph,
         output: &Tensor,
-        labels: &Tensor,
-        smoothing: f64,
-    ) -> Result<Option<Tensor>, TchError> {
-        let Some(logs) = self.log_probabilities(output, 1.0)? else { return Ok(None) };
-        let loss = logs.f_cross_entropy_loss(labels, None::<Tensor>, Reduction::Mean, -100, smoothing)?;
-        Ok(Some(loss))
+        labels: Option<&HostTensor>,
+        data: &Dataset,
+    ) -> Result<Option<Tensor>, TuneError> {
+        let Some(labels) = labels.filter(|_| self.labelled) else { return Ok(None) };
+        let mut shape: Vec<usize> = output.size().iter().map(|n| *n as usize).collect();
+        let counted = shape.first().copied().unwrap_or(0) as i64;
+        if let Some(samples) = shape.first_mut() {
+            *samples = labels.shape()[0];
+        }
+        self.meaning.check_labels(&graph.values[graph.outputs[self.index]].name, &shape, labels, data)?;
+        let unread = |e: secateurs_onnx::TensorError| TuneError::Options(e.to_string());
+        let tensor = match self.meaning {
+            Meaning::Values => {
+                Tensor::f_from_slice(&labels.to_f64_vec().map_err(unread)?)?.f_to_kind(output.f_kind()?)?
+            }
+            _ => Tensor::f_from_slice(&labels.to_i64_vec().map_err(unread)?)?,
+        };
+        let tensor = tensor.f_view([labels.shape()[0] as i64, -1])?.f_narrow(0, 0, counted)?;
+        Ok(Some(tensor.f_to_device(output.device())?))
+    }
+
+    /// The loss of labels `[N, rows]`, a number a sample: the mean cross-entropy over the rows that count, in nats, 0 where none does;
+    /// for values the mean squared error.
+    pub fn label_losses(&self, output: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor, TchError> {
+        match self.log_probabilities(output, 1.0)? {
+            Some(logs) => {
+                let labels_of_all = labels.f_reshape([-1])?;
+                let losses = logs.f_cross_entropy_loss(
+                    &labels_of_all,
+                    None::<Tensor>,
+                    Reduction::None,
+                    IGNORED,
+                    smoothing,
+                )?;
+                let sums = losses.f_view_as(labels)?.f_sum_dim_intlist(1i64, false, None::<Kind>)?;
+                sums.f_div(&counted(labels)?.f_clamp_min(1)?)
+            }
+            None => {
+                let difference = output.f_reshape(labels.size())?.f_sub(labels)?;
+                difference.f_square()?.f_mean_dim(1i64, false, None::<Kind>)
+            }
+        }
+    }
+
+    /// What training makes small of labels: their mean loss over the samples of which something counts; for values, the squared error over
+    /// the variance of the labels, as [`Head::distance`] has it from a teacher.
+    pub fn label_loss(&self, output: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor, TchError> {
+        match self.meaning {
+            Meaning::Values => self.distance(output, &labels.f_reshape(output.size())?, 1.0),
+            _ => {
+                let samples = counted(labels)?.f_gt(0)?.f_sum(Kind::Int64)?.f_clamp_min(1)?;
+                self.label_losses(output, labels, smoothing)?.f_sum(None::<Kind>)?.f_div(&samples)
+            }
+        }
     }
 
     /// Distance from a teacher's output: T²·KL(teacher ‖ student) at temperature T, the mean over rows, in nats (Hinton, Vinyals and
@@ -113,19 +235,7 @@ impl Head {
         }
     }
 
-    /// The rows of scores, of which each has one class; `None` for values.
-    pub fn rows(&self, output: &Tensor) -> Option<usize> {
-        match self.meaning {
-            Meaning::Logits { axis } | Meaning::Probabilities { axis } => {
-                let sizes = output.size();
-                let others = sizes.iter().enumerate().filter(|(i, _)| *i != axis);
-                Some(others.map(|(_, n)| *n as usize).product())
-            }
-            Meaning::Values => None,
-        }
-    }
-
-    /// The class with the highest score, for every row; −1, which is none, where a score is no number. `None` for values.
+    /// The class with the highest score, for every row (of a label that holds or not 1 where its probability is above ½); −1, which is none, where a score is no number. `None` for values.
     pub fn classes(&self, output: &Tensor) -> Result<Option<Tensor>, TchError> {
         let Some(logs) = self.log_probabilities(output, 1.0)? else { return Ok(None) };
         let nan = logs.f_isnan()?.f_any_dim(-1, false)?;
@@ -133,10 +243,96 @@ impl Head {
     }
 }
 
-/// Whether an output has been through a softmax, so that its logarithm stands for the logits.
-pub(crate) fn gives_probabilities(graph: &Graph, output: ValueId) -> bool {
-    match graph.values[output].source {
-        Source::Node(node, _) => graph.nodes[node].op.name() == "Softmax",
-        _ => false,
+/// How many of the labels `[N, rows]` of every sample count.
+pub(crate) fn counted(labels: &Tensor) -> Result<Tensor, TchError> {
+    labels.f_ne(IGNORED)?.f_sum_dim_intlist(1i64, false, Kind::Int64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(meaning: Meaning) -> Head {
+        Head { index: 0, meaning, weight: 1.0, labelled: true, reason: "" }
+    }
+
+    fn tensor(shape: &[i64], values: &[f64]) -> Tensor {
+        Tensor::f_from_slice(values).unwrap().f_view(shape).unwrap()
+    }
+
+    fn numbers(tensor: &Tensor) -> Vec<f64> {
+        Vec::try_from(tensor.f_to_kind(Kind::Double).unwrap().f_reshape([-1]).unwrap()).unwrap()
+    }
+
+    fn assert_near(found: &Tensor, expected: &[f64]) {
+        let found = numbers(found);
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-12, "{found} is not {expected}");
+        }
+    }
+
+    fn sigmoid(z: f64) -> f64 {
+        1.0 / (1.0 + (-z).exp())
+    }
+
+    #[test]
+    fn labels_that_hold_or_not_have_bernoulli_losses() {
+        secateurs_torch::load().unwrap();
+        let (ours, theirs) = ([0.3, -1.2, 2.0, 0.0], [1.0, -0.5, 3.0, -2.0]);
+        let y = [1i64, 0, IGNORED, 1];
+        let labels = Tensor::f_from_slice(&y).unwrap().f_view([2, 2]).unwrap();
+        let bce = |z: f64, y: i64| -(if y == 1 { sigmoid(z) } else { 1.0 - sigmoid(z) }).ln();
+        let divergence = |t: f64| {
+            let of = |(z, q): (&f64, &f64)| {
+                let (p, q) = (sigmoid(q / t), sigmoid(z / t));
+                p * (p / q).ln() + (1.0 - p) * ((1.0 - p) / (1.0 - q)).ln()
+            };
+            t * t * ours.iter().zip(&theirs).map(of).sum::<f64>() / 4.0
+        };
+        let through = |meaning: Meaning, z: [f64; 4]| match meaning {
+            Meaning::BinaryLogits => tensor(&[2, 2], &z),
+            _ => tensor(&[2, 2], &z.map(sigmoid)),
+        };
+        for meaning in [Meaning::BinaryLogits, Meaning::BinaryProbabilities] {
+            let head = head(meaning);
+            let (output, teacher) = (through(meaning, ours), through(meaning, theirs));
+            let losses = head.label_losses(&output, &labels, 0.0).unwrap();
+            assert_near(&losses, &[(bce(0.3, 1) + bce(-1.2, 0)) / 2.0, bce(0.0, 1)]);
+            for t in [1.0, 2.0] {
+                assert_near(&head.distance(&output, &teacher, t).unwrap(), &[divergence(t)]);
+            }
+            assert_eq!(numbers(&head.classes(&output).unwrap().unwrap()), [1.0, 0.0, 1.0, 0.0]);
+        }
+    }
+
+    #[test]
+    fn rows_have_their_mean_cross_entropy_along_either_axis() {
+        secateurs_torch::load().unwrap();
+        // Two samples of two rows with two classes; of the second sample one row does not count.
+        let last = tensor(&[2, 2, 2], &[1.0, 0.0, 0.0, 2.0, 3.0, 0.0, 0.0, 0.5]);
+        let labels = Tensor::f_from_slice(&[0i64, 0, IGNORED, 1]).unwrap().f_view([2, 2]).unwrap();
+        let softplus = |x: f64| (1.0 + x.exp()).ln();
+        let expected = [(softplus(-1.0) + softplus(2.0)) / 2.0, softplus(-0.5)];
+        for (axis, output) in [(2, last.shallow_clone()), (1, last.f_transpose(1, 2).unwrap())] {
+            let head = head(Meaning::Logits { axis });
+            assert_near(&head.label_losses(&output, &labels, 0.0).unwrap(), &expected);
+            let mean = (expected[0] + expected[1]) / 2.0;
+            assert_near(&head.label_loss(&output, &labels, 0.0).unwrap(), &[mean]);
+            // A sample of which nothing counts leaves the mean alone.
+            let nothing = Tensor::f_from_slice(&[0i64, 0, IGNORED, IGNORED]).unwrap().f_view([2, 2]).unwrap();
+            assert_near(&head.label_loss(&output, &nothing, 0.0).unwrap(), &expected[..1]);
+        }
+    }
+
+    #[test]
+    fn numbers_have_their_mean_squared_error() {
+        secateurs_torch::load().unwrap();
+        let head = head(Meaning::Values);
+        let (output, labels) =
+            (tensor(&[2, 2], &[1.0, 2.0, 3.0, 4.0]), tensor(&[2, 2], &[1.0, 0.0, 0.0, 4.0]));
+        assert_near(&head.label_losses(&output, &labels, 0.0).unwrap(), &[2.0, 4.5]);
+        // Over the variance of the labels, 43/16.
+        assert_near(&head.label_loss(&output, &labels, 0.0).unwrap(), &[3.25 / (43.0 / 16.0)]);
     }
 }

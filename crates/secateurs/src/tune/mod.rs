@@ -8,6 +8,7 @@ mod error;
 mod loss;
 mod optimizer;
 mod options;
+mod outputs;
 mod prepare;
 mod schedule;
 mod scores;
@@ -19,10 +20,11 @@ mod trainer;
 pub use error::TuneError;
 pub(crate) use loss::Head;
 pub use loss::Meaning;
-pub(crate) use loss::gives_probabilities;
 pub use options::{BatchNormMode, Objective, OptimizerKind, Schedule, TuneOptions, TunePrecision};
+pub use outputs::WeightedOutput;
+pub(crate) use outputs::{heads, labelled_output, none_one_or_many};
 pub use scores::{ScoreOptions, Scores, scores};
-pub(crate) use scores::{all_finite, heads, inputs};
+pub(crate) use scores::{all_finite, inputs};
 pub use settings::{Output, Resolved};
 
 use std::ops::ControlFlow;
@@ -43,8 +45,8 @@ pub struct TuneJob<'a> {
     pub teacher: Option<&'a Graph>,
     /// The samples, of which a part is held out.
     pub data: &'a Arc<Dataset>,
-    /// The output with the scores; all outputs that are floats by default, of which the first is the one that labels are for.
-    pub output: Option<&'a str>,
+    /// The outputs that are looked at, the one that labels are for first; all of floats where none is named.
+    pub outputs: &'a [WeightedOutput],
     /// The settings.
     pub options: &'a TuneOptions,
     /// Where libtorch computes.

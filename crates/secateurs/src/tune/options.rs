@@ -127,11 +127,14 @@ pub enum Schedule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Objective {
-    /// Class scores where the data have labels or the output's name or shape `[N, K]` say so, else numbers.
+    /// What the data's labels, the output's last op, its name or its shape `[N, K]` say.
     Auto,
     /// Class scores: cross-entropy and divergence of their softmax.
     Classes,
-    /// Numbers: squared error, relative to their variance.
+    /// Labels that hold or not, each by itself: binary cross-entropy and divergence of their sigmoids.
+    #[serde(rename = "multi-label")]
+    MultiLabel,
+    /// Numbers: squared error, in training relative to their variance.
     Values,
 }
 
@@ -181,7 +184,7 @@ macro_rules! names {
 names! {
     OptimizerKind: Sgd = "sgd", AdamW = "adamw";
     Schedule: Cosine = "cosine", Linear = "linear", Constant = "constant";
-    Objective: Auto = "auto", Classes = "classes", Values = "values";
+    Objective: Auto = "auto", Classes = "classes", MultiLabel = "multi-label", Values = "values";
     TunePrecision: Bf16 = "bf16", F32 = "f32", F64 = "f64";
     BatchNormMode: Auto = "auto", Train = "train", Freeze = "freeze";
 }

@@ -8,9 +8,11 @@ use secateurs_torch::tch::{self, Kind, TchError, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::error::TuneError;
-use super::loss::Head;
+use super::loss::{Head, counted};
 use super::options::Objective;
+use super::outputs::{WeightedOutput, heads};
 use crate::data::{Batch, Dataset};
+use crate::metrics::Share;
 
 const BATCH_SIZE: usize = 128;
 
@@ -20,40 +22,35 @@ const BATCH_SIZE: usize = 128;
 pub struct Scores {
     /// Samples seen.
     pub samples: usize,
-    /// Samples whose label has the highest score.
+    /// Labels that are met: one a sample, or those of rows (tokens, pixels) and flags that count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correct: Option<u64>,
     /// Their share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
-    /// The standard error of the accuracy.
+    /// The standard error of the accuracy, over samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy_standard_error: Option<f64>,
-    /// Samples that are right here and wrong by the original, and the other way round.
+    /// Labels that are met here and not by the original, and the other way round.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gained_and_lost: Option<[u64; 2]>,
-    /// The mean cross-entropy with the labels, in nats.
+    /// The change of the accuracy from the original's and its standard error, from the labels that only one of them meets (as McNemar
+    /// 1947 compares them): the two are measured on the same samples, so that their errors are not independent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy_change: Option<[f64; 2]>,
+    /// The mean loss of the labels: cross-entropy in nats, or the mean squared error of numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
     /// The share of rows (samples, tokens, pixels) whose highest score is that of the original.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreement: Option<f64>,
     /// The mean KL divergence from the original's probabilities in nats, or for outputs that are no class scores the squared error
-    /// over the variance; added up over the outputs.
+    /// over the variance; added up over the outputs, by their weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub divergence: Option<f64>,
 }
 
 impl Scores {
-    /// The change of the accuracy from the original's and its standard error, from the samples on which only one of them is right
-    /// (as McNemar 1947 compares them): the two are measured on the same samples, so that their errors are not independent.
-    pub fn accuracy_change(&self) -> Option<(f64, f64)> {
-        let [gained, lost] = self.gained_and_lost?.map(|count| count as f64);
-        let n = self.samples.max(1) as f64;
-        let change = (gained - lost) / n;
-        Some((change, ((gained + lost) / n - change * change).max(0.0).sqrt() / n.sqrt()))
-    }
-
     /// Whether loss and divergence, where they are known, are numbers.
     pub(super) fn are_finite(&self) -> bool {
         [self.loss, self.divergence].into_iter().flatten().all(f64::is_finite)
@@ -73,8 +70,8 @@ impl Scores {
 /// How scores are taken.
 #[derive(Debug, Clone, Copy)]
 pub struct ScoreOptions<'a> {
-    /// The output with the scores; all outputs that are floats by default, of which the first is the one that labels are for.
-    pub output: Option<&'a str>,
+    /// The outputs that are looked at, the one that labels are for first; all of floats where none is named.
+    pub outputs: &'a [WeightedOutput],
     /// What outputs are taken for.
     pub objective: Objective,
     /// How models are run.
@@ -93,44 +90,8 @@ pub fn scores(
 ) -> Result<Scores, TuneError> {
     let session = Session::new(graph.clone(), options.session)?;
     let original = original.map(|graph| Session::new(graph.clone(), options.session)).transpose()?;
-    let heads = heads(graph, data, options.output, options.objective)?;
+    let heads = heads(graph, data, options.outputs, options.objective)?;
     evaluate(&session, original.as_ref(), &heads, data, samples, BATCH_SIZE, progress)
-}
-
-/// The outputs that training and scores look at: the one that is named, or all; the first is the one that labels are for.
-pub(crate) fn heads(
-    graph: &Graph,
-    data: &Dataset,
-    output: Option<&str>,
-    objective: Objective,
-) -> Result<Vec<Head>, TuneError> {
-    let name = |i: usize| graph.values[graph.outputs[i]].name.as_str();
-    let labelled = |first: bool| first && data.has_labels();
-    match output {
-        Some(wanted) => match (0..graph.outputs.len()).find(|&i| name(i) == wanted) {
-            Some(index) => Ok(vec![Head::of(graph, index, labelled(true), objective)]),
-            None => {
-                let known = (0..graph.outputs.len()).map(name).collect::<Vec<_>>().join(", ");
-                Err(TuneError::NoOutput { wanted: wanted.into(), known })
-            }
-        },
-        None => {
-            let float = |i: &usize| {
-                graph.values[graph.outputs[*i]]
-                    .fact
-                    .element_type
-                    .is_none_or(|element_type| element_type.is_float())
-            };
-            let floats: Vec<usize> = (0..graph.outputs.len()).filter(float).collect();
-            match floats.is_empty() {
-                true => Err(TuneError::NoOutput { wanted: "(of floats)".into(), known: "none".into() }),
-                false => {
-                    let head = |(n, &i): (usize, &usize)| Head::of(graph, i, labelled(n == 0), objective);
-                    Ok(floats.iter().enumerate().map(head).collect())
-                }
-            }
-        }
-    }
 }
 
 /// The inputs of a batch on the session's device.
@@ -218,17 +179,12 @@ pub(super) fn evaluate(
                 let output = first(&outputs[head.index])?;
                 let original = reference.as_ref().map(|run| first(&run.outputs[head.index])).transpose()?;
                 if number == 0 {
-                    let labels = match &batch.labels {
-                        Some(labels) => {
-                            Some(Tensor::f_from_slice(&labels[..counted])?.f_to_device(output.device())?)
-                        }
-                        None => None,
-                    };
+                    let labels = head.labels(session.graph(), &output, batch.labels.as_ref(), data)?;
                     sums.classes(head, &output, original.as_ref(), labels.as_ref())?;
                 }
                 if let Some(original) = original {
                     let distance = head.distance(&output, &original, 1.0)?.f_double_value(&[])?;
-                    *sums.divergence.get_or_insert(0.0) += distance * counted as f64;
+                    *sums.divergence.get_or_insert(0.0) += head.weight * distance * counted as f64;
                 }
             }
             if !sums.scores().are_finite() {
@@ -247,9 +203,13 @@ pub(super) fn evaluate(
 #[derive(Default)]
 struct Sums {
     samples: usize,
-    correct: Option<u64>,
+    right: Option<Share>,
     gained_and_lost: Option<[u64; 2]>,
+    /// Gained less lost.
+    change: Share,
     loss: Option<f64>,
+    /// Samples of which a label counts.
+    labelled: u64,
     agreeing: Option<u64>,
     rows: u64,
     divergence: Option<f64>,
@@ -264,42 +224,56 @@ impl Sums {
         original: Option<&Tensor>,
         labels: Option<&Tensor>,
     ) -> Result<(), TuneError> {
-        let Some(ours) = head.classes(output)? else { return Ok(()) };
+        let ours = head.classes(output)?;
         let theirs = original.map(|original| head.classes(original)).transpose()?.flatten();
         let count =
-            |tensor: Tensor| Ok::<_, TuneError>(tensor.f_sum(Kind::Int64)?.f_int64_value(&[])? as u64);
-        if let Some(theirs) = &theirs {
-            *self.agreeing.get_or_insert(0) += count(ours.f_eq_tensor(theirs)?)?;
+            |tensor: &Tensor| Ok::<_, TuneError>(tensor.f_sum(Kind::Int64)?.f_int64_value(&[])? as u64);
+        if let (Some(ours), Some(theirs)) = (&ours, &theirs) {
+            *self.agreeing.get_or_insert(0) += count(&ours.f_eq_tensor(theirs)?)?;
             self.rows += ours.numel() as u64;
         }
         let Some(labels) = labels else { return Ok(()) };
-        if ours.size() != labels.size() {
-            return Err(TuneError::Labels { shape: output.size(), samples: labels.numel() });
-        }
-        let right = ours.f_eq_tensor(labels)?;
-        *self.correct.get_or_insert(0) += count(right.shallow_clone())?;
+        let losses = head.label_losses(output, labels, 0.0)?;
+        *self.loss.get_or_insert(0.0) += losses.f_sum(Kind::Double)?.f_double_value(&[])?;
+        let Some(ours) = ours else {
+            self.labelled += labels.size()[0] as u64;
+            return Ok(());
+        };
+        let numbers = |tensor: &Tensor| -> Result<Vec<f64>, TchError> {
+            Vec::try_from(tensor.f_to_kind(Kind::Double)?.f_to_device(tch::Device::Cpu)?.f_contiguous()?)
+        };
+        // Labels that do not count are no class.
+        let right = |classes: &Tensor| classes.f_view_as(labels)?.f_eq_tensor(labels);
+        let of_sample = |rows: &Tensor| numbers(&rows.f_sum_dim_intlist(1i64, false, Kind::Int64)?);
+        let of = numbers(&counted(labels)?)?;
+        self.labelled += of.iter().filter(|of| **of > 0.0).count() as u64;
+        let ours = right(&ours)?;
+        self.right.get_or_insert_default().add_all(&of_sample(&ours)?, &of);
         if let Some(theirs) = theirs {
-            let theirs = theirs.f_eq_tensor(labels)?;
-            let [gained, lost] = self.gained_and_lost.get_or_insert_default();
-            *gained += count(right.f_logical_and(&theirs.f_logical_not()?)?)?;
-            *lost += count(theirs.f_logical_and(&right.f_logical_not()?)?)?;
-        }
-        if let Some(loss) = head.cross_entropy(output, labels, 0.0)? {
-            *self.loss.get_or_insert(0.0) += loss.f_double_value(&[])? * labels.numel() as f64;
+            let theirs = right(&theirs)?;
+            let gained = ours.f_logical_and(&theirs.f_logical_not()?)?;
+            let lost = theirs.f_logical_and(&ours.f_logical_not()?)?;
+            let counts = self.gained_and_lost.get_or_insert_default();
+            counts[0] += count(&gained)?;
+            counts[1] += count(&lost)?;
+            let change = gained.f_to_kind(Kind::Int64)?.f_sub(&lost.f_to_kind(Kind::Int64)?)?;
+            self.change.add_all(&of_sample(&change)?, &of);
         }
         Ok(())
     }
 
     fn scores(&self) -> Scores {
         let n = self.samples.max(1) as f64;
-        let accuracy = self.correct.map(|correct| correct as f64 / n);
         Scores {
             samples: self.samples,
-            correct: self.correct,
-            accuracy,
-            accuracy_standard_error: accuracy.map(|share| (share * (1.0 - share) / n).sqrt()),
+            correct: self.right.map(|right| right.count() as u64),
+            accuracy: self.right.map(|right| right.value()),
+            accuracy_standard_error: self.right.map(|right| right.standard_error()),
             gained_and_lost: self.gained_and_lost,
-            loss: self.loss.map(|sum| sum / n),
+            accuracy_change: self
+                .gained_and_lost
+                .map(|_| [self.change.value(), self.change.standard_error()]),
+            loss: self.loss.map(|sum| sum / self.labelled.max(1) as f64),
             agreement: self.agreeing.map(|count| count as f64 / self.rows.max(1) as f64),
             divergence: self.divergence.map(|sum| sum / n),
         }
@@ -309,17 +283,6 @@ impl Sums {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn changes_are_counted_on_the_samples_where_models_differ() {
-        let scores = Scores { samples: 100, gained_and_lost: Some([2, 6]), ..Scores::default() };
-        let (change, error) = scores.accuracy_change().unwrap();
-        assert_eq!(change, -0.04);
-        // Of 100 differences two are 1, six −1 and the others 0.
-        let variance: f64 = (2.0 * 1.04 * 1.04 + 6.0 * 0.96 * 0.96 + 92.0 * 0.04 * 0.04) / 100.0;
-        assert!((error - (variance / 100.0).sqrt()).abs() < 1e-12, "{error}");
-        assert_eq!(Scores::default().accuracy_change(), None);
-    }
 
     #[test]
     fn the_better_scores_win() {

@@ -38,6 +38,13 @@ pub struct Output {
     pub name: String,
     /// What it is taken for.
     pub meaning: Meaning,
+    /// The weight of its loss among the others'.
+    #[serde(default = "one")]
+    pub weight: f64,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// What the settings depend on beside the model.
@@ -83,6 +90,7 @@ impl Resolved {
         let output = |head: &Head| Output {
             name: graph.values[graph.outputs[head.index]].name.clone(),
             meaning: head.meaning,
+            weight: head.weight,
         };
         Resolved {
             optimizer,

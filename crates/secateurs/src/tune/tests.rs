@@ -60,7 +60,7 @@ fn data_of(samples: usize, folder: &Path, graph: &Graph, labelled: bool) -> Arc<
     let arrays: &[(&str, &Tensor)] = if labelled { &[("x", &x), ("y", &y)] } else { &[("x", &x)] };
     let path = folder.join("data.npz");
     npz::write(&path, arrays).unwrap();
-    Arc::new(open_data(graph, &path, &DataOptions::default(), None).unwrap())
+    Arc::new(open_data(graph, &path, &DataOptions::default(), None, Objective::Auto).unwrap())
 }
 
 /// Every epoch is one step over all samples, in 64 bits.
@@ -114,7 +114,7 @@ fn train(
     until: usize,
 ) -> Run {
     secateurs_torch::load().unwrap();
-    let job = TuneJob { graph, teacher, data, output: None, options, device: Device::Cpu, folder };
+    let job = TuneJob { graph, teacher, data, outputs: &[], options, device: Device::Cpu, folder };
     let mut events = Vec::new();
     let result = tune(&job, &mut |event| {
         events.push(event.clone());
@@ -319,6 +319,32 @@ fn without_labels_outputs_come_to_equal_the_teachers() {
 }
 
 #[test]
+fn labels_that_are_numbers_are_met() {
+    let (folder, model) = (tempfile::tempdir().unwrap(), line(0.0));
+    let x = wave(&[SAMPLES, 2, 4, 4], 0.37, 1.0, 0.0);
+    // 0.7 times the mean of the first channel.
+    let means = x.to_f64_vec().unwrap();
+    let y: Vec<f32> = means.chunks(32).map(|x| (0.7 * x[..16].iter().sum::<f64>() / 16.0) as f32).collect();
+    let path = folder.path().join("numbers.npz");
+    let y = Tensor::from_slice(vec![SAMPLES, 1], &y).unwrap();
+    npz::write(&path, &[("x", &x), ("y", &y)]).unwrap();
+    let open = || open_data(&model, &path, &DataOptions::default(), None, Objective::Auto).unwrap();
+    let data = Arc::new(open());
+    let run = train(&model, None, &data, &descent(0.2, 400), folder.path(), usize::MAX);
+    assert!((values(&run.tuned().graph, "w")[0] - 0.7).abs() < 0.05);
+    assert!(run.tuned().notes.iter().any(|note| note.contains("'value' is taken for numbers")));
+    let options =
+        ScoreOptions { outputs: &[], objective: Objective::Auto, session: SessionOptions::default() };
+    let all: Vec<usize> = (0..SAMPLES).collect();
+    let scored =
+        |graph: &Graph| scores(&Arc::new(graph.clone()), None, &data, &all, &options, &mut |_| {}).unwrap();
+    let (before, after) = (scored(&model), scored(&run.tuned().graph));
+    let squares = y.to_f64_vec().unwrap().iter().map(|y| y * y).sum::<f64>() / SAMPLES as f64;
+    assert!((before.loss.unwrap() / squares - 1.0).abs() < 1e-5, "{before:?}");
+    assert!(after.loss.unwrap() < 1e-3 * squares && after.accuracy.is_none(), "{after:?}");
+}
+
+#[test]
 fn a_training_that_diverges_returns_to_the_last_epoch_with_smaller_steps() {
     let (model, teacher) = (line(0.0), line(0.7));
     let folder = tempfile::tempdir().unwrap();
@@ -384,7 +410,7 @@ fn folded_batch_norms_are_put_back_while_tuning_and_folded_again() {
     let other = tempfile::tempdir().unwrap();
     let left = TuneOptions { batch_norm: BatchNormMode::Train, ..options };
     let without = train(&folded, None, &data, &left, other.path(), usize::MAX);
-    assert!(without.tuned().notes.is_empty());
+    assert!(!without.tuned().notes.iter().any(|note| note.contains("batch norms")));
     assert_near(&run.losses()[..1], &without.losses()[..1], 1e-6);
     assert!((run.losses()[5] - without.losses()[5]).abs() > 1e-6);
 }
@@ -501,7 +527,7 @@ fn columns(folder: &Path, graph: &Graph, at: usize, number: f32) -> Arc<Dataset>
     x[at] = number;
     let path = folder.join("columns.npz");
     npz::write(&path, &[("x", &Tensor::from_slice(vec![8, 2], &x).unwrap())]).unwrap();
-    Arc::new(open_data(graph, &path, &DataOptions::default(), None).unwrap())
+    Arc::new(open_data(graph, &path, &DataOptions::default(), None, Objective::Auto).unwrap())
 }
 
 #[test]
@@ -531,7 +557,7 @@ fn samples_and_teachers_that_are_no_numbers_are_named() {
     // Held out, it is found when scores are taken.
     let (graph, original) = (Arc::new(model.clone()), Arc::new(teacher));
     let options =
-        ScoreOptions { output: None, objective: Objective::Auto, session: SessionOptions::default() };
+        ScoreOptions { outputs: &[], objective: Objective::Auto, session: SessionOptions::default() };
     let scored = scores(&graph, Some(&original), &bad, &[0, 2, 3], &options, &mut |_| {});
     assert!(matches!(scored, Err(TuneError::Sample { sample: 3, .. })), "{scored:?}");
 

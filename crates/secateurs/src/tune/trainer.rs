@@ -15,6 +15,7 @@ use super::checkpoint::{self, Checkpoint, Progress};
 use super::loss::Head;
 use super::optimizer::{Optimizer, Rule, norm};
 use super::options::{BatchNormMode, TuneOptions, TunePrecision};
+use super::outputs::heads;
 use super::prepare::Prepared;
 use super::schedule::LearningRates;
 use super::scores::{self, Scores};
@@ -66,20 +67,21 @@ impl<'a> Trainer<'a> {
     pub fn new(job: &'a TuneJob<'a>) -> Result<Trainer<'a>, TuneError> {
         let options = job.options;
         options.check().map_err(TuneError::Options)?;
-        if !job.data.has_labels() && job.teacher.is_none() {
-            return Err(TuneError::NoTarget { data: job.data.path().to_owned() });
-        }
         job.data.check_augment(&options.augment)?;
         let (training, validation) = data::split(job.data, options.validation, options.validation_seed);
         let plain = SessionOptions { device: job.device, ..SessionOptions::default() };
         let prepared = Prepared::new(job, &training, plain)?;
         let graph = &prepared.graph;
-        let heads = scores::heads(graph, job.data, job.output, options.objective)?;
+        let heads = heads(graph, job.data, job.outputs, options.objective)?;
+        let labelled = heads[0].labelled;
+        if !labelled && job.teacher.is_none() {
+            return Err(TuneError::NoTarget { data: job.data.path().to_owned() });
+        }
         let masks = masks(graph);
         let trained = graph.parameters().into_iter().filter(|p| !p.statistic && !masks.contains(&p.value));
         let situation = Situation {
             heads: &heads,
-            labelled: job.data.has_labels(),
+            labelled,
             teacher: job.teacher.is_some(),
             device: job.device,
             trained: trained.map(|p| p.elements).sum(),
@@ -119,6 +121,10 @@ impl<'a> Trainer<'a> {
         };
         let steps_per_epoch = Stream::steps_per_epoch(training.len(), resolved.batch_size);
         let mut notes = prepared.notes.clone();
+        notes.extend(heads.iter().filter_map(|head| head.assumption(graph)));
+        if job.data.has_labels() && !labelled {
+            notes.push("the labels are no numbers of the output's shape, and are not used".into());
+        }
         if !masks.is_empty() {
             notes.push(format!("{} constants are taken for masks and not trained", masks.len()));
         }
@@ -319,7 +325,7 @@ impl<'a> Trainer<'a> {
         Ok(true)
     }
 
-    /// The labels' cross-entropy and the distances from the teacher's outputs, weighted; several outputs are averaged.
+    /// The labels' loss and the distances from the teacher's outputs, weighted; several outputs are averaged by their weights.
     fn loss(
         &self,
         outputs: &[Tensor],
@@ -328,22 +334,19 @@ impl<'a> Trainer<'a> {
     ) -> Result<Tensor, TuneError> {
         let share = self.resolved.distillation;
         let mut parts = Vec::new();
-        if let (Some(labels), true) = (&batch.labels, share < 1.0) {
-            let head = &self.heads[0];
-            let output = &outputs[head.index];
-            let labels = Tensor::f_from_slice(labels)?.f_to_device(output.device())?;
-            let wrong = || TuneError::Labels { shape: output.size(), samples: labels.numel() };
-            if head.rows(output).is_some_and(|rows| rows != labels.numel()) {
-                return Err(wrong());
-            }
-            let loss = head.cross_entropy(output, &labels, self.options.label_smoothing)?;
-            parts.push(loss.ok_or_else(wrong)?.f_mul_scalar(1.0 - share)?);
+        let head = &self.heads[0];
+        let output = &outputs[head.index];
+        let labels = batch.labels.as_ref().filter(|_| share < 1.0);
+        if let Some(labels) = head.labels(self.session.graph(), output, labels, self.job.data)? {
+            let loss = head.label_loss(output, &labels, self.options.label_smoothing)?;
+            parts.push(loss.f_mul_scalar(1.0 - share)?);
         }
         if let Some(teacher) = teacher {
+            let weights: f64 = self.heads.iter().map(|head| head.weight).sum();
             for head in &self.heads {
                 let distance =
                     head.distance(&outputs[head.index], &teacher[head.index], self.options.temperature)?;
-                parts.push(distance.f_mul_scalar(share / self.heads.len() as f64)?);
+                parts.push(distance.f_mul_scalar(share * head.weight / weights)?);
             }
         }
         let mut parts = parts.into_iter();
@@ -422,7 +425,7 @@ impl<'a> Trainer<'a> {
             return Ok(Scores::default());
         }
         self.session.set_training(TrainingMode::default());
-        let teacher = self.teacher.as_ref().filter(|_| !self.job.data.has_labels());
+        let teacher = self.teacher.as_ref().filter(|_| !self.heads[0].labelled);
         let (data, batch) = (self.job.data, self.resolved.batch_size);
         scores::evaluate(&self.session, teacher, &self.heads, data, &self.validation, batch, &mut |_| {})
     }
@@ -623,7 +626,7 @@ fn session_options(job: &TuneJob, precision: TunePrecision) -> SessionOptions {
 /// A hash of all that a training depends on but the data, the machine and the version.
 fn fingerprint(job: &TuneJob) -> Result<String, TuneError> {
     let settings =
-        serde_json::to_string(&(job.options, job.output)).map_err(|e| TuneError::Options(e.to_string()))?;
+        serde_json::to_string(&(job.options, job.outputs)).map_err(|e| TuneError::Options(e.to_string()))?;
     let hash = |graph: &Graph| graph.hash();
     Ok(format!("{} {} {settings}", hash(job.graph), job.teacher.map(hash).unwrap_or_default()))
 }

@@ -60,7 +60,7 @@ fn by_double_backward(graph: &Arc<Graph>, data: &Arc<Dataset>) -> (Vec<f64>, Vec
     let weights = Weights::new(graph, &coupling).unwrap();
     let options = SessionOptions { train_parameters: true, fuse: false, ..double().session };
     let session = Session::new(graph.clone(), options).unwrap();
-    let heads = heads(graph, data, None, double().objective).unwrap();
+    let heads = heads(graph, data, &[], double().objective).unwrap();
     let batch = data.batch(&(0..data.len()).collect::<Vec<_>>()).unwrap();
     let run = session.forward(&inputs(&session, &batch).unwrap(), &[]).unwrap();
     let mut loss = Tensor::f_zeros([], (Kind::Double, options.device)).unwrap();
@@ -78,7 +78,7 @@ fn by_double_backward(graph: &Arc<Graph>, data: &Arc<Dataset>) -> (Vec<f64>, Vec
             let of = Tensor::f_run_backward(&[&flat.f_select(0, i).unwrap()], &[*tensor], true, false);
             of.unwrap()[0].f_reshape([-1]).unwrap().f_double_value(&[i]).unwrap()
         });
-        let diagonal = Tensor::f_from_slice(&second.collect::<Vec<_>>()).unwrap().f_view_as(*tensor).unwrap();
+        let diagonal = Tensor::f_from_slice(&second.collect::<Vec<_>>()).unwrap().f_view_as(tensor).unwrap();
         for part in weights.parts.iter().filter(|part| part.parameter == *value) {
             part.add(&mut sums, &diagonal).unwrap();
         }

@@ -182,8 +182,9 @@ mod tests {
             settings: Settings {
                 estimator: Estimator::OnePass,
                 draws: 2,
+                trace: None,
                 seed: 5,
-                output: None,
+                outputs: Vec::new(),
                 objective: Objective::Auto,
                 split: PlannedSplit::Outer,
                 precision: 32,
@@ -196,8 +197,14 @@ mod tests {
             }],
             samples,
             samples_in_factor: 0,
+            trace_blocks: 0,
             labels: false,
-            outputs: vec![MeasuredOutput { name: "logits".into(), loss: "KL divergence".into() }],
+            outputs: vec![MeasuredOutput {
+                name: "logits".into(),
+                loss: "KL divergence".into(),
+                weight: 1.0,
+                label_loss: None,
+            }],
             groups: vec![
                 group(3, vec![parameter("reads", false), parameter("makes", true)]),
                 group(1, vec![parameter("only", false)]),
