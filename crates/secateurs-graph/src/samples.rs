@@ -9,6 +9,7 @@ use crate::axes::{AtomId, Axis, AxisMap, Segment};
 use crate::dim::Dim;
 use crate::fact::Fact;
 use crate::graph::{Graph, Node, ValueId};
+use crate::op::InputRole;
 
 /// An axis whose indices are a row-major product `outer × samples × inner`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,6 +65,24 @@ pub fn sample_axes(graph: &Graph) -> SecondaryMap<ValueId, SampleAxis> {
         }
     }
     found
+}
+
+/// The values that depend on what is fed to the graph, other than by its sizes.
+pub fn fed(graph: &Graph) -> SecondaryMap<ValueId, ()> {
+    let mut fed: SecondaryMap<ValueId, ()> = graph.inputs.iter().map(|&input| (input, ())).collect();
+    for &id in &graph.order {
+        let node = &graph.nodes[id];
+        let reads = |(i, value): (usize, &Option<ValueId>)| {
+            value.is_some_and(|value| fed.contains_key(value)) && node.op.role(i) != InputRole::Sizes
+        };
+        let captures = node.captures.iter().any(|&value| fed.contains_key(value));
+        if captures || node.inputs.iter().enumerate().any(reads) {
+            node.outputs.iter().flatten().for_each(|&value| {
+                fed.insert(value, ());
+            });
+        }
+    }
+    fed
 }
 
 /// The atom of a node that holds the samples, and how they lie in it.

@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use slotmap::SecondaryMap;
+
 use super::consumed::{UnitIndex, owners, positions};
 use crate::axes::{AtomId, Axis, AxisMap, Role, Segment};
 use crate::coupling::Coupling;
-use crate::graph::{Graph, NodeId, Source, ValueId};
+use crate::graph::{Graph, Node, NodeId, Source, ValueId};
+use crate::op::InputRole;
+use crate::samples::fed;
 
 /// An axis of a parameter at a node whose output is made index by index along it.
 #[derive(Clone, PartialEq, Debug)]
@@ -40,7 +44,7 @@ impl Coupling {
             .enumerate()
             .flat_map(|(g, group)| group.parameters.iter().filter(|p| p.made).map(move |p| (p.value, g)))
             .collect();
-        let readers = readers(graph);
+        let (readers, fed) = (readers(graph), fed(graph));
         let mut found = Vec::new();
         for &id in &graph.order {
             let node = &graph.nodes[id];
@@ -49,11 +53,14 @@ impl Coupling {
             }
             let map = &self.spaces.maps[id];
             for input in 0..node.inputs.len() {
+                if !reads(graph, id, input) {
+                    continue;
+                }
                 let Some(parameter) = parameter(graph, node.inputs[input]) else { continue };
                 if readers[&parameter] != 1 {
                     continue;
                 }
-                for place in places(graph, id, map, input) {
+                for place in places(node, &fed, map, input) {
                     let mut indices = Vec::new();
                     let Some([Segment::Product(atoms)]) =
                         map.inputs[input].as_ref().map(|axes| &axes[place.axis][..])
@@ -108,14 +115,19 @@ fn parameter(graph: &Graph, value: Option<ValueId>) -> Option<ValueId> {
     }
 }
 
+/// Whether a node computes with an input, and does not only look at its sizes.
+fn reads(graph: &Graph, node: NodeId, input: usize) -> bool {
+    !matches!(graph.nodes[node].op.role(input), InputRole::Sizes | InputRole::Control)
+}
+
 /// How many edges into nodes that are no views read each parameter, directly or behind views.
 fn readers(graph: &Graph) -> HashMap<ValueId, usize> {
     let mut readers = HashMap::new();
-    for node in graph.nodes.values().filter(|node| !node.op.is_view()) {
-        for &value in node.inputs.iter().chain(&node.captures.iter().map(|&v| Some(v)).collect::<Vec<_>>()) {
-            if let Some(parameter) = parameter(graph, value) {
-                *readers.entry(parameter).or_default() += 1;
-            }
+    for (id, node) in graph.nodes.iter().filter(|(_, node)| !node.op.is_view()) {
+        let inputs = node.inputs.iter().enumerate().filter(|(i, _)| reads(graph, id, *i));
+        let values = inputs.filter_map(|(_, value)| *value).chain(node.captures.iter().copied());
+        for parameter in values.filter_map(|value| parameter(graph, Some(value))) {
+            *readers.entry(parameter).or_default() += 1;
         }
     }
     readers
@@ -129,20 +141,19 @@ struct Place {
 }
 
 /// The axes of an input that the first output has too, with the indices in the same order.
-fn places(graph: &Graph, node: NodeId, map: &AxisMap, input: usize) -> Vec<Place> {
+fn places(node: &Node, fed: &SecondaryMap<ValueId, ()>, map: &AxisMap, input: usize) -> Vec<Place> {
     let (Some(axes), Some(Some(outputs))) =
         (map.inputs.get(input).and_then(Option::as_ref), map.outputs.first())
     else {
         return Vec::new();
     };
-    let inputs = &graph.nodes[node].inputs;
-    let computed = |i: usize| inputs[i].is_some_and(|value| graph.tensor(value).is_none());
+    let flows = |i: usize| node.inputs[i].is_some_and(|value| fed.contains_key(value));
     // The atoms of what flows through the node.
     let elsewhere: HashSet<usize> = map
         .inputs
         .iter()
         .enumerate()
-        .filter(|(i, _)| *i != input && computed(*i))
+        .filter(|(i, _)| *i != input && flows(*i))
         .flat_map(|(_, axes)| axes.iter().flatten().flatten())
         .flat_map(|segment| match segment {
             Segment::Product(atoms) => atoms.iter().map(|a| a.0).collect(),

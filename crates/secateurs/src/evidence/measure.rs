@@ -177,6 +177,7 @@ impl<'a> Measurer<'a> {
         let header = &mut self.evidence.header;
         let all = format!("all {} samples are measured", header.samples);
         header.ended.get_or_insert(all);
+        header.notes.extend(self.traces.as_ref().and_then(Traces::note));
         if header.samples_in_factor < header.samples {
             header.notes.push(format!(
                 "the factor has the first {} samples; sets of units are predicted from these (--memory)",

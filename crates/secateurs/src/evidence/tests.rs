@@ -35,7 +35,7 @@ pub(super) fn wave(shape: &[usize], f: f64, a: f64, offset: f64) -> HostTensor {
     HostTensor::from_slice(shape.to_vec(), &values).unwrap()
 }
 
-fn ints(values: &[i64]) -> HostTensor {
+pub(super) fn ints(values: &[i64]) -> HostTensor {
     HostTensor::from_slice(vec![values.len()], values).unwrap()
 }
 

@@ -143,6 +143,22 @@ impl<'a> Traces<'a> {
         Ok(Blocks { trace: sums.all, hap })
     }
 
+    /// What is to be said of how traces were measured.
+    pub fn note(&self) -> Option<String> {
+        let left = self.weights.parameters(self.projected.missing());
+        if self.options.trace != Some(Trace::Projected) || left.is_empty() {
+            return None;
+        }
+        let names: Vec<String> =
+            left.iter().take(3).map(|&value| format!("'{}'", self.graph.values[value].name)).collect();
+        let more = if left.len() > names.len() { " and others" } else { "" };
+        Some(format!(
+            "traces of {} parameters cannot be projected and come from single samples: {}{more}",
+            left.len(),
+            names.join(", ")
+        ))
+    }
+
     fn roots<'r>(
         &self,
         heads: &'r [Head],

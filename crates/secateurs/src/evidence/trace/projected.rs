@@ -7,11 +7,11 @@
 use std::collections::HashSet;
 
 use secateurs_graph::coupling::Coupling;
-use secateurs_graph::samples::{SampleAxis, sample_axes};
+use secateurs_graph::samples::{SampleAxis, fed, sample_axes};
 use secateurs_graph::session::{Session, Tap};
 use secateurs_graph::surgery::Made;
 use secateurs_graph::{Graph, GraphError, ValueId};
-use secateurs_torch::tch::{self, Kind, TchError, Tensor};
+use secateurs_torch::tch::{self, Device, Kind, TchError, Tensor};
 
 use super::Sums;
 use super::weights::{Weights, add_by_unit};
@@ -57,8 +57,13 @@ struct Place {
     parts: Vec<usize>,
     counted: bool,
     linear: Linear,
-    /// Of a batch: `[samples, shared, own, positions]` for every direction, or for all of them in the place of `own`.
+    /// Of a batch: `[samples, shared, positions, directions]`, or where nothing of the axis is the parameter's own, `[samples, axis, …]` for
+    /// every direction.
     responses: Vec<Tensor>,
+    /// The sizes of the output for which they hold whatever flows in.
+    kept_for: Option<Vec<i64>>,
+    /// What the node gives with zeros in place of the parameter, where that is the same whatever flows in.
+    offset: Option<Tensor>,
     /// Whether directions are all weights, so that their squares add up.
     whole: bool,
     /// Σ (G·u)² of the batch, of its `[columns]`.
@@ -68,11 +73,21 @@ struct Place {
 #[derive(Clone, Copy, PartialEq)]
 enum Linear {
     Unknown,
-    /// Whether the node gives something with zeros in place of the parameter.
     Yes {
-        offset: bool,
+        /// What the node gives with zeros in place of the parameter.
+        offset: Offset,
+        /// Whether what a parameter adds is the same whatever flows in, as of a bias.
+        fixed: bool,
     },
     No,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Offset {
+    Zero,
+    /// The same whatever flows in, as a bias beside a scale.
+    Fixed,
+    Moving,
 }
 
 enum Input {
@@ -89,10 +104,11 @@ impl Projected {
 
     pub fn new(graph: &Graph, coupling: &Coupling, weights: &Weights) -> Projected {
         let mut projected = Projected::default();
-        let samples = sample_axes(graph);
+        let (samples, fed) = (sample_axes(graph), fed(graph));
+        let flows = |value| fed.contains_key(value);
         let mut covered = HashSet::new();
         for made in coupling.made(graph) {
-            projected.place(graph, weights, made, &|value| samples.get(value).cloned(), &mut covered);
+            projected.place(graph, weights, made, &|value| samples.get(value).cloned(), &flows, &mut covered);
         }
         projected.missing = (0..weights.parts.len()).filter(|part| !covered.contains(part)).collect();
         projected
@@ -104,6 +120,7 @@ impl Projected {
         weights: &Weights,
         made: Made,
         samples: &dyn Fn(ValueId) -> Option<SampleAxis>,
+        flows: &dyn Fn(ValueId) -> bool,
         covered: &mut HashSet<usize>,
     ) {
         let node = &graph.nodes[made.node];
@@ -136,8 +153,8 @@ impl Projected {
                 _ if number == made.input => Some(Input::Parameter),
                 None => None,
                 // With another number of filters a bias does not fit; it would fall out again.
-                Some(value) if graph.tensor(*value).is_some() && made.own.is_some() => None,
-                Some(value) if graph.tensor(*value).is_some() => Some(Input::Constant(*value)),
+                Some(value) if !flows(*value) && made.own.is_some() => None,
+                Some(value) if !flows(*value) => Some(Input::Constant(*value)),
                 Some(_) => Some(Input::Tap(at(&mut self.taps, Tap::Edge { node: made.node, input: number }))),
             });
         }
@@ -157,6 +174,8 @@ impl Projected {
             counted,
             linear: Linear::Unknown,
             responses: Vec::new(),
+            kept_for: None,
+            offset: None,
             whole: false,
             sum: None,
         });
@@ -223,7 +242,9 @@ impl Projected {
     pub fn end(&mut self, units: usize) -> Result<Sums, EvidenceError> {
         let mut block = Sums::zeros(1, units)?;
         for place in &mut self.places {
-            place.responses.clear();
+            if place.kept_for.is_none() {
+                place.responses.clear();
+            }
             if let Some(sum) = place.sum.take() {
                 let sum = sum.f_to_device(block.all.device())?;
                 let sum = sum.f_index_select(0, &Tensor::f_from_slice(&place.indices)?)?;
@@ -286,13 +307,30 @@ impl Place {
         let (Ok(first), Ok(second), Ok(both)) = (of(&a), of(&b), of(&a.f_add(&b)?)) else {
             return Ok(Linear::No);
         };
-        let size = both.f_abs()?.f_max()?.f_double_value(&[])?;
-        let error = first.f_add(&second)?.f_sub(&both)?.f_sub(&zero)?.f_abs()?.f_max()?.f_double_value(&[])?;
-        let offset = zero.f_abs()?.f_max()?.f_double_value(&[])? > 0.0;
-        match error <= 1e-4 * size.max(f64::MIN_POSITIVE) {
-            true => Ok(Linear::Yes { offset }),
-            false => Ok(Linear::No),
+        // The same with something else flowing in.
+        let mut others: Vec<Tensor> = caught.iter().map(Tensor::shallow_clone).collect();
+        for input in self.inputs.iter().flatten() {
+            if let Input::Tap(tap) = *input
+                && caught[tap].f_is_floating_point()?
+            {
+                others[tap] = caught[tap].f_mul_scalar(-0.7)?.f_add_scalar(0.3)?;
+            }
         }
+        let (other_zero, other) =
+            (self.evaluate(session, &others, &a.f_zeros_like()?)?, self.evaluate(session, &others, &a)?);
+        let largest = |tensor: &Tensor| tensor.f_abs()?.f_max()?.f_double_value(&[]);
+        let close = |a: &Tensor, b: &Tensor, to: f64| Ok::<_, TchError>(largest(&a.f_sub(b)?)? <= 1e-4 * to);
+        let size = largest(&both)?.max(f64::MIN_POSITIVE);
+        if !close(&first.f_add(&second)?, &both.f_add(&zero)?, size)? {
+            return Ok(Linear::No);
+        }
+        let offset = match () {
+            () if largest(&zero)? == 0.0 && largest(&other_zero)? == 0.0 => Offset::Zero,
+            () if close(&zero, &other_zero, 0.0)? => Offset::Fixed,
+            () => Offset::Moving,
+        };
+        let fixed = close(&first.f_sub(&zero)?, &other.f_sub(&other_zero)?, size)?;
+        Ok(Linear::Yes { offset, fixed })
     }
 
     fn respond(
@@ -307,24 +345,33 @@ impl Place {
         self.whole = fan <= directions as i64;
         let count = fan.min(directions as i64);
         let like = &caught[self.tap];
+        let sizes = like.size();
+        if self.kept_for.as_ref() == Some(&sizes) {
+            return Ok(());
+        }
+        let Linear::Yes { offset, fixed } = self.linear else { return Ok(()) };
+        // What is drawn anew every batch does not hold for the next.
+        self.kept_for = (fixed && self.whole).then_some(sizes);
         let shared = self.made.shared as i64;
-        let offset = self.linear == Linear::Yes { offset: true };
+        let zeros =
+            self.shaped(&Tensor::f_zeros([self.rows(count), fan], (Kind::Float, Device::Cpu))?, like)?;
+        if offset == Offset::Fixed && self.offset.as_ref().is_none_or(|kept| kept.size() != like.size()) {
+            self.offset = Some(self.evaluate(session, caught, &zeros)?);
+        }
         let respond = |matrix: &Tensor| -> Result<Tensor, EvidenceError> {
-            let parameter = self.shaped(matrix, like)?;
-            let response = self.evaluate(session, caught, &parameter)?;
-            let response = match offset {
-                true => response.f_sub(&self.evaluate(session, caught, &parameter.f_zeros_like()?)?)?,
-                false => response,
+            let response = self.evaluate(session, caught, &self.shaped(matrix, like)?)?;
+            let response = match (offset, &self.offset) {
+                (Offset::Zero, _) => response,
+                (Offset::Fixed, Some(kept)) => response.f_sub(kept)?,
+                _ => response.f_sub(&self.evaluate(session, caught, &zeros)?)?,
             };
-            let response = by_sample(&response, Some(&self.output), self.made.output_axis, samples)?;
-            let sizes = response.size();
-            Ok(response.f_reshape([sizes[0], shared, sizes[1] / shared.max(1), -1])?)
+            Ok(self.arranged(&response, samples)?)
         };
         let signs = |rows: i64, step: usize| {
             Tensor::f_from_slice(&rng(step).signs((rows * fan) as usize))?.f_view([rows, fan])
         };
-        let unit = Tensor::f_eye(fan, (Kind::Float, tch::Device::Cpu))?;
-        self.responses = match (self.made.own.is_some(), self.whole) {
+        let unit = Tensor::f_eye(fan, (Kind::Float, Device::Cpu))?;
+        let responses = match (self.made.own.is_some(), self.whole) {
             // All directions at once, as filters.
             (true, true) => vec![respond(&unit.f_repeat([shared, 1])?)?],
             (true, false) => vec![respond(&signs(shared * count, 0)?)?],
@@ -337,35 +384,54 @@ impl Place {
                 (0..count).map(respond).collect::<Result<_, EvidenceError>>()?
             }
         };
+        self.responses = responses;
         Ok(())
+    }
+
+    /// An output or its gradient by sample: `[samples, shared, positions, own]`, without a copy of what has the axis innermost in memory; or
+    /// where nothing of the axis is the parameter's own, `[samples, axis, …]`.
+    fn arranged(&self, output: &Tensor, samples: i64) -> Result<Tensor, TchError> {
+        let view = by_sample(output, Some(&self.output), self.made.output_axis, samples)?;
+        if self.made.own.is_none() {
+            return Ok(view);
+        }
+        let (sizes, shared) = (view.size(), self.made.shared as i64);
+        let own = sizes[1] / shared.max(1);
+        if shared == 1 {
+            return view.f_movedim_int(1, -1)?.f_reshape([sizes[0], 1, -1, own]);
+        }
+        let parted = [&[sizes[0], shared, own], &sizes[2..]].concat();
+        view.f_reshape(parted)?.f_movedim_int(2, -1)?.f_reshape([sizes[0], shared, -1, own])
     }
 
     /// `[columns]`: Σ (G·u)² over the first `counted` samples, the mean or the sum over directions.
     fn squares(&self, gradient: &Tensor, samples: i64, counted: i64) -> Result<Tensor, TchError> {
-        let shared = self.made.shared as i64;
-        let gradient = by_sample(gradient, Some(&self.output), self.made.output_axis, samples)?;
-        let sizes = gradient.size();
-        let columns = sizes[1];
-        let gradient = gradient.f_reshape([sizes[0], shared, columns / shared.max(1), -1])?;
-        let mut total: Option<Tensor> = None;
+        let gradient = self.arranged(gradient, samples)?;
+        let own = self.made.own.is_some();
+        let (mut total, mut directions): (Option<Tensor>, i64) = (None, 0);
         for response in &self.responses {
-            // `[samples, shared, own, directions]`.
-            let image = match self.made.own.is_some() {
-                true => gradient.f_matmul(&response.f_transpose(2, 3)?)?,
-                false => gradient.f_mul(response)?.f_sum_dim_intlist(-1i64, true, None::<Kind>)?,
+            // `[samples, shared, own, directions]`, or `[samples, axis]`.
+            let image = match own {
+                true => gradient.f_transpose(2, 3)?.f_matmul(response)?,
+                false => {
+                    let product = gradient.f_mul(response)?;
+                    let positions: Vec<i64> = (2..product.dim() as i64).collect();
+                    match positions.is_empty() {
+                        true => product,
+                        false => product.f_sum_dim_intlist(&positions[..], false, None::<Kind>)?,
+                    }
+                }
             };
+            directions += if own { response.size()[3] } else { 1 };
             let squares = image.f_narrow(0, 0, counted)?.f_to_kind(Kind::Double)?.f_square()?;
-            let sum = squares.f_sum_dim_intlist(&[0i64, 3][..], false, None::<Kind>)?;
+            let over = if own { &[0i64, 3][..] } else { &[0] };
+            let sum = squares.f_sum_dim_intlist(over, false, None::<Kind>)?;
             total = Some(match total {
                 Some(before) => before.f_add(&sum)?,
                 None => sum,
             });
         }
-        let directions: i64 = match self.made.own.is_some() {
-            true => self.responses.iter().map(|response| response.size()[2]).sum(),
-            false => self.responses.len() as i64,
-        };
-        let total = total.expect("there is a direction").f_reshape([columns])?;
+        let total = total.expect("there is a direction").f_reshape([-1])?;
         if self.whole { Ok(total) } else { total.f_div_scalar(directions as f64) }
     }
 }

@@ -14,13 +14,13 @@ use super::weights::Weights;
 use super::{Sums, per_sample};
 use crate::data::Dataset;
 use crate::evidence::tests::{
-    assert_near, attention, convolutional, data, double, graph, measured, tied, two_outputs, wave,
+    assert_near, attention, convolutional, data, double, graph, ints, measured, tied, two_outputs, wave,
 };
 use crate::evidence::verify::closeness;
 use crate::evidence::{Estimator, MeasureOptions, Score, Trace};
 use crate::tune::{heads, inputs};
 
-/// Convolutions of one axis, dilated, depthwise and in groups; a transposed one; slopes, and rows of a table.
+/// Convolutions of one axis, dilated, depthwise and transposed, with biases of all kinds; slopes.
 fn odd() -> Arc<Graph> {
     let attribute = |name: &str, values: &[i64]| AttributeProto::from_ints(name, values);
     graph(
@@ -32,6 +32,11 @@ fn odd() -> Arc<Graph> {
             .constant("w2", &wave(&[4, 1, 2], 0.43, 0.6, 0.0))
             .constant("w3", &wave(&[4, 6, 3], 1.31, 0.4, 0.0))
             .constant("fc", &wave(&[6, 3], 0.53, 0.6, 0.0))
+            // As PyTorch's exporter writes the biases of layers that have none.
+            .constant("four", &ints(&[4]))
+            .constant("six", &ints(&[6]))
+            .node("ConstantOfShape", &["four"], &["b2"])
+            .node("ConstantOfShape", &["six"], &["b3"])
             .node_with(
                 "Conv",
                 &["x", "w1", "b1"],
@@ -39,9 +44,9 @@ fn odd() -> Arc<Graph> {
                 vec![attribute("dilations", &[2]), attribute("pads", &[2, 2])],
             )
             .node("PRelu", &["c1", "slope"], &["r1"])
-            .node_with("Conv", &["r1", "w2"], &["c2"], vec![AttributeProto::from_int("group", 4)])
+            .node_with("Conv", &["r1", "w2", "b2"], &["c2"], vec![AttributeProto::from_int("group", 4)])
             .node("Tanh", &["c2"], &["r2"])
-            .node_with("ConvTranspose", &["r2", "w3"], &["c3"], vec![attribute("strides", &[2])])
+            .node_with("ConvTranspose", &["r2", "w3", "b3"], &["c3"], vec![attribute("strides", &[2])])
             .node("Relu", &["c3"], &["r3"])
             .node("GlobalAveragePool", &["r3"], &["pool"])
             .node("Flatten", &["pool"], &["f"])
