@@ -625,8 +625,10 @@ fn session_options(job: &TuneJob, precision: TunePrecision) -> SessionOptions {
 
 /// A hash of all that a training depends on but the data, the machine and the version.
 fn fingerprint(job: &TuneJob) -> Result<String, TuneError> {
+    // Nothing for no output that was chosen, so that checkpoints from before there could be several go on.
+    let outputs = (!job.outputs.is_empty()).then_some(job.outputs);
     let settings =
-        serde_json::to_string(&(job.options, job.outputs)).map_err(|e| TuneError::Options(e.to_string()))?;
+        serde_json::to_string(&(job.options, outputs)).map_err(|e| TuneError::Options(e.to_string()))?;
     let hash = |graph: &Graph| graph.hash();
     Ok(format!("{} {} {settings}", hash(job.graph), job.teacher.map(hash).unwrap_or_default()))
 }
