@@ -1,11 +1,11 @@
 //! Where parameters make units: the nodes whose output has an index of its own for every index of a parameter's axis.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use slotmap::SecondaryMap;
 
 use super::consumed::{UnitIndex, owners, positions};
-use crate::axes::{AtomId, Axis, AxisMap, Role, Segment};
+use crate::axes::{AtomId, AxisMap, Role, Segment, product};
 use crate::coupling::Coupling;
 use crate::graph::{Graph, Node, NodeId, Source, ValueId};
 use crate::op::InputRole;
@@ -62,15 +62,11 @@ impl Coupling {
                 }
                 for place in places(node, &fed, map, input) {
                     let mut indices = Vec::new();
-                    let Some([Segment::Product(atoms)]) =
-                        map.inputs[input].as_ref().map(|axes| &axes[place.axis][..])
-                    else {
-                        continue;
-                    };
-                    for atom in atoms {
+                    let axis = product(&place.atoms[..]);
+                    for atom in &place.atoms {
                         let own = owners.get(&self.spaces.atom(id, atom.0)).map_or(&[][..], Vec::as_slice);
                         let own = own.iter().filter(|index| makes.contains(&(parameter, index.group)));
-                        let Ok(at) = positions(&product(atoms), map, atom.0) else { continue };
+                        let Ok(at) = positions(&axis, map, atom.0) else { continue };
                         for index in own {
                             let at = at.get(index.index).into_iter().flatten();
                             indices.extend(at.map(|&at| UnitIndex { index: at, ..*index }));
@@ -79,7 +75,7 @@ impl Coupling {
                     indices.sort_unstable();
                     indices.dedup();
                     if !indices.is_empty() {
-                        let Place { axis, output_axis, shared, own } = place;
+                        let Place { axis, output_axis, shared, own, .. } = place;
                         found.push(Made {
                             node: id,
                             input,
@@ -96,10 +92,6 @@ impl Coupling {
         }
         found
     }
-}
-
-fn product(atoms: &[AtomId]) -> Axis {
-    vec![Segment::Product(atoms.to_vec())]
 }
 
 /// The parameter that a value is, maybe behind views.
@@ -135,6 +127,7 @@ fn readers(graph: &Graph) -> HashMap<ValueId, usize> {
 
 struct Place {
     axis: usize,
+    atoms: Vec<AtomId>,
     output_axis: usize,
     shared: usize,
     own: Option<usize>,
@@ -160,7 +153,7 @@ fn places(node: &Node, fed: &SecondaryMap<ValueId, ()>, map: &AxisMap, input: us
             Segment::Pick { atom, .. } => vec![atom.0],
         })
         .collect();
-    let mut found = BTreeMap::new();
+    let mut found = Vec::new();
     for (axis, segments) in axes.iter().enumerate() {
         let [Segment::Product(atoms)] = &segments[..] else { continue };
         let free = atoms.iter().all(|atom| map.atoms[atom.0].role == Role::Free);
@@ -176,7 +169,8 @@ fn places(node: &Node, fed: &SecondaryMap<ValueId, ()>, map: &AxisMap, input: us
             atoms.iter().map(|atom| map.atoms[atom.0].size.known().map(|n| n as usize)).product()
         };
         let (Some(shared), Some(own)) = (size(outer), size(inner)) else { continue };
-        found.insert(axis, Place { axis, output_axis, shared, own: (!inner.is_empty()).then_some(own) });
+        let own = (!inner.is_empty()).then_some(own);
+        found.push(Place { axis, atoms: atoms.clone(), output_axis, shared, own });
     }
-    found.into_values().collect()
+    found
 }

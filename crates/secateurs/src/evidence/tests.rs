@@ -269,6 +269,17 @@ pub(super) fn measured(graph: &Arc<Graph>, data: &Arc<Dataset>, options: &Measur
     .unwrap()
 }
 
+/// The mean of independent runs is the exact value within 4 standard errors, unit by unit.
+pub(super) fn assert_unbiased(runs: &[Vec<f64>], exact: &[f64], what: &str) {
+    let n = runs.len() as f64;
+    for (unit, exact) in exact.iter().enumerate() {
+        let mean = runs.iter().map(|run| run[unit]).sum::<f64>() / n;
+        let variance = runs.iter().map(|run| (run[unit] - mean).powi(2)).sum::<f64>() / (n - 1.0);
+        let error = (variance / n).sqrt();
+        assert!((mean - exact).abs() <= 4.0 * error + 1e-12, "{what}: {mean:e} ± {error:e} is not {exact:e}");
+    }
+}
+
 pub(super) fn assert_near(found: &[f64], expected: &[f64], tolerance: f64) {
     let scale = expected.iter().fold(0f64, |a, b| a.max(b.abs()));
     assert_eq!(found.len(), expected.len());
@@ -523,16 +534,7 @@ fn what_is_drawn_is_right_in_the_mean() {
                     measured(&graph, &data, &options).score(Score::Quadratic).unwrap().values
                 })
                 .collect();
-            let n = seeds as f64;
-            for (unit, exact) in exact.iter().enumerate() {
-                let mean = runs.iter().map(|run| run[unit]).sum::<f64>() / n;
-                let variance = runs.iter().map(|run| (run[unit] - mean).powi(2)).sum::<f64>() / (n - 1.0);
-                let error = (variance / n).sqrt();
-                assert!(
-                    (mean - exact).abs() <= 4.0 * error + 1e-12,
-                    "{estimator:?}, {draws} draws: {mean:e} ± {error:e} is not {exact:e}"
-                );
-            }
+            assert_unbiased(&runs, &exact, &format!("{estimator:?}, {draws} draws"));
         }
     }
 }

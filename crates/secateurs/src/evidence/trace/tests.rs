@@ -14,7 +14,8 @@ use super::weights::Weights;
 use super::{Sums, per_sample};
 use crate::data::Dataset;
 use crate::evidence::tests::{
-    assert_near, attention, convolutional, data, double, graph, ints, measured, tied, two_outputs, wave,
+    assert_near, assert_unbiased, attention, convolutional, data, double, graph, ints, measured, tied,
+    two_outputs, wave,
 };
 use crate::evidence::verify::closeness;
 use crate::evidence::{Estimator, MeasureOptions, Score, Trace};
@@ -148,16 +149,7 @@ fn what_is_drawn_is_right_in_the_mean() {
                     measured(&graph, &data, &options).score(Score::Trace).unwrap().values
                 })
                 .collect();
-            let n = seeds as f64;
-            for (unit, exact) in exact.iter().enumerate() {
-                let mean = runs.iter().map(|run| run[unit]).sum::<f64>() / n;
-                let variance = runs.iter().map(|run| (run[unit] - mean).powi(2)).sum::<f64>() / (n - 1.0);
-                let error = (variance / n).sqrt();
-                assert!(
-                    (mean - exact).abs() <= 4.0 * error + 1e-12,
-                    "{way:?}, {estimator:?}: {mean:e} ± {error:e} is not {exact:e}"
-                );
-            }
+            assert_unbiased(&runs, &exact, &format!("{way:?}, {estimator:?}"));
         }
     }
 }
