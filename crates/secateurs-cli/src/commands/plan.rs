@@ -7,6 +7,7 @@ use clap::Args;
 use secateurs::format::count;
 use secateurs::pipeline;
 use secateurs::plan::Plan;
+use secateurs::search::Resource;
 
 use crate::arguments::{ModelArguments, PlanningArguments};
 use crate::error::{CliError, Result};
@@ -59,7 +60,10 @@ fn print(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
     )?;
     for (resource, share) in &plan.reached {
         let share_text = format!("{:.2} %", 100.0 * share.share);
-        writeln!(out, "{resource:<7} {} of {} ({share_text})", count(share.kept), count(share.of))?;
+        let amount = |value: f64| {
+            Resource::named(resource).map_or_else(|| value.to_string(), |named| named.amount(value))
+        };
+        writeln!(out, "{resource:<7} {} of {} ({share_text})", amount(share.kept), amount(share.of))?;
     }
     match super::result::sizes_text(&plan.model.sizes) {
         Some(sizes) => writeln!(out, "MACs are counted at {sizes}"),

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use secateurs_onnx::ElementType;
+
 use super::groups::Coupling;
 use super::selection::Remaining;
 use crate::dim::{Bindings, Dim};
@@ -15,6 +17,7 @@ pub struct Costs<'g> {
     graph: &'g Graph,
     coupling: &'g Coupling,
     parameters: Vec<Parameter>,
+    constants: Vec<Constant>,
     /// Nodes that compute.
     nodes: Vec<NodeId>,
     bindings: Bindings,
@@ -26,6 +29,13 @@ struct Parameter {
     uses: Vec<Vec<Option<u32>>>,
     /// Whether it still counts with a single element: a lone number among data does not.
     counts_alone: bool,
+}
+
+/// A stored constant: its sizes, and for each use that may shrink apart from others the space of each axis.
+struct Constant {
+    element_type: ElementType,
+    sizes: Vec<usize>,
+    uses: Vec<Vec<Option<u32>>>,
 }
 
 impl<'g> Costs<'g> {
@@ -45,7 +55,9 @@ impl<'g> Costs<'g> {
             Parameter { sizes, uses, counts_alone: p.counts_alone }
         });
         let nodes = graph.order.iter().copied().filter(|&id| !graph.macs(id).is(0)).collect();
-        Costs { graph, coupling, parameters: parameters.collect(), nodes, bindings: bindings.clone() }
+        let parameters = parameters.collect();
+        let constants = constants(graph, coupling);
+        Costs { graph, coupling, parameters, constants, nodes, bindings: bindings.clone() }
     }
 
     /// Parameters of the smaller model. A vector whose uses shrink apart is counted for each of them, as surgery clones it.
@@ -63,6 +75,24 @@ impl<'g> Costs<'g> {
             sizes.sum::<usize>()
         };
         self.parameters.iter().map(count).sum()
+    }
+
+    /// Bytes of the constants that the smaller model stores: [`Cost::bytes`](crate::cost::Cost::bytes) without building it. Numbers
+    /// that surgery adds to put sizes right are not among them.
+    pub fn bytes(&self, remaining: &Remaining) -> usize {
+        let count = |constant: &Constant| {
+            let mut copies = HashSet::new();
+            let sizes = constant.uses.iter().filter_map(|spaces| {
+                let pruned = |space: &Option<u32>| space.filter(|s| self.all(*s) != remaining.of(*s));
+                let pruned: Vec<Option<u32>> = spaces.iter().map(pruned).collect();
+                let sizes =
+                    constant.sizes.iter().zip(&pruned).map(|(n, s)| s.map_or(*n, |s| remaining.of(s)));
+                let bytes = constant.element_type.byte_len(sizes.product()).unwrap_or(0);
+                copies.insert(pruned).then_some(bytes)
+            });
+            sizes.sum::<usize>()
+        };
+        self.constants.iter().map(count).sum()
     }
 
     /// Multiply–accumulates of the smaller model.
@@ -105,4 +135,27 @@ impl<'g> Costs<'g> {
     fn all(&self, space: u32) -> usize {
         self.coupling.spaces.spaces[space as usize].cells
     }
+}
+
+/// The constants that nodes read or that are outputs; surgery gives uses that shrink apart copies of their own.
+fn constants(graph: &Graph, coupling: &Coupling) -> Vec<Constant> {
+    let uses = graph.uses();
+    let stored = graph.values.keys().filter_map(|id| {
+        let tensor = graph.tensor(id)?;
+        let rank = tensor.shape().len();
+        let mut uses: Vec<Vec<Option<u32>>> = uses[id]
+            .iter()
+            .map(|at| {
+                let space = |k| coupling.spaces.axis(graph, at.node, at.input?, k);
+                (0..rank).map(space).collect()
+            })
+            .collect();
+        if graph.outputs.contains(&id) {
+            uses.push(vec![None; rank]);
+        }
+        uses.sort_unstable();
+        uses.dedup();
+        Some(Constant { element_type: tensor.element_type(), sizes: tensor.shape().to_vec(), uses })
+    });
+    stored.collect()
 }

@@ -21,12 +21,14 @@ impl Selection {
 pub struct Remaining<'c> {
     coupling: &'c Coupling,
     kept: Vec<usize>,
+    units: Vec<usize>,
 }
 
 impl<'c> Remaining<'c> {
     /// Everything is left.
     pub fn new(coupling: &'c Coupling) -> Remaining<'c> {
-        Remaining { coupling, kept: coupling.spaces.spaces.iter().map(|s| s.cells).collect() }
+        let kept = coupling.spaces.spaces.iter().map(|s| s.cells).collect();
+        Remaining { coupling, kept, units: coupling.groups.iter().map(|g| g.units.len()).collect() }
     }
 
     /// Removes a unit; false, and nothing happens, where an axis would lose its last index.
@@ -40,6 +42,7 @@ impl<'c> Remaining<'c> {
             return false;
         }
         indices.iter().for_each(|(space, gone)| self.kept[*space as usize] -= gone.len());
+        self.units[group] -= 1;
         true
     }
 
@@ -47,11 +50,13 @@ impl<'c> Remaining<'c> {
     pub fn restore(&mut self, group: usize, unit: usize) {
         let indices = &self.coupling.groups[group].units[unit].indices;
         indices.iter().for_each(|(space, gone)| self.kept[*space as usize] += gone.len());
+        self.units[group] += 1;
     }
 
     /// What is left when only `selection` stays.
     pub fn of_selection(coupling: &'c Coupling, selection: &Selection) -> Remaining<'c> {
         let mut remaining = Remaining::new(coupling);
+        remaining.units = selection.kept.iter().map(Vec::len).collect();
         for (group, kept) in coupling.groups.iter().zip(&selection.kept) {
             let mut kept = kept.iter().copied().peekable();
             for (i, unit) in group.units.iter().enumerate() {
@@ -68,6 +73,11 @@ impl<'c> Remaining<'c> {
     /// How many indices of a parameter's axis are left.
     pub fn size(&self, parameter: &ParameterAxis) -> usize {
         self.of(parameter.space)
+    }
+
+    /// How many units of a group are left.
+    pub fn units(&self, group: usize) -> usize {
+        self.units[group]
     }
 
     pub(crate) fn of(&self, space: u32) -> usize {

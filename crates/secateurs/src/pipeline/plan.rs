@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use secateurs_graph::coupling::{Costs, Coupling, CouplingOptions};
+use secateurs_graph::coupling::{Costs, Coupling, CouplingOptions, Remaining};
 use secateurs_graph::{Bindings, Dim, Graph};
 
 use crate::evidence::{Evidence, EvidenceError};
 use crate::methods::{Method, MethodError};
 use crate::plan::{Asked, FORMAT_VERSION, Plan, PlannedGroup, PlannedModel, PlannedShare, PlannedSplit};
-use crate::search::{Budget, Reached, SelectError, SelectOptions, select};
+use crate::search::{Budget, Meter, Reached, SelectError, SelectOptions, select};
 
 /// How to plan.
 #[derive(Debug, Clone)]
@@ -42,13 +42,19 @@ pub enum PlanningError {
     /// No choice meets the budget.
     #[error(transparent)]
     Select(#[from] SelectError),
+    /// The model cannot be timed.
+    #[error("latency is limited, and cannot be measured: {0}")]
+    Timing(String),
+    /// It was asked to stop.
+    #[error("interrupted")]
+    Interrupted,
 }
 
-/// Scores the units of a graph and chooses among them. Symbolic sizes of the graph should not be bound: what is bound is
+/// Scores the units of a graph and chooses among them; where latency is limited, [`plan_timed`](super::plan_timed) does. Symbolic sizes of the graph should not be bound: what is bound is
 /// fixed in the smaller model.
 pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, PlanningError> {
     let coupling = coupling(graph, options.split);
-    plan_coupled(graph, &coupling, options)
+    plan_coupled(graph, &coupling, options, None)
 }
 
 /// The groups of a graph for plans with this split.
@@ -60,6 +66,7 @@ pub(super) fn plan_coupled(
     graph: &Graph,
     coupling: &Coupling,
     options: &PlanOptions,
+    latency: Option<&dyn Fn(&Remaining) -> f64>,
 ) -> Result<Plan, PlanningError> {
     let sizes = macs_sizes(graph, &options.sizes);
     let costs = Costs::new(graph, coupling, &sizes);
@@ -68,7 +75,12 @@ pub(super) fn plan_coupled(
         evidence.check(graph, options.split).map_err(|e| PlanningError::Evidence(Box::new(e)))?;
     }
     let scores = options.method.score(graph, coupling, options.seed, evidence)?;
-    let selected = select(graph, coupling, &costs, &scores, &options.budget, &options.select)?;
+    let meter = Meter::new(&costs, coupling, &options.select);
+    let meter = match latency {
+        Some(latency) => meter.with_latency(latency),
+        None => meter,
+    };
+    let selected = select(graph, coupling, &meter, &scores, &options.budget, &options.select)?;
     let cost = graph.cost();
     let file = Path::new(graph.source.file()).file_name().unwrap_or_default();
     let share = |r: &Reached| {
@@ -96,6 +108,7 @@ pub(super) fn plan_coupled(
             allow_inexact: options.select.allow_inexact,
         },
         reached: selected.reached.iter().map(share).collect(),
+        latency: Vec::new(),
         groups: PlannedGroup::of_selection(graph, coupling, &selected.selection),
     })
 }

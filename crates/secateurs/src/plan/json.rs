@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::ser::{Formatter, PrettyFormatter};
 
 use super::{FORMAT_VERSION, Plan, PlanError};
@@ -41,6 +41,16 @@ pub(super) fn to_text(plan: &Plan) -> io::Result<String> {
     plan.serialize(&mut serde_json::Serializer::with_formatter(&mut text, Lines::default()))?;
     text.push(b'\n');
     String::from_utf8(text).map_err(io::Error::other)
+}
+
+/// A count without a decimal point.
+pub(super) fn number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    match *value {
+        whole if whole.fract() == 0.0 && (0.0..9e15).contains(&whole) => {
+            serializer.serialize_u64(whole as u64)
+        }
+        other => serializer.serialize_f64(other),
+    }
 }
 
 /// Pretty, but for arrays, which are on one line unless they hold objects.

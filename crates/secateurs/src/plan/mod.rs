@@ -33,8 +33,24 @@ pub struct Plan {
     pub asked: Asked,
     /// What the plan reaches.
     pub reached: BTreeMap<String, PlannedShare>,
+    /// Where latency was limited, the choices that were timed on the way to this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub latency: Vec<LatencyRound>,
     /// The groups that lose units.
     pub groups: Vec<PlannedGroup>,
+}
+
+/// A choice that was timed beside the original.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LatencyRound {
+    /// Milliseconds that it was predicted to take.
+    pub predicted_ms: f64,
+    /// What it took.
+    pub measured_ms: f64,
+    /// What the original took, run by run beside it.
+    pub original_ms: f64,
+    /// Whether this is the choice of the plan.
+    pub chosen: bool,
 }
 
 /// The model that a plan is for.
@@ -96,10 +112,12 @@ impl From<PlannedSplit> for Split {
 /// What is kept of a resource.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlannedShare {
-    /// What is kept.
-    pub kept: u64,
+    /// What is kept: a number of parameters, multiply–accumulates, bytes, units, or milliseconds.
+    #[serde(serialize_with = "json::number")]
+    pub kept: f64,
     /// Of how much.
-    pub of: u64,
+    #[serde(serialize_with = "json::number")]
+    pub of: f64,
     /// `kept / of`.
     pub share: f64,
 }

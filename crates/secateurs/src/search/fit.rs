@@ -2,9 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use secateurs_graph::coupling::{Costs, Coupling, Remaining, Selection};
+use secateurs_graph::coupling::{Coupling, Remaining, Selection};
 
 use super::budget::{Budget, Limit, Resource};
+use super::meter::Meter;
 use super::order::{Order, remove};
 use super::select::Reached;
 
@@ -12,18 +13,15 @@ use super::select::Reached;
 #[derive(Clone)]
 pub(super) struct State<'c> {
     pub gone: Vec<usize>,
-    units: usize,
     remaining: Remaining<'c>,
 }
 
 pub(super) struct Search<'s> {
     pub coupling: &'s Coupling,
-    pub costs: &'s Costs<'s>,
+    pub meter: &'s Meter<'s>,
     pub order: &'s Order,
     /// Limits with what the whole model has.
-    pub limits: Vec<(Limit, u64)>,
-    /// Units of the groups that may lose some.
-    pub eligible: usize,
+    pub limits: Vec<(Limit, f64)>,
 }
 
 /// The share of a budget that may stay unused without a search for a closer choice.
@@ -39,7 +37,7 @@ impl<'s> Search<'s> {
     /// The first steps of the merged order are taken.
     pub fn state(&self, steps: usize) -> State<'s> {
         let gone = vec![0; self.order.steps.len()];
-        let mut state = State { gone, units: self.eligible, remaining: Remaining::new(self.coupling) };
+        let mut state = State { gone, remaining: Remaining::new(self.coupling) };
         for &g in &self.order.merged[..steps] {
             let taken = self.take(&mut state, g);
             debug_assert!(taken, "the order has only steps that can be taken");
@@ -52,34 +50,25 @@ impl<'s> Search<'s> {
         let taken = remove(&mut state.remaining, group, step).is_ok();
         if taken {
             state.gone[group] += 1;
-            state.units -= step.units.len();
         }
         taken
     }
 
-    fn give_back(&self, state: &mut State, group: usize) {
+    pub fn give_back(&self, state: &mut State, group: usize) {
         state.gone[group] -= 1;
         let step = &self.order.steps[group][state.gone[group]];
         step.units.iter().for_each(|&unit| state.remaining.restore(group, unit));
-        state.units += step.units.len();
     }
 
-    pub fn value(&self, resource: Resource, state: &State) -> Result<u64, String> {
-        Ok(match resource {
-            Resource::Units => state.units as u64,
-            Resource::Params => self.costs.params(&state.remaining) as u64,
-            Resource::Macs => {
-                let macs = self.costs.macs(&state.remaining);
-                macs.known().and_then(|n| u64::try_from(n).ok()).ok_or_else(|| macs.to_string())?
-            }
-        })
+    pub fn value(&self, resource: Resource, state: &State) -> Result<f64, String> {
+        self.meter.value(resource, &state.remaining)
     }
 
     /// The share of its budget that the tightest limit leaves unused; negative where one is exceeded.
     pub fn slack(&self, state: &State) -> f64 {
-        let slack = |(limit, of): &(Limit, u64)| {
-            let allowed = limit.share * *of as f64;
-            let value = self.value(limit.resource, state).map_or(f64::INFINITY, |v| v as f64);
+        let slack = |(limit, of): &(Limit, f64)| {
+            let allowed = limit.allowed(*of);
+            let value = self.value(limit.resource, state).unwrap_or(f64::INFINITY);
             // A share such as 0.1 of 30 is 3, whatever the last bit says.
             if value <= allowed * (1.0 + 1e-12) { ((allowed - value) / allowed).max(0.0) } else { -1.0 }
         };
@@ -186,7 +175,7 @@ impl<'s> Search<'s> {
     pub fn reached(&self, budget: &Budget, state: &State) -> Vec<Reached> {
         let all = self.state(0);
         let reached = |limit: &Limit| {
-            let of = |state: &State| self.value(limit.resource, state).unwrap_or(0);
+            let of = |state: &State| self.value(limit.resource, state).unwrap_or(0.0);
             Reached { limit: *limit, kept: of(state), of: of(&all) }
         };
         budget.limits().iter().map(reached).collect()

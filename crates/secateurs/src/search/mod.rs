@@ -2,10 +2,13 @@
 
 mod budget;
 mod fit;
+mod meter;
 mod order;
 mod select;
 #[cfg(test)]
 mod tests;
+mod widths;
 
-pub use budget::{Budget, BudgetError, Limit, Resource};
+pub use budget::{Amount, Budget, BudgetError, Limit, Resource};
+pub use meter::Meter;
 pub use select::{MAX_REMOVED, Reached, Scope, SelectError, SelectOptions, Selected, select};

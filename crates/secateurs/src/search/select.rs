@@ -1,11 +1,12 @@
 //! The choice of units: the lowest scores go until the budget holds, then the highest that still fit come back.
 
 use secateurs_graph::Graph;
-use secateurs_graph::coupling::{Costs, Coupling, Selection};
+use secateurs_graph::coupling::{Coupling, Selection};
 use serde::{Deserialize, Serialize};
 
-use super::budget::{Budget, Limit, Resource};
+use super::budget::{Amount, Budget, Limit, Resource};
 use super::fit::{CLOSE, Search, State};
+use super::meter::Meter;
 use super::order::Order;
 
 /// What scores are compared with.
@@ -52,15 +53,23 @@ pub struct Reached {
     /// What was asked for.
     pub limit: Limit,
     /// What is kept.
-    pub kept: u64,
+    pub kept: f64,
     /// Of how much.
-    pub of: u64,
+    pub of: f64,
 }
 
 impl Reached {
+    /// As limits are written, in the terms of what was asked for.
+    fn text(&self) -> String {
+        match self.limit.amount {
+            Amount::Share(_) => format!("{}={:.4}", self.limit.resource, self.share()),
+            Amount::Absolute(_) => Limit { amount: Amount::Absolute(self.kept), ..self.limit }.to_string(),
+        }
+    }
+
     /// The share that is kept.
     pub fn share(&self) -> f64 {
-        self.kept as f64 / self.of.max(1) as f64
+        if self.of > 0.0 { self.kept / self.of } else { 0.0 }
     }
 }
 
@@ -83,7 +92,7 @@ pub enum SelectError {
     #[error(
         "the budget {} cannot be met; the nearest is {}. At least one unit stays in a group, and at most {:.0} % go{}: {}",
         list(nearest, |r| r.limit.to_string()),
-        list(nearest, |r| format!("{}={:.4}", r.limit.resource, r.share())),
+        list(nearest, Reached::text),
         100.0 * max_removed,
         if *multiples { ", in whole multiples" } else { "" },
         "ask for more, or allow more with --max-removed"
@@ -96,6 +105,17 @@ pub enum SelectError {
         /// Whether widths must be multiples.
         multiples: bool,
     },
+    /// All limits hold before anything goes.
+    #[error("the model already meets {}; ask for less than it has", list(limits, |r| {
+        format!("{} (it has {})", r.limit, r.limit.resource.amount(r.of))
+    }))]
+    AlreadyMet {
+        /// What the whole model has.
+        limits: Vec<Reached>,
+    },
+    /// Latency of which nothing was measured.
+    #[error("latency cannot be limited: {0}")]
+    Latency(String),
     /// MACs that are not known before the model runs.
     #[error(
         "macs cannot be limited: a run has {0} multiply–accumulates, which is no number before the model runs; limit params or units"
@@ -109,12 +129,13 @@ fn list(reached: &[Reached], text: impl Fn(&Reached) -> String) -> String {
 
 /// Chooses units that meet every limit of the budget, as closely as units permit: within 1 % where possible.
 ///
-/// `scores` has one score for each unit; `costs` counts MACs at bound sizes. With [`Scope::Layer`] a limit on units keeps
+/// `scores` has one score for each unit; `meter` says what choices cost. Limits that the whole model meets hold
+/// anyway beside others. With [`Scope::Layer`] a limit on units keeps
 /// `round(share·n)` of the n units of every group, at least one.
 pub fn select(
     graph: &Graph,
     coupling: &Coupling,
-    costs: &Costs,
+    meter: &Meter,
     scores: &[Vec<f64>],
     budget: &Budget,
     options: &SelectOptions,
@@ -124,14 +145,21 @@ pub fn select(
         return Err(SelectError::NothingToPrune(why_nothing(graph, coupling)));
     }
     let order = Order::new(coupling, scores, options);
-    let mut search = Search { coupling, costs, order: &order, limits: Vec::new(), eligible };
+    let mut search = Search { coupling, meter, order: &order, limits: Vec::new() };
     let all = search.state(0);
     for limit in budget.limits() {
-        let of = search.value(limit.resource, &all).map_err(SelectError::Macs)?;
+        let of = search.value(limit.resource, &all).map_err(|reason| match limit.resource {
+            Resource::Latency => SelectError::Latency(reason),
+            _ => SelectError::Macs(reason),
+        })?;
         search.limits.push((*limit, of));
     }
+    if search.limits.iter().all(|(limit, of)| limit.allowed(*of) >= *of) {
+        return Err(SelectError::AlreadyMet { limits: search.reached(budget, &all) });
+    }
     let layer = options.scope == Scope::Layer;
-    let units = budget.share(Resource::Units).filter(|_| layer);
+    let units = budget.limit(Resource::Units).filter(|_| layer);
+    let units = units.map(|limit| limit.allowed(eligible as f64) / eligible as f64);
     // With a share of units for every group, what each keeps is given, whatever the sum is; and widths become multiples.
     let given = {
         let share = units.unwrap_or(f64::MAX);
@@ -176,6 +204,10 @@ pub fn select(
                 break;
             }
         }
+    }
+    if !layer && budget.limit(Resource::Latency).is_some() {
+        let bounds = search.bounds(&search.state(given), &state, None);
+        state = search.widened(state, &bounds);
     }
     Ok(Selected { reached: search.reached(budget, &state), selection: search.selection(&state) })
 }

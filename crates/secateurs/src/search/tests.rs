@@ -6,7 +6,9 @@ use secateurs_graph::{Bindings, Graph};
 use secateurs_onnx::proto::{AttributeProto, attribute_proto::AttributeType};
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
-use super::{Budget, Limit, MAX_REMOVED, Resource, Scope, SelectError, SelectOptions, Selected, select};
+use super::{
+    Amount, Budget, Limit, MAX_REMOVED, Meter, Resource, Scope, SelectError, SelectOptions, Selected, select,
+};
 use crate::methods::method;
 
 /// Dense layers of these widths, 5 inputs, 3 outputs.
@@ -45,7 +47,8 @@ impl Setting {
         let scores = method("random").unwrap().score(&self.graph, &self.coupling, seed, None).unwrap();
         let costs = Costs::new(&self.graph, &self.coupling, &self.sizes);
         let budget = Budget::new(limits.to_vec()).unwrap();
-        select(&self.graph, &self.coupling, &costs, &scores, &budget, options)
+        let meter = Meter::new(&costs, &self.coupling, options);
+        select(&self.graph, &self.coupling, &meter, &scores, &budget, options)
     }
 
     fn value(&self, resource: Resource, selection: &Selection) -> f64 {
@@ -55,6 +58,12 @@ impl Setting {
             Resource::Params => costs.params(&remaining) as f64,
             Resource::Macs => costs.macs(&remaining).known().unwrap() as f64,
             Resource::Units => selection.kept.iter().map(Vec::len).sum::<usize>() as f64,
+            Resource::Bytes => {
+                let mut smaller = self.graph.clone();
+                self.coupling.surgery(&self.graph, selection).unwrap().apply(&mut smaller).unwrap();
+                smaller.cost().bytes as f64
+            }
+            Resource::Latency => unreachable!("not measured here"),
         }
     }
 
@@ -64,11 +73,11 @@ impl Setting {
 }
 
 fn limit(resource: Resource, share: f64) -> Limit {
-    Limit { resource, share }
+    Limit::share(resource, share)
 }
 
 fn resource() -> impl Strategy<Value = Resource> {
-    prop_oneof![Just(Resource::Params), Just(Resource::Macs), Just(Resource::Units)]
+    prop_oneof![Just(Resource::Params), Just(Resource::Macs), Just(Resource::Bytes), Just(Resource::Units)]
 }
 
 fn scope() -> impl Strategy<Value = Scope> {
@@ -192,7 +201,8 @@ fn the_lowest_scores_go() {
     let budget = Budget::new(vec![limit(Resource::Units, 0.5)]).unwrap();
     let chosen = |scope| {
         let options = SelectOptions { scope, ..SelectOptions::default() };
-        select(&setting.graph, &setting.coupling, &costs, &scores, &budget, &options).unwrap().selection.kept
+        let meter = Meter::new(&costs, &setting.coupling, &options);
+        select(&setting.graph, &setting.coupling, &meter, &scores, &budget, &options).unwrap().selection.kept
     };
     assert_eq!(chosen(Scope::Layer), [[4, 5, 6, 7], [0, 1, 2, 3]]);
     assert_eq!(chosen(Scope::Global), [[4, 5, 6, 7], [0, 1, 2, 3]]);
@@ -243,7 +253,8 @@ fn the_last_index_of_an_axis_stays_and_the_next_units_go_instead() {
     let budget = Budget::new(vec![limit(Resource::Units, 0.5)]).unwrap();
     for scope in [Scope::Layer, Scope::Global] {
         let options = SelectOptions { scope, ..SelectOptions::default() };
-        let selected = select(&graph, &coupling, &costs, &scores, &budget, &options).unwrap();
+        let meter = Meter::new(&costs, &coupling, &options);
+        let selected = select(&graph, &coupling, &meter, &scores, &budget, &options).unwrap();
         assert_eq!(selected.selection.kept, [[3, 5, 6, 7]]);
     }
 }
@@ -268,6 +279,43 @@ fn a_model_without_groups_has_nothing_to_prune() {
     let coupling = graph.coupling(&CouplingOptions::default());
     let costs = Costs::new(&graph, &coupling, &Bindings::new());
     let budget = Budget::new(vec![limit(Resource::Params, 0.5)]).unwrap();
-    let error = select(&graph, &coupling, &costs, &[], &budget, &SelectOptions::default()).unwrap_err();
+    let options = SelectOptions::default();
+    let meter = Meter::new(&costs, &coupling, &options);
+    let error = select(&graph, &coupling, &meter, &[], &budget, &options).unwrap_err();
     assert!(error.to_string().contains("'w0'"), "{error}");
+}
+
+#[test]
+fn an_absolute_limit_is_met_as_its_share_is() {
+    let setting = Setting::new(&[40, 40]);
+    let all = Selection::all(&setting.coupling);
+    for resource in [Resource::Params, Resource::Macs, Resource::Bytes, Resource::Units] {
+        let amount = (0.4 * setting.value(resource, &all)).floor();
+        let absolute = Limit { resource, amount: Amount::Absolute(amount) };
+        let selected = setting.select(1, &[absolute], &SelectOptions::default()).unwrap();
+        let reached = selected.reached[0];
+        assert_eq!((reached.limit, reached.of), (absolute, setting.value(resource, &all)));
+        assert_eq!(reached.kept, setting.value(resource, &selected.selection));
+        assert!(reached.kept <= amount && reached.kept >= 0.97 * amount, "{reached:?}");
+    }
+}
+
+#[test]
+fn what_the_model_already_meets_is_an_error_alone_and_holds_beside_others() {
+    let setting = Setting::new(&[40, 40]);
+    let bytes: Limit = "bytes=1MB".parse().unwrap();
+    let error = setting.select(0, &[bytes], &SelectOptions::default()).unwrap_err();
+    assert!(matches!(error, SelectError::AlreadyMet { .. }), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "the model already meets bytes=1MB (it has 8.0 kB); ask for less than it has"
+    );
+    let selected =
+        setting.select(0, &[bytes, limit(Resource::Params, 0.5)], &SelectOptions::default()).unwrap();
+    assert!(selected.reached[0].kept < 8e3 && selected.reached[1].share() <= 0.5);
+    let tiny: Limit = "bytes=2B".parse().unwrap();
+    let error = setting.select(0, &[tiny], &SelectOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("bytes=2B cannot be met; the nearest is bytes="), "{error}");
+    let latency = setting.select(0, &["latency=3ms".parse().unwrap()], &SelectOptions::default());
+    assert!(latency.unwrap_err().to_string().contains("has not been measured"));
 }

@@ -41,7 +41,7 @@ fn every_pruned_zoo_model_is_valid_and_equals_its_masked_twin_and_one_wrong_unit
 
 /// Half of the units of every group, at random.
 pub fn pruned(graph: &Graph, seed: u64) -> Result<(Plan, Applied), String> {
-    let budget = Budget::new(vec![Limit { resource: Resource::Units, share: 0.5 }]).unwrap();
+    let budget = Budget::new(vec![Limit::share(Resource::Units, 0.5)]).unwrap();
     let options = PlanOptions {
         method: method("random").unwrap(),
         evidence: None,
