@@ -22,7 +22,7 @@ use crate::error::{CliError, Result};
 #[derive(Args, Serialize)]
 #[command(next_help_heading = "Pruning")]
 pub struct PruningArguments {
-    /// What units are scored by; `secateurs methods` tells more [default: quadratic where units are measured, magnitude elsewhere]
+    /// What units are scored by; `secateurs methods` tells more [default: joint where units are measured, magnitude elsewhere]
     #[arg(long, value_parser = PossibleValuesParser::new(METHODS.iter().map(|m| {
         clap::builder::PossibleValue::new(m.name).help(m.summary)
     })))]

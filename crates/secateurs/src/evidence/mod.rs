@@ -11,6 +11,7 @@
 mod columns;
 mod error;
 mod file;
+mod joint;
 mod measure;
 mod merge;
 mod options;
@@ -23,6 +24,7 @@ mod trace;
 mod verify;
 
 pub use error::EvidenceError;
+pub use joint::Joint;
 pub use measure::{MeasureJob, Progress, measure};
 pub use merge::merge;
 pub use options::{Estimator, MeasureOptions, Trace};

@@ -147,38 +147,37 @@ impl Evidence {
 
     /// Sums of ½ Σ (A − μ·G)² over the roots of a sample.
     fn absorbed(&self) -> Moments {
-        let (units, columns) = (self.header.units(), self.factor.unit_of.len());
-        let n = self.header.samples as f64;
-        let weights: Vec<f64> = self
-            .sums
-            .means
-            .iter()
-            .zip(&self.factor.shares)
-            .map(|(sum, share)| sum / n * f64::from(*share))
-            .collect();
+        let units = self.header.units();
         let mut moments = Moments { sum: vec![0.0; units], squares: vec![0.0; units] };
         let mut sample = vec![0.0; units];
-        let rows = self
-            .factor
-            .units
-            .chunks_exact(units.max(1))
-            .zip(self.factor.gradients.chunks_exact(columns.max(1)));
-        let mut row_values = vec![0.0; units];
-        let mut rows = rows.zip(&self.factor.sample_of).peekable();
-        while let Some(((row, gradients), number)) = rows.next() {
-            row_values.iter_mut().zip(row).for_each(|(to, from)| *to = f64::from(*from));
-            for ((unit, weight), gradient) in self.factor.unit_of.iter().zip(&weights).zip(gradients) {
-                row_values[*unit as usize] -= weight * f64::from(*gradient);
-            }
-            sample.iter_mut().zip(&row_values).for_each(|(sum, x)| *sum += 0.5 * x * x);
-            if rows.peek().is_none_or(|(_, next)| *next != number) {
+        self.absorbed_rows(|_, row, last| {
+            sample.iter_mut().zip(row).for_each(|(sum, x)| *sum += 0.5 * x * x);
+            if last {
                 for (unit, value) in sample.iter_mut().enumerate() {
                     moments.sum[unit] += *value;
                     moments.squares[unit] += *value * *value;
                     *value = 0.0;
                 }
             }
-        }
+        });
         moments
+    }
+
+    /// Visits the rows of A − μ·G: their numbers, what they hold, and whether they are the last of a sample.
+    pub(super) fn absorbed_rows(&self, mut visit: impl FnMut(usize, &[f64], bool)) {
+        let (units, columns) = (self.header.units(), self.factor.unit_of.len());
+        let n = self.header.samples as f64;
+        let means = self.sums.means.iter().zip(&self.factor.shares);
+        let weights: Vec<f64> = means.map(|(sum, share)| sum / n * f64::from(*share)).collect();
+        let factor = &self.factor;
+        let rows = factor.units.chunks_exact(units.max(1)).zip(factor.gradients.chunks_exact(columns.max(1)));
+        let mut values = vec![0.0; units];
+        for (number, (row, gradients)) in rows.enumerate() {
+            values.iter_mut().zip(row).for_each(|(to, from)| *to = f64::from(*from));
+            for ((unit, weight), gradient) in factor.unit_of.iter().zip(&weights).zip(gradients) {
+                values[*unit as usize] -= weight * f64::from(*gradient);
+            }
+            visit(number, &values, factor.sample_of.get(number + 1) != factor.sample_of.get(number));
+        }
     }
 }

@@ -6,6 +6,7 @@
 mod activation;
 mod gradient;
 mod hap_trace;
+mod joint;
 mod loss;
 mod magnitude;
 mod quadratic;
@@ -15,7 +16,7 @@ mod taylor;
 use secateurs_graph::Graph;
 use secateurs_graph::coupling::Coupling;
 
-use crate::evidence::{Evidence, Score};
+use crate::evidence::{Evidence, Joint, Score};
 
 /// A score for every unit of every group; the lowest go first. Scores compare across groups.
 pub type Scores = Vec<Vec<f64>>;
@@ -42,10 +43,13 @@ pub enum Scorer {
     Model(fn(&Graph, &Coupling, seed: u64) -> Result<Scores, MethodError>),
     /// What was measured on data.
     Evidence(Score),
+    /// The same of whole sets: what is left of the model says what the next unit is worth.
+    Joint,
 }
 
 /// All methods.
 pub const METHODS: &[Method] = &[
+    joint::METHOD,
     quadratic::METHOD,
     loss::METHOD,
     hap_trace::METHOD,
@@ -56,23 +60,40 @@ pub const METHODS: &[Method] = &[
     random::METHOD,
 ];
 
+/// What a method of whole sets says of a single unit.
+const JOINT_SINGLE: Score = Score::QuadraticAbsorbed;
+
 /// What scores units that are measured, where nothing else is asked for.
-pub const MEASURED: &Method = &quadratic::METHOD;
+pub const MEASURED: &Method = &joint::METHOD;
 /// What scores units of which nothing is measured, where nothing else is asked for.
 pub const UNMEASURED: &Method = &magnitude::METHOD;
 
 impl Method {
     /// Whether units must have been measured.
     pub fn needs_evidence(&self) -> bool {
-        matches!(self.scorer, Scorer::Evidence(_))
+        !matches!(self.scorer, Scorer::Model(_))
     }
 
     /// Whether traces must have been measured.
     pub fn needs_trace(&self) -> bool {
-        matches!(self.scorer, Scorer::Evidence(score) if score.needs_trace())
+        self.measured().is_some_and(Score::needs_trace)
     }
 
-    /// Scores the units of a graph. Evidence must be of this graph, with the units of this coupling.
+    /// What is measured of single units.
+    pub fn measured(&self) -> Option<Score> {
+        match self.scorer {
+            Scorer::Model(_) => None,
+            Scorer::Evidence(score) => Some(score),
+            Scorer::Joint => Some(JOINT_SINGLE),
+        }
+    }
+
+    /// Units that go one by one, for methods that score sets of them.
+    pub fn joint(&self, evidence: Option<&Evidence>) -> Option<Joint> {
+        evidence.filter(|_| matches!(self.scorer, Scorer::Joint)).map(Joint::new)
+    }
+
+    /// Scores single units of a graph. Evidence must be of this graph, with the units of this coupling.
     pub fn score(
         &self,
         graph: &Graph,
@@ -83,6 +104,7 @@ impl Method {
         let score = match self.scorer {
             Scorer::Model(score) => return score(graph, coupling, seed),
             Scorer::Evidence(score) => score,
+            Scorer::Joint => JOINT_SINGLE,
         };
         let evidence = evidence.ok_or(MethodError::NoEvidence { method: self.name })?;
         let scored = evidence.score(score).ok_or(match score.needs_trace() {

@@ -9,7 +9,7 @@ use secateurs_graph::{Bindings, Dim, Graph};
 use crate::evidence::{Evidence, EvidenceError};
 use crate::methods::{Method, MethodError};
 use crate::plan::{Asked, FORMAT_VERSION, Plan, PlannedGroup, PlannedModel, PlannedShare, PlannedSplit};
-use crate::search::{Budget, Meter, Reached, SelectError, SelectOptions, select};
+use crate::search::{Budget, Meter, Ranking, Reached, SelectError, SelectOptions, select};
 
 /// How to plan.
 #[derive(Debug, Clone)]
@@ -74,13 +74,16 @@ pub(super) fn plan_coupled(
     if let Some(evidence) = evidence.filter(|_| options.method.needs_evidence()) {
         evidence.check(graph, options.split).map_err(|e| PlanningError::Evidence(Box::new(e)))?;
     }
-    let scores = options.method.score(graph, coupling, options.seed, evidence)?;
     let meter = Meter::new(&costs, coupling, &options.select);
     let meter = match latency {
         Some(latency) => meter.with_latency(latency),
         None => meter,
     };
-    let selected = select(graph, coupling, &meter, &scores, &options.budget, &options.select)?;
+    let ranking = match options.method.joint(evidence) {
+        Some(joint) => Ranking::Joint(joint),
+        None => Ranking::Scores(options.method.score(graph, coupling, options.seed, evidence)?),
+    };
+    let selected = select(graph, coupling, &meter, ranking, &options.budget, &options.select)?;
     let cost = graph.cost();
     let file = Path::new(graph.source.file()).file_name().unwrap_or_default();
     let share = |r: &Reached| {

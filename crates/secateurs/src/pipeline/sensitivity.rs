@@ -8,7 +8,7 @@ use super::job::JobError;
 use super::plan::coupling;
 use super::stages::Stages;
 use crate::evidence::{Evidence, EvidenceError, Score, Verification};
-use crate::methods::{Scorer, method};
+use crate::methods::{Method, method};
 use crate::plan::Plan;
 use crate::report::{Sensitivity, render_sensitivity};
 use crate::{run, whole};
@@ -35,8 +35,7 @@ pub(super) fn of_run(
 ) -> Result<Option<Sensitivity>, JobError> {
     let path = stages.directory.file(run::EVIDENCE);
     let method = plan.and_then(|plan| method(&plan.asked.method));
-    let (Some(plan), Some(Scorer::Evidence(score)), true) = (plan, method.map(|m| m.scorer), path.is_file())
-    else {
+    let (Some(plan), Some(score), true) = (plan, method.and_then(Method::measured), path.is_file()) else {
         return Ok(None);
     };
     let evidence = Evidence::read(&path)?;

@@ -33,7 +33,7 @@ fn flags_win_over_the_recipe_and_the_recipe_over_defaults() {
 fn without_a_method_it_follows_from_whether_units_are_measured() {
     let settings = PlanSettings { keep: vec!["params=0.5".parse().unwrap()], ..PlanSettings::default() };
     let resolved = |settings: &PlanSettings, measured| settings.resolved(measured).method.unwrap();
-    assert_eq!([true, false].map(|m| resolved(&settings, m)), ["quadratic", "magnitude"]);
+    assert_eq!([true, false].map(|m| resolved(&settings, m)), ["joint", "magnitude"]);
     assert!(!settings.options([].into()).unwrap().method.needs_evidence());
     let random = PlanSettings { method: Some("random".into()), ..settings };
     assert_eq!([true, false].map(|m| resolved(&random, m)), ["random", "random"]);

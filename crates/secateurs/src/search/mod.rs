@@ -2,6 +2,7 @@
 
 mod budget;
 mod fit;
+mod joint;
 mod meter;
 mod order;
 mod select;
@@ -11,4 +12,4 @@ mod widths;
 
 pub use budget::{Amount, Budget, BudgetError, Limit, Resource};
 pub use meter::Meter;
-pub use select::{MAX_REMOVED, Reached, Scope, SelectError, SelectOptions, Selected, select};
+pub use select::{MAX_REMOVED, Ranking, Reached, Scope, SelectError, SelectOptions, Selected, select};

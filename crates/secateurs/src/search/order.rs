@@ -14,7 +14,7 @@ pub(super) struct Step {
     /// the group's kept units round to what is left after the step. Minus infinity where the step makes the width a multiple.
     pub key: f64,
     /// The mean score, where keys are equal.
-    score: f64,
+    pub score: f64,
 }
 
 /// All steps that guards allow.
@@ -136,12 +136,12 @@ impl Queue<'_> {
 }
 
 /// How many units stay at least. Rounded as `units=` is, so that a cap of 0.9 allows to keep a share of 0.1.
-fn fewest(units: usize, max_removed: f64) -> usize {
+pub(super) fn fewest(units: usize, max_removed: f64) -> usize {
     (((1.0 - max_removed) * units as f64 - 1e-9).round() as usize).max(1)
 }
 
 /// How many units make the width of every axis of the group a multiple of `multiple`: a head is as wide as its dimensions.
-fn units_per_multiple(group: &Group, multiple: usize) -> usize {
+pub(super) fn units_per_multiple(group: &Group, multiple: usize) -> usize {
     let widths = group.parameters.iter().filter_map(|p| Some(group.units.first()?.indices(p).len()));
     multiple / widths.filter(|w| *w > 0).fold(multiple, gcd)
 }

@@ -1,13 +1,15 @@
 //! The choice of units: the lowest scores go until the budget holds, then the highest that still fit come back.
 
 use secateurs_graph::Graph;
-use secateurs_graph::coupling::{Coupling, Selection};
+use secateurs_graph::coupling::{Coupling, Remaining, Selection};
 use serde::{Deserialize, Serialize};
 
 use super::budget::{Amount, Budget, Limit, Resource};
 use super::fit::{CLOSE, Search, State};
+use super::joint;
 use super::meter::Meter;
 use super::order::Order;
+use crate::evidence::Joint;
 
 /// What scores are compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -18,6 +20,14 @@ pub enum Scope {
     Global,
     /// The units of the same group: every group keeps the same share.
     Layer,
+}
+
+/// What says which units go first.
+pub enum Ranking {
+    /// A score for every unit of every group; the lowest go first.
+    Scores(Vec<Vec<f64>>),
+    /// Units that are worth what the units that are left make them worth; the cheapest for what it saves goes first.
+    Joint(Joint),
 }
 
 /// Guards of the choice.
@@ -129,14 +139,14 @@ fn list(reached: &[Reached], text: impl Fn(&Reached) -> String) -> String {
 
 /// Chooses units that meet every limit of the budget, as closely as units permit: within 1 % where possible.
 ///
-/// `scores` has one score for each unit; `meter` says what choices cost. Limits that the whole model meets hold
+/// `meter` says what choices cost. Limits that the whole model meets hold
 /// anyway beside others. With [`Scope::Layer`] a limit on units keeps
 /// `round(share·n)` of the n units of every group, at least one.
 pub fn select(
     graph: &Graph,
     coupling: &Coupling,
     meter: &Meter,
-    scores: &[Vec<f64>],
+    ranking: Ranking,
     budget: &Budget,
     options: &SelectOptions,
 ) -> Result<Selected, SelectError> {
@@ -144,19 +154,25 @@ pub fn select(
     if eligible == 0 {
         return Err(SelectError::NothingToPrune(why_nothing(graph, coupling)));
     }
-    let order = Order::new(coupling, scores, options);
-    let mut search = Search { coupling, meter, order: &order, limits: Vec::new() };
-    let all = search.state(0);
+    let mut limits = Vec::new();
     for limit in budget.limits() {
-        let of = search.value(limit.resource, &all).map_err(|reason| match limit.resource {
-            Resource::Latency => SelectError::Latency(reason),
-            _ => SelectError::Macs(reason),
+        let of = meter.value(limit.resource, &Remaining::new(coupling)).map_err(|reason| {
+            match limit.resource {
+                Resource::Latency => SelectError::Latency(reason),
+                _ => SelectError::Macs(reason),
+            }
         })?;
-        search.limits.push((*limit, of));
+        limits.push((*limit, of));
     }
-    if search.limits.iter().all(|(limit, of)| limit.allowed(*of) >= *of) {
-        return Err(SelectError::AlreadyMet { limits: search.reached(budget, &all) });
+    if limits.iter().all(|(limit, of)| limit.allowed(*of) >= *of) {
+        let reached = |&(limit, of): &(Limit, f64)| Reached { limit, kept: of, of };
+        return Err(SelectError::AlreadyMet { limits: limits.iter().map(reached).collect() });
     }
+    let order = match ranking {
+        Ranking::Scores(scores) => Order::new(coupling, &scores, options),
+        Ranking::Joint(joint) => joint::order(joint, coupling, meter, &limits, options),
+    };
+    let mut search = Search { coupling, meter, order: &order, limits };
     let layer = options.scope == Scope::Layer;
     let units = budget.limit(Resource::Units).filter(|_| layer);
     let units = units.map(|limit| limit.allowed(eligible as f64) / eligible as f64);

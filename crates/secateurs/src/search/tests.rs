@@ -7,9 +7,12 @@ use secateurs_onnx::proto::{AttributeProto, attribute_proto::AttributeType};
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
 use super::{
-    Amount, Budget, Limit, MAX_REMOVED, Meter, Resource, Scope, SelectError, SelectOptions, Selected, select,
+    Amount, Budget, Limit, MAX_REMOVED, Meter, Ranking, Resource, Scope, SelectError, SelectOptions,
+    Selected, select,
 };
+use crate::evidence::Joint;
 use crate::methods::method;
+use crate::rng::Rng;
 
 /// Dense layers of these widths, 5 inputs, 3 outputs.
 fn dense(widths: &[usize]) -> Graph {
@@ -45,10 +48,19 @@ impl Setting {
 
     fn select(&self, seed: u64, limits: &[Limit], options: &SelectOptions) -> Result<Selected, SelectError> {
         let scores = method("random").unwrap().score(&self.graph, &self.coupling, seed, None).unwrap();
+        self.ranked(Ranking::Scores(scores), limits, options)
+    }
+
+    fn ranked(
+        &self,
+        ranking: Ranking,
+        limits: &[Limit],
+        options: &SelectOptions,
+    ) -> Result<Selected, SelectError> {
         let costs = Costs::new(&self.graph, &self.coupling, &self.sizes);
         let budget = Budget::new(limits.to_vec()).unwrap();
         let meter = Meter::new(&costs, &self.coupling, options);
-        select(&self.graph, &self.coupling, &meter, &scores, &budget, options)
+        select(&self.graph, &self.coupling, &meter, ranking, &budget, options)
     }
 
     fn value(&self, resource: Resource, selection: &Selection) -> f64 {
@@ -202,7 +214,10 @@ fn the_lowest_scores_go() {
     let chosen = |scope| {
         let options = SelectOptions { scope, ..SelectOptions::default() };
         let meter = Meter::new(&costs, &setting.coupling, &options);
-        select(&setting.graph, &setting.coupling, &meter, &scores, &budget, &options).unwrap().selection.kept
+        select(&setting.graph, &setting.coupling, &meter, Ranking::Scores(scores.clone()), &budget, &options)
+            .unwrap()
+            .selection
+            .kept
     };
     assert_eq!(chosen(Scope::Layer), [[4, 5, 6, 7], [0, 1, 2, 3]]);
     assert_eq!(chosen(Scope::Global), [[4, 5, 6, 7], [0, 1, 2, 3]]);
@@ -254,7 +269,8 @@ fn the_last_index_of_an_axis_stays_and_the_next_units_go_instead() {
     for scope in [Scope::Layer, Scope::Global] {
         let options = SelectOptions { scope, ..SelectOptions::default() };
         let meter = Meter::new(&costs, &coupling, &options);
-        let selected = select(&graph, &coupling, &meter, &scores, &budget, &options).unwrap();
+        let selected =
+            select(&graph, &coupling, &meter, Ranking::Scores(scores.clone()), &budget, &options).unwrap();
         assert_eq!(selected.selection.kept, [[3, 5, 6, 7]]);
     }
 }
@@ -281,7 +297,8 @@ fn a_model_without_groups_has_nothing_to_prune() {
     let budget = Budget::new(vec![limit(Resource::Params, 0.5)]).unwrap();
     let options = SelectOptions::default();
     let meter = Meter::new(&costs, &coupling, &options);
-    let error = select(&graph, &coupling, &meter, &[], &budget, &options).unwrap_err();
+    let error =
+        select(&graph, &coupling, &meter, Ranking::Scores(Vec::new()), &budget, &options).unwrap_err();
     assert!(error.to_string().contains("'w0'"), "{error}");
 }
 
@@ -318,4 +335,79 @@ fn what_the_model_already_meets_is_an_error_alone_and_holds_beside_others() {
     assert!(error.to_string().contains("bytes=2B cannot be met; the nearest is bytes="), "{error}");
     let latency = setting.select(0, &["latency=3ms".parse().unwrap()], &SelectOptions::default());
     assert!(latency.unwrap_err().to_string().contains("has not been measured"));
+}
+
+/// All choices of kept units of two groups, at least one each.
+fn subsets(widths: [usize; 2]) -> impl Iterator<Item = Vec<usize>> {
+    let [first, second] = widths;
+    (0..1usize << (first + second))
+        .map(move |bits| (0..first + second).filter(|u| bits >> u & 1 == 1).collect())
+        .filter(move |gone: &Vec<usize>| {
+            let of_first = gone.iter().filter(|u| **u < first).count();
+            of_first < first && gone.len() - of_first < second
+        })
+}
+
+#[test]
+fn sets_are_chosen_nearly_as_well_as_by_trying_all() {
+    let widths = [6, 5];
+    let setting = Setting::new(&widths);
+    let units = widths[0] + widths[1];
+    let options = SelectOptions { max_removed: 1.0, ..SelectOptions::default() };
+    let share = 0.6;
+    let (mut ratios, mut ratios_alone) = (Vec::new(), Vec::new());
+    for seed in 0..40 {
+        let rows = 8;
+        let mut rng = Rng::new(seed, "factor", 0, 0);
+        // Units share directions, so that some can stand in for others.
+        let directions: Vec<f64> = (0..4 * rows).map(|_| rng.normal()).collect();
+        let columns: Vec<f32> = (0..units)
+            .flat_map(|_| {
+                let mix: Vec<f64> = (0..4).map(|_| rng.normal()).collect();
+                let noise: Vec<f64> = (0..rows).map(|_| 0.3 * rng.normal()).collect();
+                let at = |row: usize| {
+                    (0..4).map(|k| mix[k] * directions[k * rows + row]).sum::<f64>() + noise[row]
+                };
+                (0..rows).map(at).map(|x| x as f32).collect::<Vec<_>>()
+            })
+            .collect();
+        let joint = Joint::of(columns, rows, units);
+        let change = |gone: &[usize]| {
+            let mut joint = joint.clone();
+            gone.iter().for_each(|&unit| joint.remove(unit));
+            joint.change()
+        };
+        let gone_of = |selection: &Selection| -> Vec<usize> {
+            let offsets = [0, widths[0]];
+            let lost = |g: usize| (0..widths[g]).filter(move |u| !selection.kept[g].contains(u));
+            (0..2).flat_map(|g| lost(g).map(move |u| offsets[g] + u)).collect()
+        };
+        let fits = |gone: &[usize]| {
+            let kept =
+                |from: usize, to: usize| (from..to).filter(|u| !gone.contains(u)).map(|u| u - from).collect();
+            let selection = Selection { kept: vec![kept(0, widths[0]), kept(widths[0], units)] };
+            setting.share(Resource::Params, &selection) <= share
+        };
+        let best =
+            subsets(widths).filter(|gone| fits(gone)).map(|gone| change(&gone)).fold(f64::INFINITY, f64::min);
+        let limits = [limit(Resource::Params, share)];
+        let alone: Vec<f64> = (0..units).map(|unit| joint.increase(unit)).collect();
+        let scores = vec![alone[..widths[0]].to_vec(), alone[widths[0]..].to_vec()];
+        let chosen = setting.ranked(Ranking::Joint(joint.clone()), &limits, &options).unwrap();
+        let chosen_alone = setting.ranked(Ranking::Scores(scores), &limits, &options).unwrap();
+        for selected in [&chosen, &chosen_alone] {
+            assert!(selected.reached[0].share() <= share);
+        }
+        ratios.push(change(&gone_of(&chosen.selection)) / best);
+        ratios_alone.push(change(&gone_of(&chosen_alone.selection)) / best);
+    }
+    let mean = |ratios: &[f64]| ratios.iter().map(|r| r.ln()).sum::<f64>() / ratios.len() as f64;
+    assert!(ratios.iter().all(|r| *r >= 1.0 - 1e-9), "{ratios:?}");
+    assert!(mean(&ratios).exp() < 1.25, "{} {ratios:?}", mean(&ratios).exp());
+    assert!(
+        mean(&ratios_alone) > mean(&ratios) + 0.1,
+        "{} {}",
+        mean(&ratios_alone).exp(),
+        mean(&ratios).exp()
+    );
 }

@@ -1,0 +1,229 @@
+//! What sets of units are worth when the units that stay take over what they can.
+//!
+//! With masks m on all units, ½ (m − 1)ᵀ H (m − 1) predicts the change of the outputs, H = AᵀA/n + D with a small diagonal D. Removing
+//! a set S fixes its masks at 0; the others are free to scale, and the least that this leaves is
+//! f(S) = ½ 1ᵀ (H_SS − H_SK H_KK⁻¹ H_KS) 1 over the kept units K: the Schur complement that HAP (Yu, Yao, Gholami et al. 2022, section
+//! 3.1) derives and then drops. One unit more costs f(S + u) − f(S) = ½ w_u² / [H_KK⁻¹]_uu (Optimal Brain Surgeon, Hassibi and Stork
+//! 1993), where w_u is the scale that unit u has by now.
+//!
+//! H is never built. With n rows of A, M = I + A_K D_K⁻¹ A_Kᵀ / n is `[n, n]`, and everything follows from q_u = a_uᵀ M⁻¹ a_u and
+//! p_u = a_uᵀ M⁻¹ Σ_S a: a removal costs n² + n·units operations. Means are absorbed: a is Σ (a − μ)·g.
+
+use super::Evidence;
+
+/// The diagonal D over that of AᵀA/n. It stands for what samples do not show: without it, units take over what they only seem able to.
+/// 0.01 lost the least accuracy of 0.003, 0.01 and 0.03 on PreResNet-29 at half its MACs and at 0.3 of its parameters.
+const DAMPING: f64 = 0.01;
+/// The same over the mean of that diagonal, for units that do nothing.
+const FLOOR: f64 = 1e-6;
+/// Rows that are used at most; of more, evenly spread ones.
+const MAX_ROWS: usize = 1024;
+/// Numbers of A that are used at most.
+const MAX_NUMBERS: usize = 1 << 25;
+
+/// Units that go one by one, and what that costs.
+#[derive(Clone)]
+pub struct Joint {
+    rows: usize,
+    /// A/√n, unit by unit.
+    columns: Vec<f32>,
+    /// The diagonal of D.
+    damping: Vec<f64>,
+    /// M⁻¹.
+    inverse: Vec<f64>,
+    /// q and p of every unit.
+    explained: Vec<f64>,
+    carried: Vec<f64>,
+    gone: Vec<bool>,
+    change: f64,
+}
+
+impl Joint {
+    /// The units of evidence, all of which stay at first.
+    pub fn new(evidence: &Evidence) -> Joint {
+        let units = evidence.header.units();
+        let all = evidence.factor.sample_of.len();
+        let rows = all.min(MAX_ROWS).min((MAX_NUMBERS / units.max(1)).max(64));
+        let scale =
+            (all as f64 / rows.max(1) as f64 / evidence.header.samples_in_factor.max(1) as f64).sqrt();
+        let mut columns = vec![0.0; rows * units];
+        let mut next = 0;
+        evidence.absorbed_rows(|row, values, _| {
+            if next < rows && row == next * all / rows {
+                for (unit, value) in values.iter().enumerate() {
+                    columns[unit * rows + next] = (scale * value) as f32;
+                }
+                next += 1;
+            }
+        });
+        Joint::of(columns, rows, units)
+    }
+
+    pub(crate) fn of(columns: Vec<f32>, rows: usize, units: usize) -> Joint {
+        let column = |unit: usize| &columns[unit * rows..][..rows];
+        let diagonal: Vec<f64> =
+            (0..units).map(|unit| column(unit).iter().map(|x| f64::from(*x).powi(2)).sum()).collect();
+        let mean = diagonal.iter().sum::<f64>() / units.max(1) as f64;
+        let damping: Vec<f64> =
+            diagonal.iter().map(|f| DAMPING * f + FLOOR * mean.max(f64::MIN_POSITIVE)).collect();
+        let mut inverse = vec![0.0; rows * rows];
+        (0..rows).for_each(|i| inverse[i * rows + i] = 1.0);
+        let mut joint = Joint {
+            rows,
+            damping,
+            inverse,
+            explained: vec![0.0; units],
+            carried: vec![0.0; units],
+            gone: vec![false; units],
+            change: 0.0,
+            columns,
+        };
+        for unit in 0..units {
+            let z = joint.solved(unit);
+            let own = joint.damping[unit] + dot(joint.column(unit), &z);
+            joint.add_to_inverse(&z, -1.0 / own);
+        }
+        joint.explained = (0..units).map(|unit| dot(joint.column(unit), &joint.solved(unit))).collect();
+        joint
+    }
+
+    /// How many units there are.
+    pub fn units(&self) -> usize {
+        self.gone.len()
+    }
+
+    /// The predicted change of the outputs, in nats or squares as the evidence has it, after what was removed so far.
+    pub fn change(&self) -> f64 {
+        self.change
+    }
+
+    /// How much more it would be without this unit too.
+    pub fn increase(&self, unit: usize) -> f64 {
+        let d = self.damping[unit];
+        0.5 * (d + self.carried[unit]).powi(2) / self.left(unit)
+    }
+
+    /// Removes a unit.
+    pub fn remove(&mut self, unit: usize) {
+        debug_assert!(!self.gone[unit], "a unit goes once");
+        self.change += self.increase(unit);
+        let (z, left) = (self.solved(unit), self.left(unit));
+        let weight = (self.carried[unit] + self.damping[unit]) / left;
+        self.gone[unit] = true;
+        self.add_to_inverse(&z, 1.0 / left);
+        for other in (0..self.gone.len()).filter(|other| !self.gone[*other]) {
+            let t = dot(&self.columns[other * self.rows..][..self.rows], &z);
+            self.explained[other] += t * t / left;
+            self.carried[other] += t * weight;
+        }
+    }
+
+    /// d_u − q_u, which is d_u² [H_KK⁻¹]_uu: above 0 but for rounding.
+    fn left(&self, unit: usize) -> f64 {
+        let d = self.damping[unit];
+        (d - self.explained[unit]).max(1e-9 * d)
+    }
+
+    fn column(&self, unit: usize) -> &[f32] {
+        &self.columns[unit * self.rows..][..self.rows]
+    }
+
+    /// M⁻¹ a_u.
+    fn solved(&self, unit: usize) -> Vec<f64> {
+        let column = self.column(unit);
+        self.inverse.chunks_exact(self.rows.max(1)).map(|row| dot(column, row)).collect()
+    }
+
+    /// M⁻¹ + factor · z zᵀ.
+    fn add_to_inverse(&mut self, z: &[f64], factor: f64) {
+        for (row, zi) in self.inverse.chunks_exact_mut(self.rows.max(1)).zip(z) {
+            let scaled = factor * zi;
+            row.iter_mut().zip(z).for_each(|(to, zj)| *to += scaled * zj);
+        }
+    }
+}
+
+/// In eight sums, which a processor adds up side by side.
+fn dot(a: &[f32], b: &[f64]) -> f64 {
+    let mut sums = [0.0; 8];
+    let (a_chunks, b_chunks) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f64 =
+        a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(x, y)| f64::from(*x) * y).sum();
+    for (x, y) in a_chunks.zip(b_chunks) {
+        for i in 0..8 {
+            sums[i] += f64::from(x[i]) * y[i];
+        }
+    }
+    rest + sums.iter().sum::<f64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// f(S) by solving for the scales of all kept units.
+    fn direct(columns: &[f32], rows: usize, units: usize, damping: &[f64], gone: &[bool]) -> f64 {
+        let a = |unit: usize, row: usize| f64::from(columns[unit * rows + row]);
+        let h = |u: usize, v: usize| {
+            (0..rows).map(|row| a(u, row) * a(v, row)).sum::<f64>() + if u == v { damping[u] } else { 0.0 }
+        };
+        let kept: Vec<usize> = (0..units).filter(|u| !gone[*u]).collect();
+        let lost: Vec<usize> = (0..units).filter(|u| gone[*u]).collect();
+        let right: Vec<f64> = kept.iter().map(|&u| lost.iter().map(|&v| h(u, v)).sum()).collect();
+        let mut system: Vec<Vec<f64>> = kept
+            .iter()
+            .zip(&right)
+            .map(|(&u, b)| kept.iter().map(|&v| h(u, v)).chain([*b]).collect())
+            .collect();
+        for i in 0..kept.len() {
+            let pivot = system[i].clone();
+            for row in &mut system[i + 1..] {
+                let factor = row[i] / pivot[i];
+                row.iter_mut().zip(&pivot).for_each(|(to, from)| *to -= factor * from);
+            }
+        }
+        let mut scales = vec![0.0; kept.len()];
+        for i in (0..kept.len()).rev() {
+            let known: f64 = (i + 1..kept.len()).map(|j| system[i][j] * scales[j]).sum();
+            scales[i] = (system[i][kept.len()] - known) / system[i][i];
+        }
+        let all: f64 = lost.iter().flat_map(|&u| lost.iter().map(move |&v| h(u, v))).sum();
+        0.5 * (all - right.iter().zip(&scales).map(|(b, s)| b * s).sum::<f64>())
+    }
+
+    proptest! {
+        #[test]
+        fn every_removal_costs_what_the_best_scales_of_the_others_leave(
+            columns in prop::collection::vec(-2.0f32..2.0, 7 * 12),
+            units in 2usize..12,
+            order in Just((0..12).collect::<Vec<usize>>()).prop_shuffle(),
+        ) {
+            let rows = 7;
+            let mut joint = Joint::of(columns[..rows * units].to_vec(), rows, units);
+            let damping = joint.damping.clone();
+            let mut gone = vec![false; units];
+            for unit in order.into_iter().filter(|u| *u < units) {
+                let before = joint.change();
+                let increase = joint.increase(unit);
+                joint.remove(unit);
+                gone[unit] = true;
+                let wanted = direct(&columns, rows, units, &damping, &gone);
+                prop_assert!((joint.change() - wanted).abs() <= 1e-6 * wanted.max(1e-3), "{} {wanted}", joint.change());
+                prop_assert!((before + increase - joint.change()).abs() <= 1e-12 * joint.change().max(1.0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_twin_takes_over_and_a_dead_unit_costs_nothing() {
+        // Units 0 and 1 are the same, unit 2 does nothing, unit 3 stands alone.
+        let columns = [[1.0f32, 2.0], [1.0, 2.0], [0.0, 0.0], [2.0, -1.0]].concat();
+        let mut joint = Joint::of(columns, 2, 4);
+        assert!(joint.increase(2) < 1e-4);
+        assert!(joint.increase(0) < 0.02 * joint.increase(3), "{} {}", joint.increase(0), joint.increase(3));
+        joint.remove(0);
+        assert!(joint.increase(1) > 4.0, "{}", joint.increase(1));
+    }
+}

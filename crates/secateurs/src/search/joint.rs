@@ -1,0 +1,196 @@
+//! The order in which units go when each is worth what those that are left make it worth.
+
+use secateurs_graph::coupling::{Coupling, Remaining};
+
+use super::budget::Limit;
+use super::meter::Meter;
+use super::order::{Order, Step, fewest, remove, units_per_multiple};
+use super::select::{Scope, SelectOptions, eligible};
+use crate::evidence::Joint;
+
+/// After so large a share of the units, what steps save is counted anew: counting takes up to a millisecond a group.
+const RECOUNT: f64 = 0.01;
+/// So large a share of the units goes on beyond the budget, so that groups can exchange steps.
+const BEYOND: f64 = 0.05;
+
+/// The step that adds least to the predicted change for what it saves of the limits that do not hold yet goes next, until all hold and
+/// somewhat further. With [`Scope::Layer`] all units go, by what they add alone, and give the order within every group.
+pub(super) fn order(
+    joint: Joint,
+    coupling: &Coupling,
+    meter: &Meter,
+    limits: &[(Limit, f64)],
+    options: &SelectOptions,
+) -> Order {
+    if options.scope == Scope::Layer {
+        return Order::new(coupling, &ranks(joint, coupling, options), options);
+    }
+    let total = joint.units();
+    let mut search = Search::new(joint, coupling, options);
+    let mut order =
+        Order { steps: vec![Vec::new(); coupling.groups.len()], merged: Vec::new(), refused: 0.0 };
+    let (mut counted, mut met) = (None, None);
+    let mut savings = Vec::new();
+    loop {
+        let gone = search.gone;
+        if counted.is_none_or(|at| (gone - at) as f64 >= RECOUNT * total as f64) {
+            counted = Some(gone);
+            savings = search.savings(meter, limits);
+            let holds = |(limit, of): &(Limit, f64)| {
+                meter.value(limit.resource, &search.remaining).is_ok_and(|v| v <= limit.allowed(*of))
+            };
+            met = met.or(limits.iter().all(holds).then_some(gone));
+        }
+        if met.is_some_and(|at| (gone - at) as f64 > BEYOND * total as f64) {
+            return order;
+        }
+        let Some((group, price)) = search.cheapest(&savings) else { return order };
+        if let Some(units) = search.take(group) {
+            order.steps[group].push(Step { units, key: order.merged.len() as f64, score: price });
+            order.merged.push(group);
+        }
+    }
+}
+
+/// When each unit would go, if none cost more than another.
+fn ranks(joint: Joint, coupling: &Coupling, options: &SelectOptions) -> Vec<Vec<f64>> {
+    let mut ranks: Vec<Vec<f64>> =
+        coupling.groups.iter().map(|group| vec![f64::INFINITY; group.units.len()]).collect();
+    let free = SelectOptions { max_removed: 1.0, multiple_of: None, ..options.clone() };
+    let mut search = Search::new(joint, coupling, &free);
+    let savings = vec![1.0; coupling.groups.len()];
+    while let Some((group, _)) = search.cheapest(&savings) {
+        for unit in search.take(group).into_iter().flatten() {
+            ranks[group][unit] = search.gone as f64;
+        }
+    }
+    ranks
+}
+
+struct Search<'c> {
+    joint: Joint,
+    remaining: Remaining<'c>,
+    groups: Vec<Waiting>,
+    /// Units removed so far.
+    gone: usize,
+}
+
+/// The units of a group that may still go.
+struct Waiting {
+    group: usize,
+    /// The number of its first unit through all groups.
+    offset: usize,
+    units: Vec<usize>,
+    kept: usize,
+    fewest: usize,
+    multiple: usize,
+}
+
+impl Waiting {
+    /// How many units go together: one, or as many as make the width a multiple.
+    fn size(&self) -> usize {
+        let beyond = self.kept % self.multiple;
+        if beyond == 0 { self.multiple } else { beyond }
+    }
+
+    /// The units that add least, each alone, and the sum of that.
+    fn next(&self, joint: &Joint) -> Option<(Vec<usize>, f64)> {
+        let size = self.size();
+        if self.kept < size + self.fewest || self.units.len() < size {
+            return None;
+        }
+        let mut increases: Vec<(f64, usize)> =
+            self.units.iter().map(|&unit| (joint.increase(self.offset + unit), unit)).collect();
+        let order = |a: &(f64, usize), b: &(f64, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+        if size < increases.len() {
+            increases.select_nth_unstable_by(size - 1, order);
+            increases.truncate(size);
+        }
+        increases.sort_unstable_by(order);
+        let sum = increases.iter().map(|(increase, _)| increase).sum();
+        Some((increases.into_iter().map(|(_, unit)| unit).collect(), sum))
+    }
+}
+
+impl<'c> Search<'c> {
+    fn new(joint: Joint, coupling: &'c Coupling, options: &SelectOptions) -> Search<'c> {
+        let mut offset = 0;
+        let mut groups = Vec::new();
+        let eligible: Vec<usize> = eligible(coupling, options).collect();
+        for (g, group) in coupling.groups.iter().enumerate() {
+            let units = group.units.len();
+            let multiple = options.multiple_of.map_or(1, |m| units_per_multiple(group, m));
+            if eligible.contains(&g) {
+                groups.push(Waiting {
+                    group: g,
+                    offset,
+                    units: (0..units).collect(),
+                    kept: units,
+                    fewest: fewest(units, options.max_removed),
+                    multiple: if units >= multiple { multiple } else { 1 },
+                });
+            }
+            offset += units;
+        }
+        Search { joint, remaining: Remaining::new(coupling), groups, gone: 0 }
+    }
+
+    /// What a step of each group saves: of every limit that does not hold the share of what is too much, of all limits once they hold.
+    fn savings(&self, meter: &Meter, limits: &[(Limit, f64)]) -> Vec<f64> {
+        let mut remaining = self.remaining.clone();
+        let values = |remaining: &Remaining| -> Vec<f64> {
+            limits.iter().map(|(limit, _)| meter.value(limit.resource, remaining).unwrap_or(0.0)).collect()
+        };
+        let now = values(&remaining);
+        let excess: Vec<f64> =
+            limits.iter().zip(&now).map(|((limit, of), now)| now - limit.allowed(*of)).collect();
+        let unmet = excess.iter().any(|excess| *excess > 0.0);
+        let scale = |i: usize| match unmet {
+            true => (excess[i] > 0.0).then_some(excess[i]),
+            false => Some(now[i].max(f64::MIN_POSITIVE)),
+        };
+        let groups = self.groups.iter().map(|waiting| waiting.group).max().map_or(0, |g| g + 1);
+        let mut savings = vec![0.0; groups];
+        for waiting in &self.groups {
+            let size = waiting.size().min(waiting.units.len());
+            let step = Step { units: waiting.units[..size].to_vec(), key: 0.0, score: 0.0 };
+            if remove(&mut remaining, waiting.group, &step).is_err() {
+                continue;
+            }
+            let after = values(&remaining);
+            savings[waiting.group] =
+                (0..limits.len()).filter_map(|i| Some((now[i] - after[i]).max(0.0) / scale(i)?)).sum::<f64>()
+                    / size.max(1) as f64;
+            step.units.iter().for_each(|&unit| remaining.restore(waiting.group, unit));
+        }
+        savings
+    }
+
+    /// The group whose next step adds least for what it saves, and how much.
+    fn cheapest(&self, savings: &[f64]) -> Option<(usize, f64)> {
+        let price = |waiting: &Waiting| {
+            let (units, sum) = waiting.next(&self.joint)?;
+            // What is no multiple yet becomes one first, as that makes a layer no slower.
+            let aligns = waiting.size() < waiting.multiple;
+            let saved = savings[waiting.group] * units.len() as f64;
+            Some((waiting.group, if aligns { 0.0 } else { sum / saved.max(f64::MIN_POSITIVE) }))
+        };
+        self.groups.iter().filter_map(price).min_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)))
+    }
+
+    /// Takes the next step of a group. `None`, and a unit less to choose from, where an axis would lose its last index.
+    fn take(&mut self, group: usize) -> Option<Vec<usize>> {
+        let waiting = self.groups.iter_mut().find(|waiting| waiting.group == group)?;
+        let (units, _) = waiting.next(&self.joint)?;
+        let step = Step { units, key: 0.0, score: 0.0 };
+        if let Err(last) = remove(&mut self.remaining, group, &step) {
+            waiting.units.retain(|unit| *unit != last);
+            return None;
+        }
+        waiting.units.retain(|unit| !step.units.contains(unit));
+        waiting.kept -= step.units.len();
+        self.gone += step.units.len();
+        step.units.iter().for_each(|unit| self.joint.remove(waiting.offset + unit));
+        Some(step.units)
+    }
+}
