@@ -96,7 +96,8 @@ pub(super) fn plan_coupled(
             allow_inexact: options.select.allow_inexact,
         },
         reached: selected.reached.iter().map(share).collect(),
-        groups: PlannedGroup::of_selection(graph, coupling, &selected.selection),
+        groups: PlannedGroup::of_choice(graph, coupling, &selected.selection.into()),
+        implants: Vec::new(),
     })
 }
 
