@@ -21,7 +21,7 @@ mod selection;
 mod spaces;
 mod units;
 
-pub use cost::Costs;
+pub use cost::{Costs, RowCosts};
 pub use groups::{Barred, Coupling, Group, ParameterAxis, Unit};
 pub use kind::UnitKind;
 pub use reason::Reason;

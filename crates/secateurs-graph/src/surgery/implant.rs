@@ -111,7 +111,7 @@ fn refused(graph: &Graph, node: NodeId, reason: impl Into<String>) -> GraphError
 }
 
 /// A node with rows of its own in a constant weight.
-pub(super) struct Place<'g> {
+pub(crate) struct Place<'g> {
     pub node: NodeId,
     pub rows: Rows,
     pub weight: Constant<'g>,

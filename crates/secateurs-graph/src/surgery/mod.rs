@@ -17,6 +17,7 @@ mod weights;
 pub use choice::{Carried, Choice, NodeForm, Request};
 pub use consumed::{Consumed, UnitIndex};
 pub use equivalent::{Equivalent, equivalent};
+pub(crate) use implant::Place;
 pub use implant::{Form, Implant, Implanted, Start, implant, offers};
 pub use made::Made;
 pub use permute::Permuted;

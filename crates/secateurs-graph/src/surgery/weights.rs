@@ -11,7 +11,7 @@ use crate::graph::{Graph, NodeId, Source, ValueId};
 use crate::patch::{Feed, Patch};
 
 /// A constant behind views that keep its axes, such as a transposed weight.
-pub(super) struct Constant<'g> {
+pub(crate) struct Constant<'g> {
     pub value: ValueId,
     pub tensor: &'g Tensor,
     /// What stands between it and its reader, from the constant on.
