@@ -53,7 +53,7 @@ impl<'g> Constant<'g> {
             let map = node.op.axes(&node.op_inputs(&facts), &graph.output_facts(node));
             let own = map.outputs.first()?.as_ref()?.get(axis)?;
             match &own[..] {
-                [Segment::Product(atoms)] if atoms.len() == 1 => {
+                [Segment::Product(atoms)] if atoms.len() <= 1 => {
                     map.inputs.first()?.as_ref()?.iter().position(|axis| axis == own)
                 }
                 _ => None,
