@@ -99,7 +99,7 @@ impl Coupling {
         let mut masked = whole.clone();
         self.masking(&whole, &places.selection)?.apply(&mut masked)?;
         let kept = self.kept(&places.selection);
-        let sites = self.sites(&whole);
+        let sites = if choice.forms.is_empty() { Vec::new() } else { self.sites(&whole) };
         let (mut implants, mut twins) = (Vec::new(), Vec::new());
         for form in &choice.forms {
             let Some(site) = sites.iter().find(|site| site.node == form.node) else {
@@ -107,7 +107,8 @@ impl Coupling {
                 continue;
             };
             let all = site.rows_of(|group, unit| places.implanted[group].binary_search(&unit).is_ok());
-            if all.is_empty() {
+            // No output depends on what is gone.
+            if all.is_empty() || !smaller.nodes.contains_key(form.node) {
                 continue;
             }
             let place = Place::of(&whole, form.node)?;

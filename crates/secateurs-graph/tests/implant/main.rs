@@ -2,6 +2,8 @@
 #![cfg(feature = "torch")]
 
 mod choice;
+#[allow(dead_code)]
+mod layer;
 mod layers;
 #[allow(dead_code)]
 #[path = "../coupling/net.rs"]

@@ -246,7 +246,8 @@ fn as_foreseen(graph: &Graph, costs: &Costs, remaining: &Remaining, smaller: &Gr
     }
     // A constant that is read twice may be cloned; what is never read is gone.
     let shared = graph.uses().values().any(|uses| uses.len() > 1);
-    if params < got.params || (params != got.params && !shared && smaller.nodes.len() >= graph.nodes.len()) {
+    let all = graph.nodes.keys().all(|id| smaller.nodes.contains_key(id));
+    if params < got.params || (params != got.params && !shared && all) {
         return Err(format!("{params} parameters foreseen, {} found", got.params));
     }
     Ok(())
