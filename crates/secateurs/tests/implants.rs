@@ -1,9 +1,10 @@
 //! Rows of single layers computed in another form, in ONNX Runtime.
 
+#[allow(dead_code)]
 #[path = "../../secateurs-graph/tests/implant/layer.rs"]
 mod layer;
-#[path = "../../secateurs-graph/tests/random_graphs/rng.rs"]
 #[allow(dead_code)]
+#[path = "../../secateurs-graph/tests/random_graphs/rng.rs"]
 mod rng;
 #[path = "../../secateurs-graph/tests/implant/start.rs"]
 mod start;

@@ -152,13 +152,20 @@ impl<'g> Place<'g> {
             return Err(refused("its weight is viewed in a way that mixes rows"));
         };
         let bias = match rows.bias.and_then(|i| node.inputs.get(i).copied().flatten()) {
-            Some(value) => Some(
-                Constant::behind(graph, value)
-                    .map_err(|op| refused(&format!("its bias is computed, by {op}")))?,
-            ),
+            Some(value) => {
+                let bias = Constant::behind(graph, value);
+                let bias = bias.map_err(|op| refused(&format!("its bias is computed, by {op}")))?;
+                let last = graph.values[value].fact.rank().and_then(|rank| rank.checked_sub(1));
+                let last = last.and_then(|last| bias.axis(graph, last));
+                match bias.tensor.shape().last() {
+                    Some(n) if *n != rows.rows => None,
+                    Some(_) if last.map(|last| last + 1) == Some(bias.tensor.shape().len()) => Some(bias),
+                    Some(_) => return Err(refused("its bias is viewed in a way that mixes rows")),
+                    None => None,
+                }
+            }
             None => None,
         };
-        let bias = bias.filter(|bias| bias.tensor.shape().last().is_some_and(|n| *n == rows.rows));
         let Some(Some(output)) = node.outputs.first().copied() else {
             return Err(refused("nothing reads its output"));
         };
@@ -333,7 +340,7 @@ impl<'g> Surgeon<'_, 'g> {
         let (weight, patch) = (&self.place.weight, &mut self.done.patch);
         let weight = weight.picked(self.graph, patch, self.place.axes[0], &part.rows, in_place)?;
         let bias = self.bias(part, first)?;
-        self.chain(ops, data, vec![weight], bias)
+        self.chain("part", ops, data, vec![weight], bias)
     }
 
     /// What a part of the implanted rows is computed by.
@@ -368,12 +375,13 @@ impl<'g> Surgeon<'_, 'g> {
             }
             None => self.bias(part, false)?,
         };
-        self.chain(ops, data, weights, bias)
+        self.chain("implant", ops, data, weights, bias)
     }
 
     /// Ops one behind the other, each with its weight and the last with the bias: all but the last are made.
     fn chain(
         &mut self,
+        suffix: &str,
         ops: RowOps,
         data: Feed,
         weights: Vec<Feed>,
@@ -386,7 +394,7 @@ impl<'g> Surgeon<'_, 'g> {
         while let Some((i, (op, own))) = nodes.next() {
             let mut feeds = vec![Feed::Value(None), Feed::Value(None)];
             (feeds[at], feeds[weight]) = (feed, own);
-            let name = format!("{name}_implant{}", ["", "_second"][i.min(1)]);
+            let name = format!("{name}_{suffix}{}", ["", "_second"][i.min(1)]);
             if nodes.peek().is_some() {
                 feed = Feed::New(self.done.patch.make(name, op, feeds));
                 continue;

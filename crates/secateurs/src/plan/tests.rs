@@ -168,7 +168,7 @@ fn implants_that_do_not_fit_are_refused_by_node_and_remedy() {
     };
     refused(|p| p.groups[0].implanted = vec![2], &["'w[0]'", "unit 2", "does not keep"]);
     refused(|p| p.groups[0].implanted = vec![3, 3], &["'w[0]'", "unit 3 twice"]);
-    refused(|p| p.implants.clear(), &["'w[0]'", "unit 0", "add 'h' to 'implants'"]);
+    refused(|p| p.implants.clear(), &["'w[0]'", "unit 0", "add 'make_h' to 'implants'"]);
     refused(|p| p.groups[0].implanted.clear(), &["'h'", "makes no implanted unit"]);
     refused(|p| p.implants[0].node = "z".into(), &["'z'", "no node"]);
     refused(|p| p.implants[0].node = "i".into(), &["'i'", "(Relu)", "cannot be implanted"]);

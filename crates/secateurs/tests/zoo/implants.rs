@@ -4,7 +4,7 @@
 use secateurs::rng::Rng;
 use secateurs_graph::coupling::{Costs, CouplingOptions, Remaining};
 use secateurs_graph::surgery::{Choice, Form, NodeForm, Request, Start};
-use secateurs_graph::{Bindings, Graph, GraphError};
+use secateurs_graph::{Bindings, GraphError};
 use secateurs_onnx::Tensor;
 use serde_json::{Value, json};
 
@@ -67,16 +67,15 @@ fn check(zoo: &ZooModel, checker: &Script) -> Result<Value, String> {
                 return Err("no place for implants".into());
             }
             let other = carry(1).map_err(|e| at(e.to_string()))?;
-            let by = bench.differences(&path, &other.masked).map_err(at)?;
-            let [Err(_), Err(_)] = bench.within(&by) else {
-                return Err(format!("other weights go unnoticed: the outputs differ by {by:?}"));
+            let wrong = bench.differences(&path, &other.masked).map_err(at)?;
+            let [Err(_), Err(_)] = bench.within(&wrong) else {
+                return Err(format!("other weights go unnoticed: the outputs differ by {wrong:?}"));
             };
             counts = json!({
                 "model": zoo.name, "sites": sites.len(), "implanted": choice.implanted.iter().map(Vec::len).sum::<usize>(),
                 "pointwise": count(&choice, Form::Pointwise), "gathers": carried.gathers, "slices": carried.slices,
                 "nodes": [graph.nodes.len(), carried.graph.nodes.len()], "difference": by[0].values().copied().fold(0.0, f64::max),
             });
-            eprintln!("{counts}");
         }
     }
     Ok(counts)
