@@ -28,6 +28,16 @@ pub enum GraphError {
         /// What is wrong.
         source: OpError,
     },
+    /// Rows of a node that cannot be computed otherwise.
+    #[error("node {node} ({op}) cannot be implanted: {reason}")]
+    Rows {
+        /// The node's name, or its first output if it has none.
+        node: String,
+        /// The op type.
+        op: String,
+        /// Why.
+        reason: String,
+    },
     /// A value that nothing produces.
     #[error(
         "node {node} ({op}) reads '{value}', which no input, initializer or earlier node provides; \

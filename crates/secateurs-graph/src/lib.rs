@@ -22,6 +22,7 @@ pub mod op;
 pub mod ops;
 pub mod patch;
 pub mod rewrite;
+pub mod rows;
 pub mod samples;
 pub mod save;
 #[cfg(feature = "torch")]

@@ -15,6 +15,7 @@ use crate::attribute::{Attribute, Attributes};
 use crate::axes::AxisMap;
 use crate::dim::Dim;
 use crate::fact::{DisplayShape, Fact, Shape};
+use crate::rows::{RowOps, Rows, Way};
 use crate::shrink::{Kept, Shrunk};
 
 /// An operation with its attributes.
@@ -62,6 +63,22 @@ pub trait Op: Any + fmt::Debug + Send + Sync + CloneOp {
     /// That the op multiplies its inputs 0 and 1 and adds a bias, if it does nothing else.
     fn affine(&self) -> Option<Affine> {
         None
+    }
+
+    /// Whether indices that the op mixes ([`Role::Mixed`](crate::axes::Role::Mixed)) count by their place, as neighbours do.
+    fn is_ordered(&self) -> bool {
+        false
+    }
+
+    /// Where the rows of the op lie, if each index of an output axis comes from a row of its own in input `weight`; why not, if not.
+    fn rows(&self, _weight: usize, _inputs: &Inputs) -> Result<Rows, &'static str> {
+        Err("it does not compute its channels by rows of a weight")
+    }
+
+    /// The ops that compute rows of so many groups in this way; why there are none, if there are none. Asked only of ops that have
+    /// [`Op::rows`].
+    fn rows_by(&self, _way: Way, _groups: usize, _inputs: &Inputs) -> Result<RowOps, &'static str> {
+        Err("it does not compute its channels by rows of a weight")
     }
 
     /// What a constant at an input starts training from.
@@ -423,6 +440,7 @@ pub(crate) mod prelude {
     pub(crate) use crate::fact::{Content, Fact, Shape};
     #[cfg(any(test, feature = "harness"))]
     pub(crate) use crate::harness::Case;
+    pub(crate) use crate::rows::{RowOps, Rows, Way};
     pub(crate) use crate::shrink::{Kept, Shrunk, ShrunkInput};
     pub(crate) use secateurs_onnx::ElementType;
     #[cfg(feature = "torch")]

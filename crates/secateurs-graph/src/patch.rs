@@ -15,6 +15,8 @@ use crate::op::Op;
 #[derive(Default, Debug)]
 pub struct Patch {
     edits: Vec<Edit>,
+    /// How many values of nodes that it adds are to be read by others that it adds.
+    made: usize,
 }
 
 /// What a node is to read.
@@ -24,7 +26,13 @@ pub enum Feed {
     Value(Option<ValueId>),
     /// A new constant under this name, or this name with a number.
     Constant(String, Tensor),
+    /// What a node makes that this patch adds.
+    New(NewValue),
 }
+
+/// The output of a node that a patch adds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NewValue(usize);
 
 #[derive(Debug)]
 enum Edit {
@@ -33,11 +41,19 @@ enum Edit {
     SetInput(NodeId, usize, Option<ValueId>),
     SetInputs(NodeId, Vec<Feed>),
     SetInputConstant(Vec<(NodeId, usize)>, String, Tensor),
-    InsertAfter { value: ValueId, name: String, op: Box<dyn Op>, extra: Vec<(String, Tensor)> },
+    InsertAfter { value: ValueId, name: String, op: Box<dyn Op>, feeds: After },
     Absorb(NodeId),
     Insert { before: Use, name: String, op: Box<dyn Op>, extra: Vec<(String, Tensor)> },
-    AddNode { name: String, op: Box<dyn Op>, inputs: Vec<Option<ValueId>>, replaces: Vec<ValueId> },
+    AddNode { name: String, op: Box<dyn Op>, inputs: Vec<Feed>, replaces: Vec<ValueId> },
+    Make { name: String, op: Box<dyn Op>, inputs: Vec<Feed> },
     Prune,
+}
+
+/// What a node reads that is inserted behind a value: what is made there stands between the two.
+#[derive(Debug, Default)]
+struct After {
+    before: Vec<Feed>,
+    behind: Vec<Feed>,
 }
 
 impl Patch {
@@ -90,8 +106,28 @@ impl Patch {
         op: Box<dyn Op>,
         extra: Vec<(String, Tensor)>,
     ) -> &mut Patch {
-        self.edits.push(Edit::InsertAfter { value, name: name.into(), op, extra });
+        let behind = extra.into_iter().map(|(name, tensor)| Feed::Constant(name, tensor)).collect();
+        self.join_after(value, name, op, [Vec::new(), behind])
+    }
+
+    /// The same with anything else that the node is to read, before what the producer makes and behind it.
+    pub fn join_after(
+        &mut self,
+        value: ValueId,
+        name: impl Into<String>,
+        op: Box<dyn Op>,
+        [before, behind]: [Vec<Feed>; 2],
+    ) -> &mut Patch {
+        let feeds = After { before, behind };
+        self.edits.push(Edit::InsertAfter { value, name: name.into(), op, feeds });
         self
+    }
+
+    /// Adds a node of one output, which nodes that this patch adds or changes later can read.
+    pub fn make(&mut self, name: impl Into<String>, op: Box<dyn Op>, inputs: Vec<Feed>) -> NewValue {
+        self.edits.push(Edit::Make { name: name.into(), op, inputs });
+        self.made += 1;
+        NewValue(self.made - 1)
     }
 
     /// Removes a node of one output that alone reads what its input 0 carries: the producer of that makes the node's output in its
@@ -118,7 +154,7 @@ impl Patch {
         &mut self,
         name: impl Into<String>,
         op: Box<dyn Op>,
-        inputs: Vec<Option<ValueId>>,
+        inputs: Vec<Feed>,
         replaces: Vec<ValueId>,
     ) -> &mut Patch {
         self.edits.push(Edit::AddNode { name: name.into(), op, inputs, replaces });
@@ -137,7 +173,7 @@ impl Patch {
         next.changed |= !self.edits.is_empty();
         let values = next.values.values().map(|v| v.name.clone());
         let names = values.chain(next.nodes.values().map(|n| n.name.clone())).collect();
-        let mut editor = Editor { graph: &mut next, names, numbers: HashMap::new() };
+        let mut editor = Editor { graph: &mut next, names, numbers: HashMap::new(), made: Vec::new() };
         for edit in self.edits {
             editor.edit(edit)?;
         }
@@ -155,6 +191,8 @@ struct Editor<'g> {
     names: HashSet<String>,
     /// The last number given to each name, so that thousands of copies of one constant are not counted anew each time.
     numbers: HashMap<String, usize>,
+    /// What [`Patch::make`] made so far.
+    made: Vec<ValueId>,
 }
 
 impl Editor<'_> {
@@ -193,15 +231,11 @@ impl Editor<'_> {
                 }
             }
             Edit::SetInputs(node, feeds) => {
-                let inputs = feeds.into_iter().map(|feed| match feed {
-                    Feed::Value(value) => value,
-                    Feed::Constant(name, tensor) => Some(self.add_constant(&name, tensor)),
-                });
-                let inputs = inputs.collect();
+                let inputs = self.fed(feeds)?;
                 let target = self.graph.nodes.get_mut(node).ok_or_else(|| gone("node"))?;
                 (target.inputs, target.origin) = (inputs, Origin::Patched);
             }
-            Edit::InsertAfter { value, name, op, extra } => {
+            Edit::InsertAfter { value, name, op, feeds } => {
                 let target = self.graph.values.get(value).ok_or_else(|| gone("value"))?;
                 let Source::Node(producer, output) = target.source else {
                     return Err(GraphError::Inconsistent(format!("no node makes '{}'", target.name)));
@@ -216,10 +250,9 @@ impl Editor<'_> {
                 });
                 self.graph.nodes[producer].outputs[output] = Some(raw);
                 self.graph.nodes[producer].origin = Origin::Patched;
-                let mut inputs = vec![Some(raw)];
-                for (name, tensor) in extra {
-                    inputs.push(Some(self.add_constant(&name, tensor)));
-                }
+                let mut inputs = self.fed(feeds.before)?;
+                inputs.push(Some(raw));
+                inputs.extend(self.fed(feeds.behind)?);
                 let node = self.add_node(name, op, inputs);
                 self.graph.nodes[node].outputs.push(Some(value));
                 self.graph.values[value].source = Source::Node(node, 0);
@@ -263,7 +296,14 @@ impl Editor<'_> {
                 self.graph.nodes[before.node].inputs[input] = Some(made);
                 self.graph.nodes[before.node].origin = Origin::Patched;
             }
+            Edit::Make { name, op, inputs } => {
+                let inputs = self.fed(inputs)?;
+                let node = self.add_node(name, op, inputs);
+                let made = self.add_output(node, 0);
+                self.made.push(made);
+            }
             Edit::AddNode { name, op, inputs, replaces } => {
+                let inputs = self.fed(inputs)?;
                 let node = self.add_node(name, op, inputs);
                 for (i, value) in replaces.into_iter().enumerate() {
                     let target = self.graph.values.get_mut(value).ok_or_else(|| gone("value"))?;
@@ -278,6 +318,19 @@ impl Editor<'_> {
             Edit::Prune => self.graph.remove_dead(),
         }
         Ok(())
+    }
+
+    /// The values that a node is to read.
+    fn fed(&mut self, feeds: Vec<Feed>) -> Result<Vec<Option<ValueId>>, GraphError> {
+        let value = |feed| match feed {
+            Feed::Value(value) => Ok(value),
+            Feed::Constant(name, tensor) => Ok(Some(self.add_constant(&name, tensor))),
+            Feed::New(NewValue(index)) => match self.made.get(index) {
+                Some(value) => Ok(Some(*value)),
+                None => Err(GraphError::Inconsistent("the patch reads what it has not made yet".into())),
+            },
+        };
+        feeds.into_iter().map(value).collect()
     }
 
     /// A constant under this name, or this name with a number if it is taken.

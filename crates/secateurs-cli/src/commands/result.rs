@@ -30,6 +30,10 @@ pub struct Report {
     units: [usize; 2],
     groups: usize,
     groups_pruned: usize,
+    /// Units that other layers compute, and the nodes that put channels in order for that at run time.
+    implanted: usize,
+    gathers: usize,
+    slices: usize,
     reached: BTreeMap<String, PlannedShare>,
     exact: bool,
     /// The largest difference in ONNX Runtime from what was expected, relative to the output's largest value.
@@ -89,6 +93,9 @@ impl Report {
             units: applied.units,
             groups: applied.groups[0],
             groups_pruned: applied.groups[1],
+            implanted: applied.implanted,
+            gathers: applied.gathers,
+            slices: applied.slices,
             reached: plan.reached.clone(),
             exact: applied.exact,
             difference: written.difference,
@@ -132,6 +139,13 @@ impl Report {
         table.print(out)?;
         writeln!(out)?;
         writeln!(out, "{} of {} groups lost units", self.groups_pruned, self.groups)?;
+        if self.implanted > 0 {
+            let Report { implanted, gathers, slices, .. } = self;
+            writeln!(
+                out,
+                "{implanted} units are implanted, with {gathers} gathers and {slices} slices at run time"
+            )?;
+        }
         if let Some(sizes) = sizes_text(&self.sizes) {
             writeln!(out, "MACs at {sizes}")?;
         }

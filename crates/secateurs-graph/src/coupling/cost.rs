@@ -7,10 +7,17 @@ use secateurs_onnx::ElementType;
 use super::groups::Coupling;
 use super::selection::Remaining;
 use crate::dim::{Bindings, Dim};
+use crate::error::GraphError;
 use crate::fact::Fact;
-use crate::graph::{Graph, NodeId};
+use crate::graph::{Graph, NodeId, Use, ValueId};
 use crate::op::{Inputs, Op};
 use crate::shrink::{Kept, Subset};
+use crate::surgery::NodeForm;
+
+mod rows;
+
+use rows::FormedRows;
+pub use rows::RowCosts;
 
 /// The cost of any selection of a graph's units.
 pub struct Costs<'g> {
@@ -21,12 +28,14 @@ pub struct Costs<'g> {
     /// Nodes that compute.
     nodes: Vec<NodeId>,
     bindings: Bindings,
+    /// Nodes that compute implanted units in another form.
+    formed: Vec<FormedRows>,
 }
 
-/// A parameter's sizes, and for each use the space of each axis.
+/// A parameter's sizes, and for each use the space of each axis with the edges that the parameter gets to there, maybe behind views.
 struct Parameter {
     sizes: Vec<usize>,
-    uses: Vec<Vec<Option<u32>>>,
+    uses: Vec<(Vec<Option<u32>>, Vec<Use>)>,
     /// Whether it still counts with a single element: a lone number among data does not.
     counts_alone: bool,
 }
@@ -45,28 +54,52 @@ impl<'g> Costs<'g> {
         let parameters = graph.parameters().into_iter().filter(|p| !p.statistic).map(|p| {
             let shape = graph.values[p.value].fact.known_shape().unwrap_or_default();
             let sizes: Vec<usize> = shape.into_iter().map(|n| n as usize).collect();
-            let mut uses: Vec<Vec<Option<u32>>> = uses[p.value]
-                .iter()
-                .filter_map(|at| Some((at.node, at.input?)))
-                .map(|(node, i)| (0..sizes.len()).map(|k| coupling.spaces.axis(graph, node, i, k)).collect())
-                .collect();
-            uses.sort_unstable();
-            uses.dedup();
-            Parameter { sizes, uses, counts_alone: p.counts_alone }
+            let of_use = |at: &Use| {
+                let (node, i) = (at.node, at.input?);
+                let spaces = (0..sizes.len()).map(|k| coupling.spaces.axis(graph, node, i, k)).collect();
+                Some((spaces, readers(graph, &uses, *at)))
+            };
+            let mut found: Vec<(Vec<Option<u32>>, Vec<Use>)> = Vec::new();
+            for (spaces, readers) in uses[p.value].iter().filter_map(of_use) {
+                match found.iter_mut().find(|(own, _)| *own == spaces) {
+                    Some((_, own)) => own.extend(readers),
+                    None => found.push((spaces, readers)),
+                }
+            }
+            Parameter { sizes, uses: found, counts_alone: p.counts_alone }
         });
         let nodes = graph.order.iter().copied().filter(|&id| !graph.macs(id).is(0)).collect();
-        let parameters = parameters.collect();
+        let (parameters, bindings) = (parameters.collect(), bindings.clone());
         let constants = constants(graph, coupling);
-        Costs { graph, coupling, parameters, constants, nodes, bindings: bindings.clone() }
+        Costs { graph, coupling, parameters, constants, nodes, bindings, formed: Vec::new() }
+    }
+
+    /// From now on these nodes, and no others, compute the implanted units of what remains in these forms.
+    pub fn set_forms(&mut self, forms: &[NodeForm]) -> Result<(), GraphError> {
+        let formed = forms.iter().map(|form| FormedRows::new(self.graph, self.coupling, form));
+        self.formed = formed.collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    /// What rows of a node cost in a form, at what remains.
+    pub fn rows(&self, form: &NodeForm, remaining: &Remaining) -> Result<RowCosts, GraphError> {
+        let formed = FormedRows::new(self.graph, self.coupling, form)?;
+        Ok(formed.costs(self, remaining))
     }
 
     /// Parameters of the smaller model. A vector whose uses shrink apart is counted for each of them, as surgery clones it.
     pub fn params(&self, remaining: &Remaining) -> usize {
+        let replaced: HashSet<Use> =
+            self.formed.iter().flat_map(|formed| formed.replaced(self, remaining)).collect();
         let count = |parameter: &Parameter| {
             let mut copies = HashSet::new();
-            let sizes = parameter.uses.iter().filter_map(|spaces| {
-                let pruned = |space: &Option<u32>| space.filter(|s| self.all(*s) != remaining.of(*s));
-                let pruned: Vec<Option<u32>> = spaces.iter().map(pruned).collect();
+            let read =
+                |readers: &[Use]| readers.is_empty() || readers.iter().any(|at| !replaced.contains(at));
+            let uses = parameter.uses.iter().filter(|(_, readers)| read(readers));
+            let sizes = uses.filter_map(|(spaces, _)| {
+                // Units that are implanted move, which parts uses as well.
+                let changed = |s: &u32| self.all(*s) != remaining.of(*s) || remaining.implanted(*s) > 0;
+                let pruned: Vec<Option<u32>> = spaces.iter().map(|space| space.filter(changed)).collect();
                 let sizes =
                     parameter.sizes.iter().zip(&pruned).map(|(n, s)| s.map_or(*n, |s| remaining.of(s)));
                 let elements = Some(sizes.product::<usize>()).filter(|n| *n > 1 || parameter.counts_alone);
@@ -74,7 +107,8 @@ impl<'g> Costs<'g> {
             });
             sizes.sum::<usize>()
         };
-        self.parameters.iter().map(count).sum()
+        let own: usize = self.formed.iter().map(|formed| formed.params(self, remaining)).sum();
+        self.parameters.iter().map(count).sum::<usize>() + own
     }
 
     /// Bytes of the constants that the smaller model stores: [`Cost::bytes`](crate::cost::Cost::bytes) without building it. Numbers
@@ -101,7 +135,17 @@ impl<'g> Costs<'g> {
         sum.bind(&self.bindings)
     }
 
+    /// The same of one node, in the form in which it computes implanted units.
     fn node_macs(&self, id: NodeId, remaining: &Remaining) -> Dim {
+        let macs = self.own_macs(id, remaining);
+        match self.formed.iter().find(|formed| formed.node == id) {
+            Some(formed) => formed.macs(self, remaining, macs),
+            None => macs,
+        }
+    }
+
+    /// The same with all rows computed by the node itself.
+    fn own_macs(&self, id: NodeId, remaining: &Remaining) -> Dim {
         let node = &self.graph.nodes[id];
         let map = &self.coupling.spaces.maps[id];
         // Only sizes matter: any indices will do.
@@ -158,4 +202,18 @@ fn constants(graph: &Graph, coupling: &Coupling) -> Vec<Constant> {
         Some(Constant { element_type: tensor.element_type(), sizes: tensor.shape().to_vec(), uses })
     });
     stored.collect()
+}
+
+/// The edges at which a constant that is read here is computed with, behind views. A view whose result is an output of the model
+/// is such an edge too.
+fn readers(graph: &Graph, uses: &slotmap::SecondaryMap<ValueId, Vec<Use>>, at: Use) -> Vec<Use> {
+    let node = &graph.nodes[at.node];
+    let Some(Some(output)) = node.outputs.first().filter(|_| node.op.is_view() && at.input == Some(0)) else {
+        return vec![at];
+    };
+    let mut found: Vec<Use> = uses[*output].iter().flat_map(|next| readers(graph, uses, *next)).collect();
+    if graph.outputs.contains(output) {
+        found.push(at);
+    }
+    found
 }

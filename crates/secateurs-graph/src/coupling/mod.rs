@@ -21,11 +21,12 @@ mod selection;
 mod spaces;
 mod units;
 
-pub use cost::Costs;
+pub use cost::{Costs, RowCosts};
 pub use groups::{Barred, Coupling, Group, ParameterAxis, Unit};
 pub use kind::UnitKind;
 pub use reason::Reason;
 pub use selection::{Remaining, Selection};
+pub(crate) use spaces::Part;
 
 /// Which units are looked for where an axis is a product, as heads × head_dim and groups × channels are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

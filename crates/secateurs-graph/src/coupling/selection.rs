@@ -1,6 +1,7 @@
 //! Which units stay, and what that leaves of every axis.
 
 use super::groups::{Coupling, ParameterAxis};
+use crate::surgery::Choice;
 
 /// Which units stay: for each group the numbers of the kept units, ascending.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,16 +23,19 @@ pub struct Remaining<'c> {
     coupling: &'c Coupling,
     kept: Vec<usize>,
     units: Vec<usize>,
+    /// How many of them belong to units that are computed in another form.
+    implanted: Vec<usize>,
 }
 
 impl<'c> Remaining<'c> {
     /// Everything is left.
     pub fn new(coupling: &'c Coupling) -> Remaining<'c> {
-        let kept = coupling.spaces.spaces.iter().map(|s| s.cells).collect();
-        Remaining { coupling, kept, units: coupling.groups.iter().map(|g| g.units.len()).collect() }
+        let kept: Vec<usize> = coupling.spaces.spaces.iter().map(|s| s.cells).collect();
+        let units = coupling.groups.iter().map(|g| g.units.len()).collect();
+        Remaining { coupling, implanted: vec![0; kept.len()], kept, units }
     }
 
-    /// Removes a unit; false, and nothing happens, where an axis would lose its last index.
+    /// Removes a unit that is not implanted; false, and nothing happens, where an axis would lose its last index.
     pub fn remove(&mut self, group: usize, unit: usize) -> bool {
         let indices = &self.coupling.groups[group].units[unit].indices;
         let spaces = &self.coupling.spaces.spaces;
@@ -51,6 +55,27 @@ impl<'c> Remaining<'c> {
         let indices = &self.coupling.groups[group].units[unit].indices;
         indices.iter().for_each(|(space, gone)| self.kept[*space as usize] += gone.len());
         self.units[group] += 1;
+    }
+
+    /// From now on a unit that is left is computed in the form that [`Costs`](super::Costs) has for the nodes that make it.
+    pub fn implant(&mut self, group: usize, unit: usize) {
+        let indices = &self.coupling.groups[group].units[unit].indices;
+        indices.iter().for_each(|(space, own)| self.implanted[*space as usize] += own.len());
+    }
+
+    /// Takes an implant back.
+    pub fn explant(&mut self, group: usize, unit: usize) {
+        let indices = &self.coupling.groups[group].units[unit].indices;
+        indices.iter().for_each(|(space, own)| self.implanted[*space as usize] -= own.len());
+    }
+
+    /// What is left of a choice.
+    pub fn of_choice(coupling: &'c Coupling, choice: &Choice) -> Remaining<'c> {
+        let mut remaining = Remaining::of_selection(coupling, &choice.selection);
+        for (group, units) in choice.implanted.iter().enumerate() {
+            units.iter().for_each(|&unit| remaining.implant(group, unit));
+        }
+        remaining
     }
 
     /// What is left when only `selection` stays.
@@ -82,5 +107,9 @@ impl<'c> Remaining<'c> {
 
     pub(crate) fn of(&self, space: u32) -> usize {
         self.kept[space as usize]
+    }
+
+    pub(crate) fn implanted(&self, space: u32) -> usize {
+        self.implanted[space as usize]
     }
 }

@@ -39,6 +39,13 @@ fn int_matrix(rows: usize, columns: usize) -> secateurs_onnx::Tensor {
     secateurs_onnx::Tensor::from_slice(vec![rows, columns], &values).unwrap()
 }
 
+impl Concat {
+    /// Along this axis.
+    pub(crate) fn along(axis: usize) -> Concat {
+        Concat { axis: axis as i64 }
+    }
+}
+
 impl Op for Concat {
     fn name(&self) -> &str {
         Self::NAME

@@ -107,6 +107,36 @@ impl Op for Conv {
         Some(convolution::AFFINE)
     }
 
+    fn rows(&self, weight: usize, inputs: &Inputs) -> Result<Rows, &'static str> {
+        if weight != 1 {
+            return Err("its weight is computed");
+        }
+        convolution::rows(inputs, self.group)
+    }
+
+    fn rows_by(&self, way: Way, groups: usize, inputs: &Inputs) -> Result<RowOps, &'static str> {
+        let group = groups as i64;
+        let rows = convolution::rows(inputs, self.group)?;
+        let spatial = inputs.shape(0).ok().and_then(|x| x.get(2..)).unwrap_or_default();
+        let kernel: Vec<i64> = inputs.shape(1).ok().and_then(|w| w.get(2..)).unwrap_or_default().iter()
+            .filter_map(Dim::known)
+            .collect();
+        match way {
+            Way::Same => Ok(RowOps::one(Conv { group, ..self.clone() })),
+            Way::Pointwise if rows.taps == 1 => Err("its kernel has a single tap already"),
+            Way::Pointwise => {
+                let (window, crops) = self.window.pointwise(spatial, &kernel)?;
+                Ok(RowOps { crops, ops: vec![Box::new(Conv { window, group })] })
+            }
+            Way::Factored { .. } if rows.taps > 1 => Err("its kernel has more than one tap"),
+            Way::Factored { .. } if self.group > 1 => Err("it has groups"),
+            Way::Factored { .. } => {
+                let second = Conv { window: self.window.plain(spatial.len()), group: 1 };
+                Ok(RowOps { crops: Vec::new(), ops: vec![Box::new(self.clone()), Box::new(second)] })
+            }
+        }
+    }
+
     fn initial(&self, input: usize, inputs: &Inputs) -> Initial {
         let Ok(w @ [filters, _, ..]) = inputs.shape(1) else { return Initial::Keep };
         convolution::initial(input, 2, w, &filters.floor_div(&self.group.into()))

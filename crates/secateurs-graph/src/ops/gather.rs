@@ -39,10 +39,16 @@ impl Register for Gather {
 }
 
 impl Gather {
+    /// The indices of an axis in another order, and the constant that it reads.
+    pub(crate) fn along(axis: usize, indices: &[usize]) -> (Gather, secateurs_onnx::Tensor) {
+        let indices: Vec<i64> = indices.iter().map(|&i| i as i64).collect();
+        (Gather { axis: axis as i64 }, int_list(&indices))
+    }
+
     /// What an op becomes of which only these indices of one axis of input 0 are left.
     pub(in crate::ops) fn instead(axis: usize, indices: &[usize]) -> Shrunk {
-        let indices: Vec<i64> = indices.iter().map(|&i| i as i64).collect();
-        Shrunk::instead(Gather { axis: axis as i64 }, vec![ShrunkInput::Old(0), ShrunkInput::New(int_list(&indices))])
+        let (gather, indices) = Gather::along(axis, indices);
+        Shrunk::instead(gather, vec![ShrunkInput::Old(0), ShrunkInput::New(indices)])
     }
 }
 

@@ -123,6 +123,45 @@ impl Op for Gemm {
         Some(Affine { bias: Some(2), bias_factor: self.beta.into() })
     }
 
+    fn rows(&self, weight: usize, inputs: &Inputs) -> Result<Rows, &'static str> {
+        if weight != 1 {
+            return Err("its second operand is computed");
+        }
+        let shape = inputs.get(1).and_then(Fact::known_shape);
+        let Some(&[first, second]) = shape.as_deref() else {
+            return Err("the shape of its weight is not known");
+        };
+        let (rows, channels) = if self.trans_b { (first, second) } else { (second, first) };
+        Ok(Rows {
+            data: 0,
+            data_axis: usize::from(!self.trans_a),
+            weight: 1,
+            weight_axis: usize::from(!self.trans_b),
+            channel_axis: usize::from(self.trans_b),
+            centre: Vec::new(),
+            factor: self.alpha.into(),
+            bias: Some(2),
+            output_axis: 1,
+            groups: 1,
+            rows: rows as usize,
+            channels: channels as usize,
+            taps: 1,
+        })
+    }
+
+    fn rows_by(&self, way: Way, _: usize, _: &Inputs) -> Result<RowOps, &'static str> {
+        match way {
+            Way::Same => Ok(RowOps::one(self.clone())),
+            Way::Pointwise => Err("it is a matrix product, which looks at one position already"),
+            Way::Factored { own_bias } => {
+                let first = Gemm { alpha: 1.0, beta: 1.0, ..self.clone() };
+                let beta = if own_bias { 1.0 } else { self.beta };
+                let second = Gemm { beta, trans_a: false, ..first.clone() };
+                Ok(RowOps { crops: Vec::new(), ops: vec![Box::new(first), Box::new(second)] })
+            }
+        }
+    }
+
     fn initial(&self, input: usize, inputs: &Inputs) -> Initial {
         match (input, self.labelled(inputs)) {
             (0 | 1, Ok(labelled)) => labelled.initial(input, inputs),

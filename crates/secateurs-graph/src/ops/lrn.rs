@@ -64,6 +64,10 @@ impl Op for Lrn {
         Ok(vec![Fact::of(inputs.element_type(0)?, x.to_vec())])
     }
 
+    fn is_ordered(&self) -> bool {
+        true
+    }
+
     /// `x: [n, c, …] → y: [n, c, …]`, channels mixed.
     fn axes(&self, inputs: &Inputs, _: &[Fact]) -> AxisMap {
         let mut map = AxisMap::new(inputs.len(), 1);

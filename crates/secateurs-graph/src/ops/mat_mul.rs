@@ -86,6 +86,44 @@ impl Op for MatMul {
         Some(Affine { bias: None, bias_factor: 1.0 })
     }
 
+    /// The columns of a matrix on the right, or the rows of one on the left.
+    fn rows(&self, weight: usize, inputs: &Inputs) -> Result<Rows, &'static str> {
+        let matrix = inputs.get(weight).and_then(Fact::known_shape);
+        let rank = inputs.get(1 - weight).and_then(Fact::rank);
+        let (Some(&[m, n]), Some(rank)) = (matrix.as_deref(), rank) else {
+            return Err("its weight is not one matrix of known shape");
+        };
+        let Some(axis) = rank.checked_sub(if weight == 1 { 1 } else { 2 }) else {
+            return Err("it multiplies a vector");
+        };
+        let (rows, channels) = if weight == 1 { (n, m) } else { (m, n) };
+        Ok(Rows {
+            data: 1 - weight,
+            data_axis: axis,
+            weight,
+            weight_axis: weight,
+            channel_axis: 1 - weight,
+            centre: Vec::new(),
+            factor: 1.0,
+            bias: None,
+            output_axis: axis,
+            groups: 1,
+            rows: rows as usize,
+            channels: channels as usize,
+            taps: 1,
+        })
+    }
+
+    fn rows_by(&self, way: Way, _: usize, _: &Inputs) -> Result<RowOps, &'static str> {
+        match way {
+            Way::Same => Ok(RowOps::one(MatMul)),
+            Way::Pointwise => Err("it is a matrix product, which looks at one position already"),
+            Way::Factored { .. } => {
+                Ok(RowOps { crops: Vec::new(), ops: vec![Box::new(MatMul), Box::new(MatMul)] })
+            }
+        }
+    }
+
     fn initial(&self, input: usize, inputs: &Inputs) -> Initial {
         labelled(inputs).map_or(Initial::Keep, |labelled| labelled.initial(input, inputs))
     }

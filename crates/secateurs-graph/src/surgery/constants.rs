@@ -4,11 +4,74 @@ use std::sync::Arc;
 
 use half::{bf16, f16};
 use secateurs_onnx::{ElementType, Tensor};
+use slotmap::SecondaryMap;
 
 use crate::error::GraphError;
+use crate::graph::{Graph, NodeId, Use, ValueId};
+use crate::patch::Patch;
 
-/// The kept indices of each axis, ascending; `None` where all stay.
+/// The kept indices of each axis, ascending (or in a new order, where they are only sliced); `None` where all stay as they are.
 pub(super) type KeptAxes = Vec<Option<Arc<[usize]>>>;
+
+/// A constant of which only some indices are left.
+pub(super) struct Sliced {
+    pub value: ValueId,
+    pub tensor: Tensor,
+    /// The uses that get it as a copy of their own; `None` where it takes the constant's place.
+    pub copied: Option<Vec<(NodeId, usize)>>,
+}
+
+/// The constants sliced to the indices that each use keeps of each axis (node, input, axis). Uses that part get copies.
+pub(super) fn sliced(
+    graph: &Graph,
+    uses: &SecondaryMap<ValueId, Vec<Use>>,
+    kept: impl Fn(NodeId, usize, usize) -> Option<Arc<[usize]>>,
+) -> Result<Vec<Sliced>, GraphError> {
+    let mut named: Vec<(ValueId, &Tensor)> =
+        graph.values.keys().filter_map(|id| Some((id, graph.tensor(id)?))).collect();
+    named.sort_by_key(|(id, _)| *id);
+    let mut found = Vec::new();
+    for (value, tensor) in named {
+        let rank = tensor.shape().len();
+        let of_use = |at: &Use| match at.input {
+            Some(input) => (0..rank).map(|k| kept(at.node, input, k)).collect(),
+            None => vec![None; rank],
+        };
+        let mut wanted: Vec<KeptAxes> = uses[value].iter().map(of_use).collect();
+        if graph.outputs.contains(&value) {
+            wanted.push(vec![None; rank]);
+        }
+        let changes = |kept: &KeptAxes| kept.iter().any(Option::is_some);
+        if let Some(first) = wanted.first().filter(|first| changes(first))
+            && wanted.iter().all(|kept| kept == first)
+        {
+            found.push(Sliced { value, tensor: slice(tensor, first)?, copied: None });
+            continue;
+        }
+        let mut copies: Vec<(KeptAxes, Vec<(NodeId, usize)>)> = Vec::new();
+        for (at, kept) in uses[value].iter().zip(wanted) {
+            let Some(input) = at.input.filter(|_| changes(&kept)) else { continue };
+            match copies.iter_mut().find(|(own, _)| *own == kept) {
+                Some((_, uses)) => uses.push((at.node, input)),
+                None => copies.push((kept, vec![(at.node, input)])),
+            }
+        }
+        for (kept, uses) in copies {
+            found.push(Sliced { value, tensor: slice(tensor, &kept)?, copied: Some(uses) });
+        }
+    }
+    Ok(found)
+}
+
+impl Sliced {
+    /// Puts it into the graph.
+    pub fn put(self, graph: &Graph, patch: &mut Patch) {
+        match self.copied {
+            None => patch.set_tensor(self.value, self.tensor),
+            Some(uses) => patch.set_input_constant(uses, graph.values[self.value].name.clone(), self.tensor),
+        };
+    }
+}
 
 /// The tensor with only the kept indices of each axis.
 pub(super) fn slice(tensor: &Tensor, kept: &KeptAxes) -> Result<Tensor, GraphError> {

@@ -1,12 +1,24 @@
 //! Exact surgery: the smaller model, and its twin of the original shape in which the removed units are zeroed where they are
 //! consumed. Both are a [`Patch`](crate::patch::Patch), found from the coupling alone.
 
+mod choice;
 pub(crate) mod constants;
 mod consumed;
 mod controls;
+mod equivalent;
+mod implant;
 mod made;
 mod mask;
+mod permute;
 mod remove;
+mod sites;
+mod weights;
 
+pub use choice::{Carried, Choice, NodeForm, Request};
 pub use consumed::{Consumed, UnitIndex};
+pub use equivalent::{Equivalent, equivalent};
+pub(crate) use implant::Place;
+pub use implant::{Form, Implant, Implanted, Start, implant, offers};
 pub use made::Made;
+pub use permute::Permuted;
+pub use sites::Site;

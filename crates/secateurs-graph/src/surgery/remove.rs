@@ -7,10 +7,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use secateurs_onnx::{ElementType, Tensor};
+use secateurs_onnx::ElementType;
 use slotmap::SecondaryMap;
 
-use super::constants::{KeptAxes, floats, slice};
+use super::constants::{KeptAxes, floats, slice, sliced};
 use super::controls;
 use crate::coupling::{Coupling, Selection};
 use crate::dim::Dim;
@@ -66,47 +66,15 @@ struct Surgeon<'g> {
 
 impl<'g> Surgeon<'g> {
     fn constants(&mut self) -> Result<(), GraphError> {
-        let mut named: Vec<(ValueId, &Tensor)> =
-            self.graph.values.keys().filter_map(|id| Some((id, self.graph.tensor(id)?))).collect();
-        named.sort_by_key(|(id, _)| *id);
-        for (id, tensor) in named {
-            let rank = tensor.shape().len();
-            let uses = self.uses[id].clone();
-            let mut kept: Vec<KeptAxes> = uses
-                .iter()
-                .map(|at| match at.input {
-                    Some(input) => (0..rank).map(|k| self.kept(at.node, input, k)).collect(),
-                    None => vec![None; rank],
-                })
-                .collect();
-            if self.graph.outputs.contains(&id) {
-                kept.push(vec![None; rank]);
+        let constants = self.graph.values.iter().filter(|(id, _)| self.graph.tensor(*id).is_some());
+        self.facts.extend(constants.map(|(id, value)| (id, value.fact.clone())));
+        for small in sliced(self.graph, &self.uses, |node, input, axis| self.kept(node, input, axis))? {
+            let fact = Fact::from_tensor(&small.tensor);
+            match &small.copied {
+                None => drop(self.facts.insert(small.value, fact)),
+                Some(uses) => self.own.extend(uses.iter().map(|at| (*at, fact.clone()))),
             }
-            let fact = &self.graph.values[id].fact;
-            let same = kept.windows(2).all(|w| w[0] == w[1]);
-            match kept.first().filter(|k| k.iter().any(Option::is_some)) {
-                Some(kept) if same => {
-                    let small = slice(tensor, kept)?;
-                    self.facts.insert(id, Fact::from_tensor(&small));
-                    self.patch.set_tensor(id, small);
-                    continue;
-                }
-                _ => self.facts.insert(id, fact.clone()),
-            };
-            // Uses that part get copies of their own.
-            let mut copies: Vec<(KeptAxes, Vec<(NodeId, usize)>)> = Vec::new();
-            for (at, kept) in uses.iter().zip(kept) {
-                let Some(input) = at.input.filter(|_| kept.iter().any(Option::is_some)) else { continue };
-                match copies.iter_mut().find(|(own, _)| *own == kept) {
-                    Some((_, uses)) => uses.push((at.node, input)),
-                    None => copies.push((kept, vec![(at.node, input)])),
-                }
-            }
-            for (kept, uses) in copies {
-                let small = slice(tensor, &kept)?;
-                self.own.extend(uses.iter().map(|at| (*at, Fact::from_tensor(&small))));
-                self.patch.set_input_constant(uses, self.graph.values[id].name.clone(), small);
-            }
+            small.put(self.graph, &mut self.patch);
         }
         Ok(())
     }

@@ -272,7 +272,7 @@ impl Model {
         smaller
     }
 
-    fn run(&self, graph: &Graph, batch: usize) -> Vec<Tensor> {
+    pub fn run(&self, graph: &Graph, batch: usize) -> Vec<Tensor> {
         let mut noise = Noise::new(batch as u64);
         let mut feed = Vec::new();
         for (shape, below) in &self.inputs {

@@ -7,10 +7,11 @@ use secateurs_graph::attribute::Attribute;
 use secateurs_graph::coupling::{Costs, Coupling, CouplingOptions, Remaining, Selection, Split};
 use secateurs_graph::patch::Patch;
 use secateurs_graph::session::{Mask, Precision, Session, SessionOptions, to_device, to_host};
-use secateurs_graph::{Graph, NodeId, ValueId};
+use secateurs_graph::{Graph, GraphError, NodeId, ValueId};
 use secateurs_onnx::{Model, Tensor, encode};
 use secateurs_torch::tch::{self, Device};
 
+use crate::choice;
 use crate::net::Feed;
 use crate::rng::Rng;
 
@@ -20,6 +21,8 @@ pub struct Lost {
     pub exact: bool,
     /// Whether the original, nothing zeroed, computes something else: else the comparison would say little.
     pub mattered: bool,
+    /// Whether what stayed was computed in other forms, in part.
+    pub implanted: bool,
 }
 
 /// Removes random units, first those that go exactly, then of all.
@@ -33,7 +36,7 @@ pub fn check(model: &Model, feeds: &[Feed], split: Split, seed: u64) -> Result<L
     }
     let graph = Arc::new(graph);
     let coupling = graph.coupling(&CouplingOptions { split, open: false });
-    let mut lost = Lost { any: false, exact: false, mattered: false };
+    let mut lost = Lost { any: false, exact: false, mattered: false, implanted: false };
     for exact in [true, false] {
         let mut rng = Rng::new(seed ^ u64::from(exact));
         let selection = random(&coupling, exact, &mut rng);
@@ -44,6 +47,9 @@ pub fn check(model: &Model, feeds: &[Feed], split: Split, seed: u64) -> Result<L
             let gone = removed(&graph, &coupling, &selection);
             format!("{split:?}, exact: {exact}: {why}\n{gone}{:?}", *graph)
         };
+        if exact {
+            lost.implanted |= implants(&graph, &coupling, &selection, feeds, &mut rng).map_err(tell)?;
+        }
         lost.mattered |= trial(&graph, &coupling, &selection, feeds, exact).map_err(tell)?;
         lost.any = true;
         lost.exact |= exact;
@@ -118,6 +124,46 @@ fn trial(
     Err(wrong.join("; "))
 }
 
+/// Some of what stays is computed in other forms: the model is whole and computes what the equivalent weights do. False where there
+/// is no place for that.
+fn implants(
+    graph: &Arc<Graph>,
+    coupling: &Coupling,
+    selection: &Selection,
+    feeds: &[Feed],
+    rng: &mut Rng,
+) -> Result<bool, String> {
+    let Some(choice) = choice::random(graph, coupling, selection, rng) else { return Ok(false) };
+    let told = format!("implants {:?}, {:?}", choice.implanted, choice.forms);
+    let fail = |why: String| format!("{told}: {why}");
+    let carried = coupling
+        .carry_out(graph, &choice, |request| Ok::<_, GraphError>(Some(choice::random_start(request, rng))))
+        .map_err(|e| fail(e.to_string()))?;
+    same_ports(graph, &carried.graph).map_err(fail)?;
+    let mut costs = Costs::new(graph, coupling, &Default::default());
+    costs.set_forms(&choice.forms).map_err(|e| fail(e.to_string()))?;
+    as_foreseen(graph, &costs, &Remaining::of_choice(coupling, &choice), &carried.graph).map_err(fail)?;
+    read_again(&carried.graph, "the model with implants").map_err(fail)?;
+    let tolerance = if rounds(graph, &carried.graph) { 1e-6 } else { 1e-9 };
+    let run = |graph: &Graph, round: u64| {
+        let options = SessionOptions { precision: Precision::Double, ..SessionOptions::default() };
+        let feed: Vec<Tensor> = feeds.iter().enumerate().map(|(i, f)| fed(f, round, i as u64)).collect();
+        let run = Session::new(Arc::new(graph.clone()), options).and_then(|s| s.run(&feed));
+        run.map_err(|e| fail(format!("it does not run: {e}")))
+    };
+    let mut wrong = Vec::new();
+    for round in 0..3 {
+        let (a, b) = (run(&carried.graph, round)?, run(&carried.masked, round)?);
+        let Err(why) = close(&a, &b, tolerance) else { return Ok(true) };
+        let nudged = run(&carried.masked, round + 1000)?;
+        if close(&a, &b, 1e-6 * difference(&nudged, &b)).is_ok() {
+            return Ok(true);
+        }
+        wrong.push(why);
+    }
+    Err(fail(wrong.join("; ")))
+}
+
 /// Zeroing what is consumed while the original runs gives what the masked twin computes.
 fn masks_are_the_twin(
     graph: &Arc<Graph>,
@@ -187,8 +233,11 @@ fn costs_as_foreseen(
     smaller: &Graph,
 ) -> Result<(), String> {
     let remaining = Remaining::of_selection(coupling, selection);
-    let costs = Costs::new(graph, coupling, &Default::default());
-    let (params, macs, got) = (costs.params(&remaining), costs.macs(&remaining), smaller.cost());
+    as_foreseen(graph, &Costs::new(graph, coupling, &Default::default()), &remaining, smaller)
+}
+
+fn as_foreseen(graph: &Graph, costs: &Costs, remaining: &Remaining, smaller: &Graph) -> Result<(), String> {
+    let (params, macs, got) = (costs.params(remaining), costs.macs(remaining), smaller.cost());
     // What nothing reads goes, also what nothing reads any more where a size that it gave is frozen.
     let computes = |id: &NodeId| !graph.macs(*id).is(0);
     let whole = graph.nodes.keys().filter(computes).all(|id| smaller.nodes.contains_key(id));
@@ -197,7 +246,8 @@ fn costs_as_foreseen(
     }
     // A constant that is read twice may be cloned; what is never read is gone.
     let shared = graph.uses().values().any(|uses| uses.len() > 1);
-    if params < got.params || (params != got.params && !shared && smaller.nodes.len() >= graph.nodes.len()) {
+    let all = graph.nodes.keys().all(|id| smaller.nodes.contains_key(id));
+    if params < got.params || (params != got.params && !shared && all) {
         return Err(format!("{params} parameters foreseen, {} found", got.params));
     }
     Ok(())

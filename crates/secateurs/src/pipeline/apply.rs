@@ -1,7 +1,8 @@
 //! The smaller model of a plan, and its twin.
 
 use secateurs_graph::cost::Cost;
-use secateurs_graph::coupling::{Coupling, Selection};
+use secateurs_graph::coupling::Coupling;
+use secateurs_graph::surgery::{Choice, Request, Start};
 use secateurs_graph::{Graph, GraphError};
 
 use super::plan::coupling;
@@ -11,8 +12,8 @@ use crate::plan::{Plan, PlanError};
 pub struct Applied {
     /// The smaller model.
     pub graph: Graph,
-    /// The model in its original shape with the removed units zeroed where they are consumed. Where the plan is exact, both
-    /// compute the same.
+    /// The model in its original shape with the removed units zeroed where they are consumed, and with the weights that compute what
+    /// implants do. Where the plan is exact, both compute the same.
     pub masked: Graph,
     /// Whether they do.
     pub exact: bool,
@@ -22,6 +23,12 @@ pub struct Applied {
     pub after: Cost,
     /// Units of all groups that could lose some, before and after.
     pub units: [usize; 2],
+    /// How many units are implanted.
+    pub implanted: usize,
+    /// Gathers that implants need at run time to put channels in order.
+    pub gathers: usize,
+    /// Slices that they need.
+    pub slices: usize,
     /// Groups that could lose units, and how many did.
     pub groups: [usize; 2],
     /// Why groups were left alone that cannot be pruned exactly, with their number.
@@ -39,34 +46,45 @@ pub enum ApplyError {
     Graph(#[from] GraphError),
 }
 
-/// Removes what a plan does not keep. The graph's symbolic sizes should be as they were for planning: not bound.
+/// Removes what a plan does not keep, and puts its implants in with weights that compute nothing yet. The graph's symbolic sizes
+/// should be as they were for planning: not bound.
 pub fn apply(graph: &Graph, plan: &Plan) -> Result<Applied, ApplyError> {
-    let coupling = coupling(graph, plan.asked.split);
-    let selection = plan.resolve(graph, &coupling)?;
-    apply_selection(graph, &coupling, &selection, plan)
+    apply_from(graph, plan, |_| Ok(None))
 }
 
-fn apply_selection(
+/// The same with the weights that `start` gives implants to start from.
+pub fn apply_from(
+    graph: &Graph,
+    plan: &Plan,
+    start: impl FnMut(&Request) -> Result<Option<Start>, GraphError>,
+) -> Result<Applied, ApplyError> {
+    let coupling = coupling(graph, plan.asked.split);
+    let choice = plan.choice(graph, &coupling)?;
+    apply_choice(graph, &coupling, &choice, plan, start)
+}
+
+fn apply_choice(
     graph: &Graph,
     coupling: &Coupling,
-    selection: &Selection,
+    choice: &Choice,
     plan: &Plan,
+    start: impl FnMut(&Request) -> Result<Option<Start>, GraphError>,
 ) -> Result<Applied, ApplyError> {
-    let mut smaller = graph.clone();
-    coupling.surgery(graph, selection)?.apply(&mut smaller)?;
-    let mut masked = graph.clone();
-    coupling.masking(graph, selection)?.apply(&mut masked)?;
+    let carried = coupling.carry_out(graph, choice, start)?;
     let mut applied = Applied {
         before: graph.cost(),
-        after: smaller.cost(),
-        graph: smaller,
-        masked,
+        after: carried.graph.cost(),
+        graph: carried.graph,
+        masked: carried.masked,
         exact: true,
         units: [0; 2],
+        implanted: choice.implanted.iter().map(Vec::len).sum(),
+        gathers: carried.gathers,
+        slices: carried.slices,
         groups: [0; 2],
         left_alone: None,
     };
-    for (group, kept) in coupling.groups.iter().zip(&selection.kept) {
+    for (group, kept) in coupling.groups.iter().zip(&choice.selection.kept) {
         if let Some(reason) = &group.inexact
             && !plan.asked.allow_inexact
         {

@@ -18,7 +18,7 @@ mod write;
 #[cfg(test)]
 mod write_test;
 
-pub use apply::{Applied, ApplyError, apply};
+pub use apply::{Applied, ApplyError, apply, apply_from};
 pub use check::CheckError;
 pub use compress::compress;
 pub use evaluate::{Engine, EvaluateError, EvaluateOptions, Evaluation, evaluate};

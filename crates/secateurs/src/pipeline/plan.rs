@@ -112,7 +112,8 @@ pub(super) fn plan_coupled(
         },
         reached: selected.reached.iter().map(share).collect(),
         latency: Vec::new(),
-        groups: PlannedGroup::of_selection(graph, coupling, &selected.selection),
+        groups: PlannedGroup::of_choice(graph, coupling, &selected.selection.into()),
+        implants: Vec::new(),
     })
 }
 

@@ -41,6 +41,17 @@ pub enum PlanError {
         /// What is wrong, and the remedy.
         problem: String,
     },
+    /// A node that cannot compute implanted units.
+    #[error("the plan's implant at '{node}' {problem}")]
+    Implant {
+        /// The node, as the plan names it.
+        node: String,
+        /// What is wrong, and the remedy.
+        problem: String,
+    },
+    /// Implants for a model that has no place for them.
+    #[error("the model has {0}; make a plan without implants")]
+    NoSites(String),
     /// A plan for another model.
     #[error(
         "the plan is for another model: '{file}' with hash {wanted}…, this one has {found}…; \
@@ -68,9 +79,10 @@ impl PlanError {
     /// Names the file that the error is about.
     pub fn in_file(self, path: &Path) -> PlanError {
         match self {
-            PlanError::Group { .. } | PlanError::OtherModel { .. } => {
-                PlanError::InFile { path: path.into(), source: Box::new(self) }
-            }
+            PlanError::Group { .. }
+            | PlanError::Implant { .. }
+            | PlanError::NoSites(_)
+            | PlanError::OtherModel { .. } => PlanError::InFile { path: path.into(), source: Box::new(self) },
             named => named,
         }
     }

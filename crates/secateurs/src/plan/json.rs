@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::ser::{Formatter, PrettyFormatter};
 
-use super::{FORMAT_VERSION, Plan, PlanError};
+use super::{FORMAT_VERSION, OLDEST_VERSION, Plan, PlanError};
 use crate::whole;
 
 pub(super) fn read(path: &Path) -> Result<Plan, PlanError> {
@@ -19,11 +19,12 @@ pub(super) fn read(path: &Path) -> Result<Plan, PlanError> {
     // First, as a later version may have other fields.
     let version: Version = serde_json::from_slice(&text).map_err(|e| format(e.to_string()))?;
     match version.format_version {
-        FORMAT_VERSION => {}
+        OLDEST_VERSION..=FORMAT_VERSION => {}
         0 => return Err(format("format version 0 does not exist".into())),
         found => return Err(PlanError::Version { path: path.into(), found }),
     }
-    let plan: Plan = serde_json::from_slice(&text).map_err(|e| format(e.to_string()))?;
+    let mut plan: Plan = serde_json::from_slice(&text).map_err(|e| format(e.to_string()))?;
+    plan.format_version = FORMAT_VERSION;
     for group in &plan.groups {
         group.check().map_err(|e| e.in_file(path))?;
     }

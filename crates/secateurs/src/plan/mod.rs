@@ -1,24 +1,30 @@
-//! A plan: which units of a model stay, as a JSON file that people can read and edit.
+//! A plan: which units of a model stay, and which of them other layers compute, as a JSON file that people can read and edit.
 
 mod error;
+mod implants;
 mod json;
 mod resolve;
 #[cfg(test)]
 mod tests;
 
 pub use error::PlanError;
+pub use implants::{PlannedForm, PlannedImplant, node_name};
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use secateurs_graph::Graph;
 use secateurs_graph::coupling::{Coupling, Group, Selection, Split};
+use secateurs_graph::surgery::Choice;
 use serde::{Deserialize, Serialize};
 
 use crate::search::Scope;
 
-/// The version of the format that this program writes.
-pub const FORMAT_VERSION: u64 = 1;
+/// The version of the format that this program writes. Version 1 had no implants.
+pub const FORMAT_VERSION: u64 = 2;
+
+/// The oldest version that it reads.
+pub const OLDEST_VERSION: u64 = 1;
 
 /// Which units of a model stay.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,8 +42,11 @@ pub struct Plan {
     /// Where latency was limited, the choices that were timed on the way to this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub latency: Vec<LatencyRound>,
-    /// The groups that lose units.
+    /// The groups that lose units, or have units that other layers are to compute.
     pub groups: Vec<PlannedGroup>,
+    /// The nodes whose rows of implanted units other layers compute.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub implants: Vec<PlannedImplant>,
 }
 
 /// A choice that was timed beside the original.
@@ -136,6 +145,9 @@ pub struct PlannedGroup {
     pub units: usize,
     /// The numbers of those that stay, ascending from 0.
     pub kept: Vec<usize>,
+    /// Of those that stay, the numbers of those that are implanted: computed as the plan's `implants` say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub implanted: Vec<usize>,
 }
 
 /// The axes of a group's parameters, as plans name them: `conv1.weight[0]`.
@@ -149,17 +161,19 @@ pub fn parameter_names(graph: &Graph, group: &Group) -> Vec<String> {
 }
 
 impl PlannedGroup {
-    /// The groups that lose units in a selection.
-    pub fn of_selection(graph: &Graph, coupling: &Coupling, selection: &Selection) -> Vec<PlannedGroup> {
-        let groups = coupling.groups.iter().zip(&selection.kept);
+    /// The groups that lose or implant units in a choice.
+    pub fn of_choice(graph: &Graph, coupling: &Coupling, choice: &Choice) -> Vec<PlannedGroup> {
+        let units = choice.selection.kept.iter().zip(&choice.implanted);
+        let groups = coupling.groups.iter().zip(units);
         groups
-            .filter(|(group, kept)| kept.len() < group.units.len())
-            .map(|(group, kept)| PlannedGroup {
+            .filter(|(group, (kept, implanted))| kept.len() < group.units.len() || !implanted.is_empty())
+            .map(|(group, (kept, implanted))| PlannedGroup {
                 kind: group.kind.name().into(),
                 parameters: parameter_names(graph, group),
                 inexact: group.inexact.is_some(),
                 units: group.units.len(),
                 kept: kept.clone(),
+                implanted: implanted.clone(),
             })
             .collect()
     }
@@ -178,6 +192,11 @@ impl Plan {
 
     /// The plan's units in its model's groups. `coupling` must have been found with the plan's split.
     pub fn resolve(&self, graph: &Graph, coupling: &Coupling) -> Result<Selection, PlanError> {
+        self.choice(graph, coupling).map(|choice| choice.selection)
+    }
+
+    /// The same with the implants.
+    pub fn choice(&self, graph: &Graph, coupling: &Coupling) -> Result<Choice, PlanError> {
         resolve::resolve(self, graph, coupling)
     }
 }

@@ -2,6 +2,7 @@
 
 use secateurs_graph::Graph;
 use secateurs_graph::coupling::{Coupling, Remaining, Selection};
+use secateurs_graph::surgery::Choice;
 
 use super::{Plan, PlanError, PlannedGroup, parameter_names};
 
@@ -24,11 +25,22 @@ impl PlannedGroup {
         if self.kept.is_empty() {
             return Err(self.error("keeps no unit; keep at least one, or leave the group out"));
         }
-        let mut sorted = self.kept.clone();
-        sorted.sort_unstable();
-        if let Some(twice) = sorted.windows(2).find(|w| w[0] == w[1]) {
-            return Err(self.error(format!("keeps unit {} twice; list each unit once", twice[0])));
+        let sorted = |units: &[usize]| {
+            let mut sorted = units.to_vec();
+            sorted.sort_unstable();
+            sorted
+        };
+        for (units, verb) in [(&self.kept, "keeps"), (&self.implanted, "implants")] {
+            if let Some(twice) = sorted(units).windows(2).find(|w| w[0] == w[1]) {
+                return Err(self.error(format!("{verb} unit {} twice; list each unit once", twice[0])));
+            }
         }
+        if let Some(gone) = self.implanted.iter().find(|unit| !self.kept.contains(unit)) {
+            return Err(self.error(format!(
+                "implants unit {gone}, which it does not keep; add it to 'kept', or leave it out of 'implanted'"
+            )));
+        }
+        let sorted = sorted(&self.kept);
         match sorted.last() {
             Some(last) if *last >= self.units => Err(self.error(format!(
                 "keeps unit {last}, but units are numbered 0 to {}; leave it out",
@@ -39,7 +51,7 @@ impl PlannedGroup {
     }
 }
 
-pub(super) fn resolve(plan: &Plan, graph: &Graph, coupling: &Coupling) -> Result<Selection, PlanError> {
+pub(super) fn resolve(plan: &Plan, graph: &Graph, coupling: &Coupling) -> Result<Choice, PlanError> {
     let found = graph.hash();
     if plan.model.hash != found {
         let start = |hash: &str| hash.chars().take(SHOWN).collect::<String>();
@@ -48,6 +60,7 @@ pub(super) fn resolve(plan: &Plan, graph: &Graph, coupling: &Coupling) -> Result
     }
     let names: Vec<Vec<String>> = coupling.groups.iter().map(|g| parameter_names(graph, g)).collect();
     let mut selection = Selection::all(coupling);
+    let mut implanted = vec![Vec::new(); names.len()];
     let mut taken = vec![false; names.len()];
     for planned in &plan.groups {
         planned.check()?;
@@ -74,6 +87,7 @@ pub(super) fn resolve(plan: &Plan, graph: &Graph, coupling: &Coupling) -> Result
         }
         if let Some(reason) = &coupling.groups[group].inexact
             && !plan.asked.allow_inexact
+            && planned.kept.len() < planned.units
         {
             return Err(planned.error(format!(
                 "cannot be pruned exactly ({}); leave it out, or set allow_inexact in the plan",
@@ -83,6 +97,8 @@ pub(super) fn resolve(plan: &Plan, graph: &Graph, coupling: &Coupling) -> Result
         taken[group] = true;
         selection.kept[group] = planned.kept.clone();
         selection.kept[group].sort_unstable();
+        implanted[group] = planned.implanted.clone();
+        implanted[group].sort_unstable();
     }
     // Groups that share an axis may each keep a unit and still empty it.
     let mut remaining = Remaining::new(coupling);
@@ -96,5 +112,6 @@ pub(super) fn resolve(plan: &Plan, graph: &Graph, coupling: &Coupling) -> Result
             }
         }
     }
-    Ok(selection)
+    let forms = super::implants::resolve(&plan.implants, graph, coupling, &implanted)?;
+    Ok(Choice { selection, implanted, forms })
 }

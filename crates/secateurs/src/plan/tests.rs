@@ -4,7 +4,7 @@ use secateurs_graph::Graph;
 use secateurs_graph::coupling::CouplingOptions;
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
-use super::{Plan, json};
+use super::{Plan, PlannedForm, PlannedImplant, json};
 use crate::methods::method;
 use crate::pipeline::{PlanOptions, apply, plan};
 use crate::search::{Budget, SelectOptions};
@@ -87,4 +87,91 @@ fn plans_that_do_not_fit_are_refused_by_group_and_remedy() {
     let other = graph(24.0);
     let error = plan.resolve(&other, &coupling).unwrap_err().to_string();
     assert!(error.contains("another model"), "{error}");
+}
+
+/// `y = v * relu(w * x)` of 3×3 convolutions, 2 channels, 6 filters.
+fn convolutions() -> Graph {
+    let weights: Vec<f32> = (0..108).map(|v| ((v * 7) % 13) as f32 - 6.0).collect();
+    let model = ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "2", "7", "7"])
+        .constant("w", &Tensor::from_slice(vec![6, 2, 3, 3], &weights).unwrap())
+        .constant("v", &Tensor::from_slice(vec![2, 6, 3, 3], &weights).unwrap())
+        .node("Conv", &["x", "w"], &["h"])
+        .node("Relu", &["h"], &["i"])
+        .node("Conv", &["i", "v"], &["y"]);
+    Graph::from_model(model.output("y").build().unwrap()).unwrap()
+}
+
+fn implanting(graph: &Graph) -> Plan {
+    let mut plan = half(graph);
+    plan.groups[0].kept = vec![0, 1, 3, 5];
+    plan.groups[0].implanted = vec![0, 3];
+    plan.implants = vec![PlannedImplant { node: "h".into(), form: PlannedForm::Pointwise, bias: true }];
+    plan
+}
+
+#[test]
+fn a_plan_with_implants_is_readable_comes_back_and_is_applied() {
+    let graph = convolutions();
+    let plan = implanting(&graph);
+    let text = json::to_text(&plan).unwrap();
+    assert!(text.contains("\"kept\": [0, 1, 3, 5],\n      \"implanted\": [0, 3]\n"), "{text}");
+    let line = "\"node\": \"h\",\n      \"form\": \"pointwise\",\n      \"bias\": true\n";
+    assert!(text.contains(line), "{text}");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plan.json");
+    plan.write(&path).unwrap();
+    assert_eq!(Plan::read(&path).unwrap(), plan);
+    let applied = apply(&graph, &plan).unwrap();
+    // Two rows of 3×3, two of 1×1 with a bias; four columns of 3×3.
+    assert_eq!(applied.after.params, 2 * 18 + 2 * 2 + 2 + 2 * 4 * 9);
+    // What the border of the 3×3 convolution sees is cut off.
+    assert_eq!((applied.implanted, applied.gathers, applied.slices), (2, 0, 1));
+    let low = Plan {
+        implants: vec![PlannedImplant {
+            node: "h".into(),
+            form: PlannedForm::LowRank { rank: 2 },
+            bias: false,
+        }],
+        ..plan
+    };
+    let text = json::to_text(&low).unwrap();
+    assert!(text.contains("\"form\": \"low_rank\",\n      \"rank\": 2\n"), "{text}");
+    let error = apply(&graph, &low).err().unwrap().to_string();
+    assert!(error.contains("'h'") && error.contains("more than one tap"), "{error}");
+}
+
+#[test]
+fn plans_of_the_first_version_are_read() {
+    let graph = graph(23.0);
+    let plan = half(&graph);
+    let text = json::to_text(&plan).unwrap();
+    assert!(!text.contains("implant"), "{text}");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plan.json");
+    std::fs::write(&path, text.replace("\"format_version\": 2", "\"format_version\": 1")).unwrap();
+    assert_eq!(Plan::read(&path).unwrap(), plan);
+    std::fs::write(&path, text.replace("\"format_version\": 2", "\"format_version\": 3")).unwrap();
+    assert!(matches!(Plan::read(&path).unwrap_err(), super::PlanError::Version { found: 3, .. }));
+}
+
+#[test]
+fn implants_that_do_not_fit_are_refused_by_node_and_remedy() {
+    let model = convolutions();
+    let coupling = model.coupling(&CouplingOptions::default());
+    let plan = implanting(&model);
+    let refused = |change: fn(&mut Plan), words: &[&str]| {
+        let mut plan = plan.clone();
+        change(&mut plan);
+        let error = plan.resolve(&model, &coupling).unwrap_err().to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    };
+    refused(|p| p.groups[0].implanted = vec![2], &["'w[0]'", "unit 2", "does not keep"]);
+    refused(|p| p.groups[0].implanted = vec![3, 3], &["'w[0]'", "unit 3 twice"]);
+    refused(|p| p.implants.clear(), &["'w[0]'", "unit 0", "add 'make_h' to 'implants'"]);
+    refused(|p| p.groups[0].implanted.clear(), &["'h'", "makes no implanted unit"]);
+    refused(|p| p.implants[0].node = "z".into(), &["'z'", "no node"]);
+    refused(|p| p.implants[0].node = "i".into(), &["'i'", "(Relu)", "cannot be implanted"]);
+    refused(|p| p.implants.push(p.implants[0].clone()), &["'h'", "twice"]);
+    refused(|p| p.implants[0].form = PlannedForm::LowRank { rank: 0 }, &["'h'", "rank 0"]);
 }

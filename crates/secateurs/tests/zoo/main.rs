@@ -4,6 +4,7 @@
 //! Runtime (`cargo xtask fixtures` makes one); without it what needs one is skipped.
 
 mod counts;
+mod implants;
 mod models;
 mod original;
 mod pruning;

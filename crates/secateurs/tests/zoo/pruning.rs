@@ -100,16 +100,16 @@ fn check(zoo: &ZooModel, checker: &Script) -> Result<Value, String> {
 }
 
 /// A model with what its smaller ones are compared on.
-struct Bench<'z> {
+pub struct Bench<'z> {
     zoo: &'z ZooModel,
-    graph: Graph,
+    pub graph: Graph,
     /// The tolerance of each output in ONNX Runtime.
     tolerances: Differences,
     folder: tempfile::TempDir,
 }
 
 impl Bench<'_> {
-    fn new(zoo: &ZooModel) -> Result<Bench<'_>, String> {
+    pub fn new(zoo: &ZooModel) -> Result<Bench<'_>, String> {
         let graph = Graph::read(&zoo.path).map_err(|e| e.to_string())?;
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         let mut bench = Bench { zoo, graph, tolerances: Differences::new(), folder };
@@ -121,7 +121,7 @@ impl Bench<'_> {
         Ok(bench)
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -149,7 +149,7 @@ impl Bench<'_> {
     }
 
     /// How much a smaller file differs from its twin, in the interpreter and in ONNX Runtime.
-    fn differences(&self, smaller: &Path, masked: &Graph) -> Result<[Differences; 2], String> {
+    pub fn differences(&self, smaller: &Path, masked: &Graph) -> Result<[Differences; 2], String> {
         let double = SessionOptions { precision: Precision::Double, ..SessionOptions::default() };
         let again = Graph::read(smaller).map_err(|e| e.to_string())?;
         let ours =
@@ -161,7 +161,7 @@ impl Bench<'_> {
     }
 
     /// Whether each engine finds no more than rounding; what is more, in words.
-    fn within(&self, [ours, theirs]: &[Differences; 2]) -> [Result<(), String>; 2] {
+    pub fn within(&self, [ours, theirs]: &[Differences; 2]) -> [Result<(), String>; 2] {
         let check = |engine, found: &Differences, tolerance: &dyn Fn(&str) -> f64| {
             let beyond = found.iter().find(|(output, by)| by.is_nan() || **by > tolerance(output));
             beyond.map_or(Ok(()), |(output, by)| Err(format!("{engine}: '{output}' differs by {by:.1e}")))
@@ -206,7 +206,7 @@ impl Bench<'_> {
 }
 
 /// The largest difference of each output.
-type Differences = BTreeMap<String, f64>;
+pub type Differences = BTreeMap<String, f64>;
 
 fn differences(found: &Outputs, expected: &Outputs) -> Result<Differences, String> {
     let mut largest = Differences::new();

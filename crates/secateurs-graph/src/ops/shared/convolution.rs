@@ -6,6 +6,7 @@ use crate::axes::{Axis, AxisMap, Role, Segment, product};
 use crate::dim::{Dim, element_count};
 use crate::fact::Fact;
 use crate::op::{Affine, Initial, Inputs, OpError, expect_same};
+use crate::rows::Rows;
 use crate::shrink::Kept;
 
 /// Reads a number of groups.
@@ -126,4 +127,31 @@ pub(in crate::ops) fn macs(positions: Option<&[Dim]>, weight: Option<&[Dim]>) ->
         (Some(positions), Some(weight)) => element_count(positions) * element_count(weight),
         _ => Dim::unknown(),
     }
+}
+
+/// The filters of a convolution. An even kernel has no centre: the tap before the middle is taken for it.
+pub(in crate::ops) fn rows(inputs: &Inputs, groups: i64) -> Result<Rows, &'static str> {
+    let shape = inputs.get(1).and_then(Fact::known_shape);
+    let Some([rows, channels, kernel @ ..]) = shape.as_deref() else {
+        return Err("the shape of its weight is not known");
+    };
+    if inputs.get(0).and_then(Fact::rank) != Some(kernel.len() + 2) {
+        return Err("the rank of its input is not known");
+    }
+    let centre = kernel.iter().enumerate().map(|(i, k)| (i + 2, (k - 1).max(0) as usize / 2));
+    Ok(Rows {
+        data: 0,
+        data_axis: 1,
+        weight: 1,
+        weight_axis: 0,
+        channel_axis: 1,
+        centre: centre.collect(),
+        factor: 1.0,
+        bias: Some(2),
+        output_axis: 1,
+        groups: groups as usize,
+        rows: *rows as usize,
+        channels: *channels as usize,
+        taps: kernel.iter().product::<i64>() as usize,
+    })
 }

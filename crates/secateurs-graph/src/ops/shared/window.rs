@@ -3,6 +3,7 @@
 use crate::attribute::{Attribute, Attributes};
 use crate::dim::Dim;
 use crate::op::OpError;
+use crate::rows::Crop;
 
 /// Padding by rule instead of by numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -166,6 +167,45 @@ impl Window {
             ))),
             None => Ok(sizes),
         }
+    }
+
+    /// A window of one element at every position.
+    pub fn plain(&self, n: usize) -> Window {
+        Window {
+            kernel_shape: self.kernel_shape.as_ref().map(|_| vec![1; n]),
+            strides: Vec::new(),
+            dilations: Vec::new(),
+            pads: Vec::new(),
+            auto_pad: AutoPad::NotSet,
+            ceil_mode: false,
+        }
+    }
+
+    /// The window of one element that looks where this one has its centre, the element ⌊(k − 1) / 2⌋ along every axis: padded by
+    /// pads − dilation · centre at the start and by what is left of them at the end. Where that is less than nothing, the data are
+    /// cut; not at the end if the window does not get there anyway.
+    pub fn pointwise(&self, spatial: &[Dim], kernel: &[i64]) -> Result<(Window, Vec<Crop>), &'static str> {
+        let n = spatial.len();
+        let mut pads = vec![0; 2 * n];
+        let mut crops = Vec::new();
+        for (i, (size, &k)) in spatial.iter().zip(kernel).enumerate() {
+            let (start, end) = self.padding(i, n, size, k);
+            let (Some(start), Some(end)) = (start.known(), end.known()) else {
+                return Err("its padding depends on sizes that only a run can tell");
+            };
+            let (dilation, stride, centre) = (self.dilation(i), self.stride(i), (k - 1) / 2);
+            let (start, mut end) = (start - dilation * centre, end - dilation * (k - 1 - centre));
+            let last = |end: i64| size.known().map(|size| (size + start + end - 1).div_euclid(stride));
+            if end < 0 && size.known().is_some() && last(0) == last(end) {
+                end = 0;
+            }
+            (pads[i], pads[n + i]) = (start.max(0), end.max(0));
+            if start < 0 || end < 0 {
+                crops.push(Crop { axis: i + 2, start: (-start).max(0), end: (-end).max(0) });
+            }
+        }
+        let pads = if pads.iter().all(|p| *p == 0) { Vec::new() } else { pads };
+        Ok((Window { strides: self.strides.clone(), pads, ..self.plain(n) }, crops))
     }
 
     /// From the first to the last element that the window covers.

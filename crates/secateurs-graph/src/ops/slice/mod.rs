@@ -6,7 +6,7 @@ mod cut;
 
 use self::cut::{Bounds, Cut, is_whole};
 use super::Gather;
-use super::shared::content::rearrange;
+use super::shared::content::{int_list, rearrange};
 use super::shared::pieces::{blocked, cut, picked};
 use crate::op::prelude::*;
 
@@ -66,6 +66,17 @@ fn numbers(values: &[i64]) -> secateurs_onnx::Tensor {
 }
 
 impl Slice {
+    /// The indices `start..end` of some axes, each listed once with a negative end counted from the axis's own; and the constants
+    /// that it reads.
+    pub(crate) fn of(ranges: &[(usize, i64, i64)], opset: i64) -> (Slice, Vec<secateurs_onnx::Tensor>) {
+        let list = |pick: &dyn Fn(&(usize, i64, i64)) -> i64| ranges.iter().map(pick).collect::<Vec<_>>();
+        let (starts, ends, axes) = (list(&|r| r.1), list(&|r| r.2), list(&|r| r.0 as i64));
+        if opset < 10 {
+            return (Slice { fixed: Some(Fixed { starts, ends, axes: Some(axes) }) }, Vec::new());
+        }
+        (Slice { fixed: None }, [starts, ends, axes].iter().map(|ints| int_list(ints)).collect())
+    }
+
     /// The cut of every axis, all of it by default.
     fn cuts(&self, inputs: &Inputs) -> Result<Vec<Option<Cut>>, OpError> {
         let shape = inputs.shape(0)?;

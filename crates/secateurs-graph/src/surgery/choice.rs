@@ -1,0 +1,162 @@
+//! A whole choice carried out: units removed, and others computed in another form by the nodes that make them.
+//!
+//! First the units are put in order (those computed otherwise behind the others of their group, so that concatenation gives the right
+//! order), then what goes is removed, then rows are replaced in the smaller model.
+
+use super::equivalent::{Equivalent, equivalent};
+use super::implant::{Form, Implant, Place, Start, implant};
+use crate::coupling::{Coupling, Selection};
+use crate::error::GraphError;
+use crate::graph::{Graph, NodeId};
+
+/// Which units stay, and in what form they are computed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Choice {
+    /// The units that stay.
+    pub selection: Selection,
+    /// For each group which of them are computed in another form by the nodes of `forms` that make them, ascending.
+    pub implanted: Vec<Vec<usize>>,
+    /// The nodes that do so, each once.
+    pub forms: Vec<NodeForm>,
+}
+
+/// In what form a node computes implanted units.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NodeForm {
+    /// The node.
+    pub node: NodeId,
+    /// The form.
+    pub form: Form,
+    /// Whether the rows get a bias of their own, a number each.
+    pub bias: bool,
+}
+
+impl From<Selection> for Choice {
+    /// All that stays is computed as it was.
+    fn from(selection: Selection) -> Choice {
+        Choice { implanted: vec![Vec::new(); selection.kept.len()], selection, forms: Vec::new() }
+    }
+}
+
+/// Rows that are to be computed otherwise, for who says what their weights start from.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The smaller model, in which all rows are computed as they were.
+    pub smaller: &'a Graph,
+    /// The node, the same in the original.
+    pub node: NodeId,
+    /// The rows in the smaller model.
+    pub rows: &'a [usize],
+    /// The same rows in the original.
+    pub original_rows: &'a [usize],
+    /// For each channel of the smaller model's weight its index on that axis of the original's.
+    pub original_channels: &'a [usize],
+    /// The form.
+    pub form: Form,
+    /// Whether a bias is wanted.
+    pub bias: bool,
+}
+
+/// What a choice makes of a model.
+#[derive(Debug)]
+pub struct Carried {
+    /// The smaller model.
+    pub graph: Graph,
+    /// The original shape: what is removed is zero where it is consumed, and implanted rows have the weights that compute the same.
+    /// Units may be in another order.
+    pub masked: Graph,
+    /// Gathers that put channels in order at run time.
+    pub gathers: usize,
+    /// Slices of data at run time.
+    pub slices: usize,
+}
+
+impl Coupling {
+    /// Carries a choice out. `start` says what the weights of rows start from; see [`Implant::start`] for `None`.
+    pub fn carry_out<E: From<GraphError>>(
+        &self,
+        graph: &Graph,
+        choice: &Choice,
+        mut start: impl FnMut(&Request) -> Result<Option<Start>, E>,
+    ) -> Result<Carried, E> {
+        let orders: Vec<Vec<usize>> =
+            self.groups.iter().enumerate().map(|(g, group)| order(group.units.len(), choice, g)).collect();
+        let permuted = self.permute(graph, &orders)?;
+        let mut whole = graph.clone();
+        let mut places = choice.clone();
+        if choice.implanted.iter().any(|units| !units.is_empty()) {
+            permuted.patch.apply(&mut whole)?;
+            for (g, units) in permuted.units.iter().enumerate() {
+                let place = |units_there: &[usize]| -> Vec<usize> {
+                    (0..units.len()).filter(|p| units_there.binary_search(&units[*p]).is_ok()).collect()
+                };
+                places.selection.kept[g] = place(&choice.selection.kept[g]);
+                places.implanted[g] = place(&choice.implanted[g]);
+            }
+        }
+        let mut smaller = whole.clone();
+        self.surgery(&whole, &places.selection)?.apply(&mut smaller)?;
+        let mut masked = whole.clone();
+        self.masking(&whole, &places.selection)?.apply(&mut masked)?;
+        let kept = self.kept(&places.selection);
+        let sites = if choice.forms.is_empty() { Vec::new() } else { self.sites(&whole) };
+        let (mut implants, mut twins) = (Vec::new(), Vec::new());
+        for form in &choice.forms {
+            let Some(site) = sites.iter().find(|site| site.node == form.node) else {
+                super::offers(&whole, form.node, form.form)?;
+                continue;
+            };
+            let all = site.rows_of(|group, unit| places.implanted[group].binary_search(&unit).is_ok());
+            // No output depends on what is gone.
+            if all.is_empty() || !smaller.nodes.contains_key(form.node) {
+                continue;
+            }
+            let place = Place::of(&whole, form.node)?;
+            let row_space = self.spaces.value_axis(place.output, place.rows.output_axis);
+            let channel_space =
+                self.spaces.axis(&whole, form.node, place.rows.weight, place.rows.channel_axis);
+            // Of an axis of the smaller model, the indices in the whole one; of those, the indices before they were put in order.
+            let left = |space: Option<u32>, size: usize| -> Vec<usize> {
+                match space.and_then(|s| kept[s as usize].as_ref()) {
+                    Some(subset) => subset.indices.to_vec(),
+                    None => (0..size).collect(),
+                }
+            };
+            let before = |space: Option<u32>, indices: &[usize]| -> Vec<usize> {
+                let own = space.and_then(|s| permuted.spaces.get(&s));
+                indices.iter().map(|&i| own.map_or(i, |own| own[i])).collect()
+            };
+            let row_indices = left(row_space, place.rows.rows);
+            let channels = left(channel_space, place.rows.channels);
+            let rows: Vec<usize> = all.iter().filter_map(|row| row_indices.binary_search(row).ok()).collect();
+            let request = Request {
+                smaller: &smaller,
+                node: form.node,
+                rows: &rows,
+                original_rows: &before(row_space, &all),
+                original_channels: &before(channel_space, &channels),
+                form: form.form,
+                bias: form.bias,
+            };
+            let start = start(&request)?;
+            let own = Implant { node: form.node, rows, form: form.form, bias: form.bias, start };
+            twins.push(Equivalent { implant: Implant { rows: all, ..own.clone() }, channels });
+            implants.push(own);
+        }
+        let done = implant(&smaller, &implants)?;
+        done.patch.apply(&mut smaller)?;
+        equivalent(&masked, &twins)?.apply(&mut masked)?;
+        Ok(Carried { graph: smaller, masked, gathers: done.gathers, slices: done.slices })
+    }
+}
+
+/// The units of a group: those that stay as they are, those computed otherwise, those that go.
+fn order(units: usize, choice: &Choice, group: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..units).collect();
+    let implanted = &choice.implanted[group];
+    if !implanted.is_empty() {
+        let kept = &choice.selection.kept[group];
+        order.sort_by_key(|unit| (kept.binary_search(unit).is_err(), implanted.binary_search(unit).is_ok()));
+    }
+    order
+}

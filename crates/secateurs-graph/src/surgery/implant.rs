@@ -1,0 +1,523 @@
+//! Rows of a node computed by other ops: k×k convolutions by 1×1 convolutions at their centre, matrices by the product of two of low
+//! rank.
+//!
+//! The other rows stay with the node, and both are concatenated along the channel axis. What the ops are is their files' knowledge
+//! ([`Op::rows_by`](crate::op::Op::rows_by)). Where rows of groups of channels go apart, each part reads its own channels: a slice
+//! where they lie side by side.
+
+use std::collections::{BTreeMap, HashMap};
+
+use secateurs_onnx::Tensor;
+use slotmap::SecondaryMap;
+
+use super::constants::floats;
+use super::weights::Constant;
+use crate::error::GraphError;
+use crate::graph::{Graph, NodeId, Use, ValueId};
+use crate::op::Op;
+use crate::ops;
+use crate::patch::{Feed, Patch};
+use crate::rows::{Crop, RowOps, Rows, Way};
+
+/// By what rows are computed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Form {
+    /// A convolution of one tap at the centre, in place of one of several.
+    Pointwise,
+    /// Two matrices, channels → rank → rows.
+    LowRank {
+        /// How many numbers stand between them.
+        rank: usize,
+    },
+}
+
+/// Rows of a node that are to be computed in another form.
+#[derive(Clone, Debug)]
+pub struct Implant {
+    /// The node.
+    pub node: NodeId,
+    /// The indices of its output's channel axis, ascending.
+    pub rows: Vec<usize>,
+    /// By what they are computed.
+    pub form: Form,
+    /// Whether they get a bias of their own, a number a row. Otherwise they keep what the node adds.
+    pub bias: bool,
+    /// What the weights start from; `None` computes nothing but the bias.
+    pub start: Option<Start>,
+}
+
+/// What the weights of an [`Implant`] start from, in any float type.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Pointwise: one tensor `[rows, channels of a group]`, with any number of axes of one index behind. Low rank: `[rank, channels]`,
+    /// then `[rows, rank]`.
+    pub weights: Vec<Tensor>,
+    /// `[rows]`; zeros if left out. Only where the implant has a bias.
+    pub bias: Option<Tensor>,
+}
+
+/// The change that puts implants in, and what it needs at run time besides.
+#[derive(Debug, Default)]
+pub struct Implanted {
+    /// The change.
+    pub patch: Patch,
+    /// Gathers that put channels in order, or pick those of groups that lie apart.
+    pub gathers: usize,
+    /// Slices: of data whose border a pointwise convolution does not look at, and of the channels of groups.
+    pub slices: usize,
+}
+
+/// The change that computes rows in other forms, one implant a node at most.
+pub fn implant(graph: &Graph, implants: &[Implant]) -> Result<Implanted, GraphError> {
+    let uses = graph.uses();
+    let mut done = Implanted::default();
+    let mut seen = HashMap::new();
+    for implant in implants {
+        if seen.insert(implant.node, ()).is_some() {
+            return Err(refused(graph, implant.node, "it has two implants"));
+        }
+        Surgeon { graph, uses: &uses, place: Place::of(graph, implant.node)?, implant, done: &mut done }
+            .operate()?;
+    }
+    done.patch.remove_dead();
+    Ok(done)
+}
+
+/// Whether the rows of a node can be computed in this form; an error that says why not, if not.
+pub fn offers(graph: &Graph, node: NodeId, form: Form) -> Result<(), GraphError> {
+    offered(graph, &Place::of(graph, node)?, form).map_err(|reason| refused(graph, node, reason))
+}
+
+/// The same of a place, without the node's name.
+pub(super) fn offered(graph: &Graph, place: &Place, form: Form) -> Result<(), &'static str> {
+    place.ops(graph, Way::of(form, false), place.rows.groups).map(drop)
+}
+
+impl Way {
+    fn of(form: Form, own_bias: bool) -> Way {
+        match form {
+            Form::Pointwise => Way::Pointwise,
+            Form::LowRank { .. } => Way::Factored { own_bias },
+        }
+    }
+}
+
+fn refused(graph: &Graph, node: NodeId, reason: impl Into<String>) -> GraphError {
+    GraphError::Rows {
+        node: graph.node_label(node),
+        op: graph.nodes[node].op.name().into(),
+        reason: reason.into(),
+    }
+}
+
+/// A node with rows of its own in a constant weight.
+pub(crate) struct Place<'g> {
+    pub node: NodeId,
+    pub rows: Rows,
+    pub weight: Constant<'g>,
+    /// The weight's axis of rows in the constant, and that of channels.
+    pub axes: [usize; 2],
+    /// What is added and has a number for each row.
+    pub bias: Option<Constant<'g>>,
+    /// The node's output.
+    pub output: ValueId,
+}
+
+impl<'g> Place<'g> {
+    pub fn of(graph: &'g Graph, id: NodeId) -> Result<Place<'g>, GraphError> {
+        let node = &graph.nodes[id];
+        let facts = graph.input_facts(node);
+        let inputs = node.op_inputs(&facts);
+        let refused = |reason: &str| refused(graph, id, reason);
+        let (mut found, mut reason) = (None, None);
+        for weight in 0..node.inputs.len().min(2) {
+            let Some(value) = node.inputs[weight] else { continue };
+            match (node.op.rows(weight, &inputs), Constant::behind(graph, value)) {
+                (Ok(rows), Ok(constant)) => {
+                    found = Some((rows, constant));
+                    break;
+                }
+                (Ok(_), Err(op)) => reason = Some(format!("its weight is computed, by {op}")),
+                (Err(why), _) => reason = reason.or(Some(why.to_owned())),
+            }
+        }
+        let Some((rows, weight)) = found else {
+            return Err(refused(reason.as_deref().unwrap_or("it has no weight")));
+        };
+        if !weight.element_type.is_float() {
+            return Err(refused("its weight holds no floating-point numbers"));
+        }
+        let axes = [rows.weight_axis, rows.channel_axis].map(|axis| weight.axis(graph, axis));
+        let [Some(row_axis), Some(channel_axis)] = axes else {
+            return Err(refused("its weight is viewed in a way that mixes rows"));
+        };
+        let bias = match rows.bias.and_then(|i| node.inputs.get(i).copied().flatten()) {
+            Some(value) => {
+                let bias = Constant::behind(graph, value);
+                let bias = bias.map_err(|op| refused(&format!("its bias is computed, by {op}")))?;
+                let last = graph.values[value].fact.rank().and_then(|rank| rank.checked_sub(1));
+                let last = last.and_then(|last| bias.axis(graph, last));
+                match bias.tensor.shape().last() {
+                    Some(n) if *n != rows.rows => None,
+                    Some(_) if last.map(|last| last + 1) == Some(bias.tensor.shape().len()) => Some(bias),
+                    Some(_) => return Err(refused("its bias is viewed in a way that mixes rows")),
+                    None => None,
+                }
+            }
+            None => None,
+        };
+        let Some(Some(output)) = node.outputs.first().copied() else {
+            return Err(refused("nothing reads its output"));
+        };
+        Ok(Place { node: id, rows, weight, axes: [row_axis, channel_axis], bias, output })
+    }
+
+    /// The ops that compute rows of so many groups.
+    fn ops(&self, graph: &Graph, way: Way, groups: usize) -> Result<RowOps, &'static str> {
+        let node = &graph.nodes[self.node];
+        let facts = graph.input_facts(node);
+        node.op.rows_by(way, groups, &node.op_inputs(&facts))
+    }
+}
+
+struct Surgeon<'s, 'g> {
+    graph: &'g Graph,
+    uses: &'s SecondaryMap<ValueId, Vec<Use>>,
+    place: Place<'g>,
+    implant: &'s Implant,
+    done: &'s mut Implanted,
+}
+
+/// Rows that one node can compute: of every group that it has the same number.
+struct Part {
+    groups: Vec<usize>,
+    rows: Vec<usize>,
+}
+
+/// A node that is not there yet.
+struct Pending {
+    name: String,
+    op: Box<dyn Op>,
+    feeds: Vec<Feed>,
+}
+
+impl<'g> Surgeon<'_, 'g> {
+    fn operate(mut self) -> Result<(), GraphError> {
+        let (rows, all) = (&self.implant.rows, self.place.rows.rows);
+        if rows.is_empty() || rows.windows(2).any(|w| w[0] >= w[1]) || rows.last().is_some_and(|r| *r >= all)
+        {
+            let reason = format!("rows are to be listed ascending, each below {all}");
+            return Err(refused(self.graph, self.place.node, reason));
+        }
+        let start = Numbers::of(self.graph, &self.place, self.implant, self.place.rows.channels)?;
+        let rest: Vec<usize> = (0..all).filter(|row| rows.binary_search(row).is_err()).collect();
+        let (rest, own) = (self.parts(&rest), self.parts(rows));
+        let mut pending: Vec<(Vec<usize>, Pending)> = Vec::new();
+        for (i, part) in rest.into_iter().enumerate() {
+            let node = self.same(&part, i == 0)?;
+            pending.push((part.rows, node));
+        }
+        let stays = pending.first().map(|(rows, _)| rows[0]);
+        for part in own {
+            let node = self.other(&part, &start)?;
+            pending.push((part.rows, node));
+        }
+        pending.sort_by_key(|(rows, _)| rows[0]);
+        let order: Vec<usize> = pending.iter().flat_map(|(rows, _)| rows.iter().copied()).collect();
+        let (output, axis, name) = (self.place.output, self.place.rows.output_axis, self.name());
+        let patch = &mut self.done.patch;
+        let concat = || Box::new(ops::Concat::along(axis));
+        match (stays, pending.len()) {
+            (Some(stays), _) => {
+                let mut feeds = [Vec::new(), Vec::new()];
+                for (rows, node) in pending {
+                    match rows[0].cmp(&stays) {
+                        std::cmp::Ordering::Equal => {
+                            patch.set_op(self.place.node, node.op);
+                            patch.set_inputs(self.place.node, node.feeds);
+                        }
+                        side => feeds[usize::from(side.is_gt())]
+                            .push(Feed::New(patch.make(node.name, node.op, node.feeds))),
+                    }
+                }
+                patch.join_after(output, format!("{name}_rows"), concat(), feeds);
+            }
+            (None, 1) => {
+                for (_, node) in pending {
+                    patch.replace_producer(node.name, node.op, node.feeds, vec![output]);
+                }
+            }
+            (None, _) => {
+                let feeds = pending
+                    .into_iter()
+                    .map(|(_, node)| Feed::New(patch.make(node.name, node.op, node.feeds)))
+                    .collect();
+                patch.replace_producer(format!("{name}_rows"), concat(), feeds, vec![output]);
+            }
+        }
+        if order.iter().enumerate().any(|(i, row)| i != *row) {
+            let mut at = vec![0; all];
+            order.iter().enumerate().for_each(|(i, &row)| at[row] = i);
+            let (op, indices) = ops::Gather::along(axis, &at);
+            let extra = vec![(format!("{name}_order"), indices)];
+            patch.insert_after(output, format!("{name}_order"), Box::new(op), extra);
+            self.done.gathers += 1;
+        }
+        Ok(())
+    }
+
+    fn ops(&self, way: Way, part: &Part) -> Result<RowOps, GraphError> {
+        let ops = self.place.ops(self.graph, way, part.groups.len());
+        ops.map_err(|reason| refused(self.graph, self.place.node, reason))
+    }
+
+    /// What new nodes and constants are named after.
+    fn name(&self) -> String {
+        let node = &self.graph.nodes[self.place.node];
+        match node.name.is_empty() {
+            true => self.graph.values[self.place.output].name.clone(),
+            false => node.name.clone(),
+        }
+    }
+
+    /// Rows by the number that their groups have of them.
+    fn parts(&self, rows: &[usize]) -> Vec<Part> {
+        let per_group = self.place.rows.rows / self.place.rows.groups;
+        let mut by_group: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        rows.iter().for_each(|&row| by_group.entry(row / per_group).or_default().push(row));
+        let mut parts: Vec<Part> = Vec::new();
+        let mut by_count: HashMap<usize, usize> = HashMap::new();
+        for (group, rows) in by_group {
+            let part = *by_count.entry(rows.len()).or_insert_with(|| {
+                parts.push(Part { groups: Vec::new(), rows: Vec::new() });
+                parts.len() - 1
+            });
+            parts[part].groups.push(group);
+            parts[part].rows.extend(rows);
+        }
+        parts
+    }
+
+    /// The data of a part's groups, less what is cropped.
+    fn data(&mut self, part: &Part, crops: &[Crop]) -> Feed {
+        let Rows { data, data_axis, groups, channels, .. } = self.place.rows;
+        let value = self.graph.nodes[self.place.node].inputs[data];
+        let name = self.name();
+        let mut feed = Feed::Value(value);
+        let mut ranges: Vec<(usize, i64, i64)> = Vec::new();
+        if part.groups.len() < groups {
+            let (first, last) = (part.groups[0], part.groups[part.groups.len() - 1]);
+            if last - first < part.groups.len() {
+                ranges.push((data_axis, (first * channels) as i64, ((last + 1) * channels) as i64));
+            } else {
+                let picked: Vec<usize> =
+                    part.groups.iter().flat_map(|g| g * channels..(g + 1) * channels).collect();
+                let (op, indices) = ops::Gather::along(data_axis, &picked);
+                let indices = Feed::Constant(format!("{name}_channels"), indices);
+                let made =
+                    self.done.patch.make(format!("{name}_channels"), Box::new(op), vec![feed, indices]);
+                feed = Feed::New(made);
+                self.done.gathers += 1;
+            }
+        }
+        let end = |end: i64| if end == 0 { i64::MAX } else { -end };
+        ranges.extend(crops.iter().map(|crop| (crop.axis, crop.start, end(crop.end))));
+        if ranges.is_empty() {
+            return feed;
+        }
+        let (op, constants) = ops::Slice::of(&ranges, self.graph.opset(""));
+        let mut feeds = vec![feed];
+        feeds.extend(constants.into_iter().map(|tensor| Feed::Constant(format!("{name}_range"), tensor)));
+        self.done.slices += 1;
+        Feed::New(self.done.patch.make(format!("{name}_range"), Box::new(op), feeds))
+    }
+
+    /// The node with only the rows of a part.
+    fn same(&mut self, part: &Part, first: bool) -> Result<Pending, GraphError> {
+        let ops = self.ops(Way::Same, part)?;
+        let data = self.data(part, &[]);
+        let in_place = first && is_only_use(self.graph, self.uses, self.place.weight.value);
+        let (weight, patch) = (&self.place.weight, &mut self.done.patch);
+        let weight = weight.picked(self.graph, patch, self.place.axes[0], &part.rows, in_place)?;
+        let bias = self.bias(part, first)?;
+        self.chain("part", ops, data, vec![weight], bias)
+    }
+
+    /// What a part of the implanted rows is computed by.
+    fn other(&mut self, part: &Part, start: &Numbers) -> Result<Pending, GraphError> {
+        let channels = self.place.rows.channels;
+        let way = Way::of(self.implant.form, self.implant.bias);
+        let ops = self.ops(way, part)?;
+        let data = self.data(part, &ops.crops);
+        let count = part.rows.len();
+        let of_part = |values: &[f64], width: usize| -> Vec<f64> {
+            let places = part.rows.iter().filter_map(|row| self.implant.rows.binary_search(row).ok());
+            places.flat_map(|at| values[at * width..][..width].iter().copied()).collect()
+        };
+        let weights = match self.implant.form {
+            Form::Pointwise => {
+                vec![self.weight("pointwise", [count, channels], &of_part(&start.weights[0], channels))?]
+            }
+            Form::LowRank { rank } => vec![
+                self.weight("first", [rank, channels], &start.weights[0])?,
+                self.weight("second", [count, rank], &of_part(&start.weights[1], rank))?,
+            ],
+        };
+        let bias = match &start.bias {
+            Some(bias) => {
+                let rank = self.graph.values[self.place.output].fact.rank().unwrap_or(2);
+                let mut shape = vec![count];
+                if self.place.rows.bias.is_none() {
+                    shape.resize(rank - self.place.rows.output_axis, 1);
+                }
+                let tensor = floats(self.place.weight.element_type, shape, &of_part(bias, 1))?;
+                Some(Feed::Constant(format!("{}_bias", self.weight_name()), tensor))
+            }
+            None => self.bias(part, false)?,
+        };
+        self.chain("implant", ops, data, weights, bias)
+    }
+
+    /// Ops one behind the other, each with its weight and the last with the bias: all but the last are made.
+    fn chain(
+        &mut self,
+        suffix: &str,
+        ops: RowOps,
+        data: Feed,
+        weights: Vec<Feed>,
+        bias: Option<Feed>,
+    ) -> Result<Pending, GraphError> {
+        let Rows { data: at, weight, bias: bias_at, .. } = self.place.rows;
+        let name = self.name();
+        let mut feed = data;
+        let mut nodes = ops.ops.into_iter().zip(weights).enumerate().peekable();
+        while let Some((i, (op, own))) = nodes.next() {
+            let mut feeds = vec![Feed::Value(None), Feed::Value(None)];
+            (feeds[at], feeds[weight]) = (feed, own);
+            let name = format!("{name}_{suffix}{}", ["", "_second"][i.min(1)]);
+            if nodes.peek().is_some() {
+                feed = Feed::New(self.done.patch.make(name, op, feeds));
+                continue;
+            }
+            return Ok(match (bias, bias_at) {
+                (Some(bias), Some(at)) => {
+                    feeds.resize_with(at, || Feed::Value(None));
+                    feeds.push(bias);
+                    Pending { name, op, feeds }
+                }
+                (Some(bias), None) => {
+                    let product = Feed::New(self.done.patch.make(name.clone(), op, feeds));
+                    Pending {
+                        name: format!("{name}_sum"),
+                        op: Box::new(ops::Add),
+                        feeds: vec![product, bias],
+                    }
+                }
+                (None, _) => Pending { name, op, feeds },
+            });
+        }
+        Err(refused(self.graph, self.place.node, "its op names no op for its rows"))
+    }
+
+    /// What is added to the rows of a part, as the node has it.
+    fn bias(&mut self, part: &Part, first: bool) -> Result<Option<Feed>, GraphError> {
+        if let Some(bias) = &self.place.bias {
+            let axis = bias.tensor.shape().len() - 1;
+            let in_place = first && is_only_use(self.graph, self.uses, bias.value);
+            let picked = bias.picked(self.graph, &mut self.done.patch, axis, &part.rows, in_place);
+            return picked.map(Some);
+        }
+        let node = &self.graph.nodes[self.place.node];
+        let value = self.place.rows.bias.and_then(|i| node.inputs.get(i).copied().flatten());
+        Ok(value.map(|value| Feed::Value(Some(value))))
+    }
+
+    fn weight_name(&self) -> &str {
+        &self.graph.values[self.place.weight.value].name
+    }
+
+    /// A new weight `[outputs, inputs]`, laid out as that of the node.
+    fn weight(
+        &self,
+        suffix: &str,
+        [outputs, inputs]: [usize; 2],
+        values: &[f64],
+    ) -> Result<Feed, GraphError> {
+        let Rows { weight_axis, channel_axis, .. } = self.place.rows;
+        let mut shape = vec![1; 2 + self.place.rows.centre.len()];
+        (shape[weight_axis], shape[channel_axis]) = (outputs, inputs);
+        let turned: Vec<f64>;
+        let values = match weight_axis < channel_axis {
+            true => values,
+            false => {
+                turned = (0..inputs * outputs).map(|i| values[i % outputs * inputs + i / outputs]).collect();
+                &turned
+            }
+        };
+        let tensor = floats(self.place.weight.element_type, shape, values)?;
+        Ok(Feed::Constant(format!("{}_{suffix}", self.weight_name()), tensor))
+    }
+}
+
+fn is_only_use(graph: &Graph, uses: &SecondaryMap<ValueId, Vec<Use>>, value: ValueId) -> bool {
+    uses[value].len() == 1 && !graph.outputs.contains(&value)
+}
+
+/// The numbers of an implant, row-major.
+pub(super) struct Numbers {
+    pub weights: Vec<Vec<f64>>,
+    /// Of a bias of its own.
+    pub bias: Option<Vec<f64>>,
+}
+
+impl Numbers {
+    /// What an implant on so many channels starts from. Two matrices of zeros would never get a gradient: without a start, the first has orthonormal rows
+    /// (those of the discrete cosine transform) and only the second is zero.
+    pub fn of(
+        graph: &Graph,
+        place: &Place,
+        implant: &Implant,
+        channels: usize,
+    ) -> Result<Numbers, GraphError> {
+        let rows = implant.rows.len();
+        let shapes = match implant.form {
+            Form::Pointwise => vec![[rows, channels]],
+            Form::LowRank { rank: 0 } => return Err(refused(graph, place.node, "a rank must be 1 or more")),
+            Form::LowRank { rank } => vec![[rank, channels], [rows, rank]],
+        };
+        let Some(start) = &implant.start else {
+            let mut weights: Vec<Vec<f64>> = shapes.iter().map(|[a, b]| vec![0.0; a * b]).collect();
+            if let Form::LowRank { .. } = implant.form {
+                let angle =
+                    |i: usize| (i / channels) as f64 * (0.5 + (i % channels) as f64) / channels as f64;
+                let norm = |i: usize| if i < channels { 1.0 } else { 2.0 } / channels as f64;
+                let cosine = |i: usize| norm(i).sqrt() * (std::f64::consts::PI * angle(i)).cos();
+                weights[0] = (0..weights[0].len()).map(cosine).collect();
+            }
+            return Ok(Numbers { weights, bias: implant.bias.then(|| vec![0.0; rows]) });
+        };
+        let numbers = |tensor: &Tensor, wanted: &[usize]| {
+            let shape = tensor.shape();
+            let fits = shape.starts_with(wanted) && shape[wanted.len()..].iter().all(|n| *n == 1);
+            if !fits {
+                let reason = format!("its starting weights have the shape {shape:?}, not {wanted:?}");
+                return Err(refused(graph, place.node, reason));
+            }
+            tensor.to_f64_vec().map_err(|e| GraphError::Inconsistent(e.to_string()))
+        };
+        if start.weights.len() != shapes.len() {
+            let reason =
+                format!("it is given {} starting weights instead of {}", start.weights.len(), shapes.len());
+            return Err(refused(graph, place.node, reason));
+        }
+        let weights = start.weights.iter().zip(&shapes).map(|(tensor, shape)| numbers(tensor, shape));
+        let bias = match (&start.bias, implant.bias) {
+            (Some(_), false) => {
+                return Err(refused(graph, place.node, "it is given a bias, and was to keep the node's"));
+            }
+            (Some(bias), true) => Some(numbers(bias, &[rows])?),
+            (None, own) => own.then(|| vec![0.0; rows]),
+        };
+        Ok(Numbers { weights: weights.collect::<Result<_, _>>()?, bias })
+    }
+}
