@@ -16,6 +16,7 @@ mod disjoint;
 mod frames;
 mod groups;
 mod kind;
+mod layers;
 mod reason;
 mod selection;
 mod spaces;
@@ -24,6 +25,7 @@ mod units;
 pub use cost::Costs;
 pub use groups::{Barred, Coupling, Group, ParameterAxis, Unit};
 pub use kind::UnitKind;
+pub use layers::{Layer, LayerModel};
 pub use reason::Reason;
 pub use selection::{Remaining, Selection};
 

@@ -8,10 +8,10 @@ use secateurs_onnx::{ElementType, Tensor};
 use crate::error::GraphError;
 
 /// The kept indices of each axis, ascending; `None` where all stay.
-pub(super) type KeptAxes = Vec<Option<Arc<[usize]>>>;
+pub(crate) type KeptAxes = Vec<Option<Arc<[usize]>>>;
 
 /// The tensor with only the kept indices of each axis.
-pub(super) fn slice(tensor: &Tensor, kept: &KeptAxes) -> Result<Tensor, GraphError> {
+pub(crate) fn slice(tensor: &Tensor, kept: &KeptAxes) -> Result<Tensor, GraphError> {
     let Some(last) = kept.iter().rposition(Option::is_some) else { return Ok(tensor.clone()) };
     let (shape, width) = (tensor.shape(), width(tensor)?);
     let block = shape[last + 1..].iter().product::<usize>() * width;
