@@ -55,6 +55,7 @@ impl CliError {
         let text = format!("{}: {error}", model.display());
         match error {
             PlanningError::Select(SelectError::Unmeetable { .. }) => CliError::Budget(text),
+            PlanningError::Interrupted => CliError::Interrupted,
             _ => CliError::Input(text),
         }
     }

@@ -3,6 +3,7 @@
 //! - [`data`] reads samples in the form that a model takes.
 //! - [`methods`] say what units are worth, and [`search`] chooses among them under a budget; a [`plan`] is the choice as a
 //!   file.
+//! - [`latency`] says how long a choice would take, before it is made.
 //! - [`evidence`] is what units are worth, measured on data.
 //! - [`pipeline`] has the steps, one function each.
 //! - [`tune`](mod@tune) trains models in the interpreter.
@@ -15,6 +16,7 @@
 pub mod data;
 pub mod evidence;
 pub mod format;
+pub mod latency;
 pub mod methods;
 pub mod metrics;
 pub mod pipeline;

@@ -27,8 +27,9 @@ pub struct PruningArguments {
         clap::builder::PossibleValue::new(m.name).help(m.summary)
     })))]
     method: Option<String>,
-    /// What to keep: shares between 0 and 1 of params, macs or units; all must hold
-    #[arg(long, value_name = "RESOURCE=SHARE,…", value_delimiter = ',')]
+    /// What to keep of params, macs, bytes, latency or units: shares between 0 and 1, or amounts as in latency=3ms,bytes=2MB,params=100k;
+    /// all must hold
+    #[arg(long, value_name = "RESOURCE=AMOUNT,…", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keep: Vec<Limit>,
     /// Compare scores over the whole model, or within each group so that all keep the same share [default: global]
@@ -93,9 +94,17 @@ pub struct PlanningArguments {
     /// What `secateurs measure` wrote, for methods that score by it
     #[arg(long, value_name = "EVIDENCE", help_heading = "Pruning")]
     evidence: Option<PathBuf>,
+    /// Threads of ONNX Runtime where latency is limited, and measured for it
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Pruning", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: u16,
 }
 
 impl PlanningArguments {
+    /// Threads of ONNX Runtime.
+    pub fn threads(&self) -> usize {
+        self.threads.into()
+    }
+
     /// The options for [`secateurs::pipeline::plan`].
     pub fn options(&self, sizes: Bindings) -> Result<PlanOptions> {
         let flags = Table::from_iter([("plan".to_owned(), self.pruning.table()?.into())]);

@@ -10,6 +10,7 @@ pub mod measure;
 pub mod merge;
 pub mod methods;
 pub mod plan;
+mod planned;
 pub mod prune;
 mod result;
 pub mod run;

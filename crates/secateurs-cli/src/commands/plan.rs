@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secateurs::format::count;
-use secateurs::pipeline;
 use secateurs::plan::Plan;
 use secateurs::search::Resource;
 
+use super::planned;
 use crate::arguments::{ModelArguments, PlanningArguments};
-use crate::error::{CliError, Result};
+use crate::error::Result;
 
 /// Choose which units to remove, and write the choice as a readable plan
 ///
@@ -19,6 +19,7 @@ use crate::error::{CliError, Result};
 #[derive(Args)]
 #[command(after_help = "Examples:
   secateurs plan model.onnx --method magnitude --keep macs=0.5 -o plan.json
+  secateurs plan model.onnx --keep latency=0.6 --dim batch=32 --threads 2 -o plan.json
   secateurs plan model.onnx --method random --seed 3 --keep units=0.7 --scope layer -o plan.json")]
 pub struct PlanCommand {
     #[command(flatten)]
@@ -35,9 +36,7 @@ pub struct PlanCommand {
 
 impl PlanCommand {
     pub fn run(self) -> Result {
-        let (graph, sizes) = self.model.read_unbound()?;
-        let options = self.pruning.options(sizes)?;
-        let plan = pipeline::plan(&graph, &options).map_err(|e| CliError::planning(e, &self.model.model))?;
+        let (_, plan) = planned::plan(&self.model, &self.pruning)?;
         plan.write(&self.output)?;
         let mut out = io::stdout().lock();
         match self.json {

@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secateurs::pipeline;
 
-use super::result;
+use super::{planned, result};
 use crate::arguments::{ModelArguments, PlanningArguments, ResultArguments};
-use crate::error::{CliError, Result};
+use crate::error::Result;
 
 /// Remove units of a model without data, and write the smaller model
 ///
@@ -18,6 +17,7 @@ use crate::error::{CliError, Result};
 #[command(after_help = "Examples:
   secateurs prune model.onnx --method magnitude --keep params=0.5 -o smaller.onnx
   secateurs prune model.onnx --method magnitude --keep macs=0.5 --dim batch=1 --multiple 8 -o smaller.onnx
+  secateurs prune model.onnx --keep latency=3ms,bytes=2MB -o smaller.onnx
   secateurs prune model.onnx --method random --seed 1 --keep units=0.5 --scope layer -o smaller.onnx \\
       --masked twin.onnx --plan plan.json")]
 pub struct Prune {
@@ -35,11 +35,8 @@ pub struct Prune {
 impl Prune {
     pub fn run(self) -> Result {
         self.result.check(self.plan.as_deref())?;
-        let (graph, sizes) = self.model.read_unbound()?;
-        let options = self.pruning.options(sizes)?;
-        let model = &self.model.model;
-        let plan = pipeline::plan(&graph, &options).map_err(|e| CliError::planning(e, model))?;
-        let report = result::apply(model, &graph, &plan, None, &self.result)?;
+        let (graph, plan) = planned::plan(&self.model, &self.pruning)?;
+        let report = result::apply(&self.model.model, &graph, &plan, None, &self.result)?;
         if let Some(path) = &self.plan {
             plan.write(path)?;
         }

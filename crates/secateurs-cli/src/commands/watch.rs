@@ -65,7 +65,8 @@ impl Watch {
                 interrupt::training(matches!(stage, Stage::Tune | Stage::Measure));
                 self.bar.finish_and_clear();
                 self.say(&what);
-                self.bar = if samples > 0 { progress::bar(samples, "samples") } else { progress::busy(what) };
+                let noun = if stage == Stage::Latency { "layers" } else { "samples" };
+                self.bar = if samples > 0 { progress::bar(samples, noun) } else { progress::busy(what) };
             }
             Progress::Samples(done) => self.bar.inc(done as u64),
             Progress::Tuning(event) => self.tuning(event),

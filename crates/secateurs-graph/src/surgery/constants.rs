@@ -11,7 +11,7 @@ use crate::graph::{Graph, NodeId, Use, ValueId};
 use crate::patch::Patch;
 
 /// The kept indices of each axis, ascending (or in a new order, where they are only sliced); `None` where all stay as they are.
-pub(super) type KeptAxes = Vec<Option<Arc<[usize]>>>;
+pub(crate) type KeptAxes = Vec<Option<Arc<[usize]>>>;
 
 /// A constant of which only some indices are left.
 pub(super) struct Sliced {
@@ -74,7 +74,7 @@ impl Sliced {
 }
 
 /// The tensor with only the kept indices of each axis.
-pub(super) fn slice(tensor: &Tensor, kept: &KeptAxes) -> Result<Tensor, GraphError> {
+pub(crate) fn slice(tensor: &Tensor, kept: &KeptAxes) -> Result<Tensor, GraphError> {
     let Some(last) = kept.iter().rposition(Option::is_some) else { return Ok(tensor.clone()) };
     let (shape, width) = (tensor.shape(), width(tensor)?);
     let block = shape[last + 1..].iter().product::<usize>() * width;

@@ -13,6 +13,7 @@ mod plan;
 mod samples;
 mod sensitivity;
 mod stages;
+mod timed;
 mod tune;
 mod write;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use job::{JobError, Observe, Progress, RunJob, Stage};
 pub use latency::{LatencyError, latency_job};
 pub use plan::{PlanOptions, PlanningError, dim_json, macs_sizes, plan};
 pub use sensitivity::write_sensitivity;
+pub use timed::{ROUNDS, Stopwatch, TimedProgress, WITHIN, child_clock, plan_timed};
 pub use tune::tune_run;
 pub use write::{
     CheckOptions, WriteAppliedOptions, WriteError, Written, file_bytes, write_applied, write_checked,

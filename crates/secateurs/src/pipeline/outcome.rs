@@ -20,6 +20,7 @@ use crate::report::{
 };
 use crate::run::{self, settings_table};
 use crate::runtime::Timing;
+use crate::search::Resource;
 use crate::tune::{Event, Scores};
 
 pub(super) fn report(
@@ -343,7 +344,15 @@ fn ledger(stages: &Stages, plan: Option<&Plan>, models: &Models) -> Vec<Step> {
                 let kept = |(resource, share): (&String, &crate::plan::PlannedShare)| {
                     quantity(&format!("{resource} kept"), Unit::Share, Some(share.share), None)
                 };
-                ("plan".into(), reached.map(kept).collect())
+                let rounds = plan.iter().flat_map(|plan| &plan.latency).enumerate();
+                let timed = rounds.map(|(i, round)| {
+                    let name =
+                        format!("latency, round {}{}", i + 1, if round.chosen { ", chosen" } else { "" });
+                    quantity(&name, Unit::Milliseconds, Some(round.predicted_ms), Some(round.measured_ms))
+                });
+                // What was measured of latency is told by round.
+                let counted = reached.filter(|(resource, _)| *resource != Resource::Latency.name());
+                ("plan".into(), counted.map(kept).chain(timed).collect())
             }
             Record::Pruned { .. } => {
                 let cost = |graph: &Graph| graph.cost();
@@ -354,6 +363,7 @@ fn ledger(stages: &Stages, plan: Option<&Plan>, models: &Models) -> Vec<Step> {
                     let after = after.as_ref()?;
                     match resource {
                         "params" => Some(after.params as f64 / before.params.max(1) as f64),
+                        "bytes" => Some(after.bytes as f64 / before.bytes.max(1) as f64),
                         "macs" => Some(macs(&after.macs)? / macs(&before.macs)?),
                         _ => None,
                     }

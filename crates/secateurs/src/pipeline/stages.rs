@@ -17,7 +17,8 @@ use super::job::{JobError, Observe, Progress, RunJob, Stage};
 use super::latency::{batch_symbols, latency_job};
 use super::open_data;
 use super::outcome;
-use super::plan::{PlanOptions, macs_sizes, plan};
+use super::plan::{PlanOptions, PlanningError, macs_sizes};
+use super::timed::{ROUNDS, Stopwatch, TimedProgress, child_clock, plan_timed};
 use super::write::{CheckOptions, WriteAppliedOptions, write_applied, write_checked};
 use crate::data::{self, DataOptions, Dataset};
 use crate::evidence::{Evidence, MeasureJob, MeasureOptions, Trace, measure};
@@ -26,7 +27,7 @@ use crate::plan::Plan;
 use crate::recipe::PlanSettings;
 use crate::report::{self, Report};
 use crate::run::{self, Config, DataIdentity, Log, ModelIdentity, RunDirectory};
-use crate::runtime::{LatencyRequest, Timing, measure_in_child};
+use crate::runtime::{LatencyRequest, Timing, cache_folder, measure_in_child};
 use crate::tune::{Event, ScoreOptions, Scores, TuneJob, scores, tune};
 
 /// The models of a run.
@@ -218,24 +219,56 @@ impl<'a, 'o> Stages<'a, 'o> {
         if planned.is_some() && path.is_file() {
             return Ok(Plan::read(&path)?);
         }
-        let planned = |options: &PlanOptions| {
-            plan(graph, options)
-                .map_err(|source| JobError::Planning { model: graph.source.file().into(), source })
-        };
         let mut options = options.clone();
         if options.method.needs_evidence() {
             // A budget that cannot be met is best known at once.
             if let Some(random) = method("random") {
-                planned(&PlanOptions { method: random, ..options.clone() })?;
+                self.choose(graph, &PlanOptions { method: random, ..options.clone() }, 0)?;
             }
             options.evidence = Some(self.measure(graph, &options)?);
         }
         self.begins(Stage::Plan, "choosing units", 0)?;
         let start = Instant::now();
-        let plan = planned(&options)?;
+        let plan = self.choose(graph, &options, ROUNDS)?;
         plan.write(&path)?;
         self.done(Record::Planned { seconds: start.elapsed().as_secs_f64() })?;
         Ok(plan)
+    }
+
+    /// Chooses units. Where latency is limited, so many smaller models are timed on the way.
+    fn choose(&mut self, graph: &Graph, options: &PlanOptions, rounds: usize) -> Result<Plan, JobError> {
+        let settings = &self.job.settings.latency;
+        let cache = cache_folder();
+        let mut stopwatch = Stopwatch {
+            options: settings.options(),
+            batch: settings.batches.first().copied().unwrap_or(1),
+            cache: cache.as_deref(),
+            rounds,
+            clock: &mut child_clock(self.job.latency_child),
+        };
+        let mut timed = 0;
+        let plan = plan_timed(graph, options, &mut stopwatch, &mut |progress| {
+            let begins = |what: String, samples| Progress::Begins { stage: Stage::Latency, what, samples };
+            let flow = match progress {
+                TimedProgress::Layers { total: 0, .. } => ControlFlow::Continue(()),
+                TimedProgress::Layers { done: 0, total } => (self.observe)(begins(
+                    format!("timing {total} layers in ONNX Runtime, once for this machine"),
+                    total,
+                )),
+                TimedProgress::Layers { done, .. } => {
+                    (self.observe)(Progress::Samples(done - std::mem::replace(&mut timed, done)))
+                }
+                TimedProgress::Round(0) => (self.observe)(begins("timing the model".into(), 0)),
+                TimedProgress::Round(round) => {
+                    (self.observe)(begins(format!("timing a smaller model beside it, round {round}"), 0))
+                }
+            };
+            flow.is_continue()
+        });
+        plan.map_err(|source| match source {
+            PlanningError::Interrupted => JobError::Interrupted,
+            source => JobError::Planning { model: graph.source.file().into(), source },
+        })
     }
 
     /// Removes the units, or reads the smaller model.

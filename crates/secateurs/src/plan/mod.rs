@@ -18,7 +18,7 @@ use secateurs_graph::coupling::{Coupling, Group, Selection, Split};
 use secateurs_graph::surgery::Choice;
 use serde::{Deserialize, Serialize};
 
-use crate::search::Scope;
+use crate::search::{Limit, Resource, Scope};
 
 /// The version of the format that this program writes. Version 1 had no implants.
 pub const FORMAT_VERSION: u64 = 2;
@@ -188,6 +188,14 @@ impl Plan {
     /// Writes the plan, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), PlanError> {
         json::write(self, path)
+    }
+
+    /// By what share of its limit on latency the choice was measured to be above it; negative below.
+    pub fn beyond_latency(&self) -> Option<f64> {
+        let limits = self.asked.keep.iter().filter_map(|limit| limit.parse::<Limit>().ok());
+        let limit = limits.into_iter().find(|limit| limit.resource == Resource::Latency)?;
+        let round = self.latency.iter().find(|round| round.chosen)?;
+        Some(round.measured_ms / limit.allowed(round.original_ms) - 1.0)
     }
 
     /// The plan's units in its model's groups. `coupling` must have been found with the plan's split.

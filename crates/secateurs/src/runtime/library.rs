@@ -23,8 +23,7 @@ const PYTHON: &str = "import importlib.util as u; s = u.find_spec('onnxruntime')
 ///
 /// A path in `ORT_DYLIB_PATH` is taken or is an error: no other place is tried.
 pub fn find_library() -> Result<PathBuf> {
-    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+    let cache = cache_folder();
     let active =
         env::var_os("VIRTUAL_ENV").map(|environment| Path::new(&environment).join("bin/python").into());
     Places {
@@ -34,6 +33,12 @@ pub fn find_library() -> Result<PathBuf> {
         pythons: active.into_iter().chain(["python3".into(), "python".into()]).collect(),
     }
     .find()
+}
+
+/// The user's cache folder, the one that holds `secateurs/`: `$XDG_CACHE_HOME`, or `~/.cache`.
+pub fn cache_folder() -> Option<PathBuf> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))
 }
 
 /// Loads the library, once; later calls give the first call's result.

@@ -16,5 +16,5 @@ pub use child::{LatencyRequest, latency_child, measure_in_child};
 pub use compare::{largest_difference, relative_difference};
 pub use error::{Result, RuntimeError};
 pub use latency::{LatencyJob, LatencyOptions, Timing, measure};
-pub use library::{ensure_loaded, find_library};
+pub use library::{cache_folder, ensure_loaded, find_library};
 pub use model::{Optimisation, OrtModel, SessionOptions};

@@ -1,0 +1,179 @@
+//! The table of a model's layers, and the latency that it says a choice of units has.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use secateurs_graph::coupling::{Coupling, Layer, LayerModel, Remaining};
+use secateurs_graph::{Bindings, Graph, GraphError};
+use secateurs_onnx::{WriteOptions, write};
+
+use super::cache::Times;
+use super::curve::{Curve, Grid};
+use crate::runtime::{LatencyJob, LatencyOptions, LatencyRequest, RuntimeError, Timing};
+
+/// Times models; [`measure_in_child`](crate::runtime::measure_in_child) but in tests.
+pub type Clock<'c> = dyn FnMut(&LatencyRequest) -> Result<Vec<Timing>, RuntimeError> + 'c;
+
+/// So many layers are timed side by side.
+const TOGETHER: usize = 16;
+/// Runs of a layer, first and timed, at least; and for how long all of them go on.
+const WARMUP: usize = 2;
+const MIN_RUNS: usize = 8;
+const SECONDS: f64 = 0.02 * TOGETHER as f64;
+/// What a whole model may take of its time with nothing left of it: a measurement that says more is noise.
+const MAX_FIXED: f64 = 0.95;
+
+/// What is told while a table is measured; false ends it.
+pub type TableProgress<'p> = dyn FnMut(usize, usize) -> bool + 'p;
+
+/// The times of a model's layers at any widths.
+pub struct LatencyTable {
+    layers: Vec<(Layer, Curve)>,
+    /// How many layers, at any width, had to be measured now.
+    pub measured: usize,
+}
+
+/// Why there is no table.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// A layer cannot be taken out of the graph.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// ONNX Runtime.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// A temporary file.
+    #[error("a layer cannot be written for timing: {0}")]
+    Write(String),
+    /// It was asked to stop; what was measured is kept.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl LatencyTable {
+    /// Measures what `times` does not know of the model's layers at `sizes`, and keeps it there.
+    pub fn measure(
+        graph: &Graph,
+        coupling: &Coupling,
+        sizes: &Bindings,
+        times: &mut Times,
+        threads: usize,
+        clock: &mut Clock,
+        progress: &mut TableProgress,
+    ) -> Result<LatencyTable, TableError> {
+        let mut wanted: BTreeMap<String, LayerModel> = BTreeMap::new();
+        let mut planned: Vec<(Layer, Grid, Vec<Option<String>>)> = Vec::new();
+        for layer in coupling.layers(graph) {
+            let grid = Grid::new(layer.full());
+            let mut keys = Vec::new();
+            for widths in grid.points() {
+                let model = layer.model(graph, coupling, &widths, sizes)?;
+                keys.push(model.as_ref().map(|model| model.key.clone()));
+                let new = model.filter(|model| times.get(&model.key).is_none());
+                wanted.extend(new.map(|model| (model.key.clone(), model)));
+            }
+            planned.push((layer, grid, keys));
+        }
+        let total = wanted.len();
+        let folder = tempfile::tempdir().map_err(|e| TableError::Write(e.to_string()))?;
+        let wanted: Vec<LayerModel> = wanted.into_values().collect();
+        let options = LatencyOptions { threads, warmup: WARMUP, min_runs: MIN_RUNS, seconds: SECONDS };
+        let mut time = |files: &[PathBuf]| {
+            let jobs = files.iter().map(|file| LatencyJob { model: file.clone(), shapes: Vec::new() });
+            let timings = clock(&LatencyRequest { jobs: jobs.collect(), options: options.clone() })?;
+            // What disturbs a run makes it slower.
+            Ok(timings.into_iter().map(|timing| timing.lower_quartile_ms).collect::<Vec<_>>())
+        };
+        let mut failed = None;
+        for (done, models) in wanted.chunks(TOGETHER).enumerate() {
+            if !progress(done * TOGETHER, total) {
+                return Err(TableError::Interrupted);
+            }
+            let files = written(models, folder.path())?;
+            match time(&files) {
+                Ok(found) => times.extend(models.iter().map(|m| m.key.clone()).zip(found)),
+                // One that ONNX Runtime does not take must not cost the others their times.
+                Err(error @ (RuntimeError::NotFound { .. } | RuntimeError::Load { .. })) => {
+                    return Err(error.into());
+                }
+                Err(_) => {
+                    for (model, file) in models.iter().zip(&files) {
+                        match time(std::slice::from_ref(file)) {
+                            Ok(found) => times.extend(found.first().map(|ms| (model.key.clone(), *ms))),
+                            Err(error) => failed = Some(error),
+                        }
+                    }
+                }
+            }
+            times.save();
+        }
+        progress(total, total);
+        let mut layers = Vec::new();
+        for (layer, grid, keys) in planned {
+            let found = keys.iter().map(|key| key.as_ref().and_then(|key| times.get(key)));
+            layers.extend(grid.curve(found.collect()).map(|curve| (layer, curve)));
+        }
+        if let Some(error) = failed.filter(|_| layers.is_empty()) {
+            return Err(error.into());
+        }
+        Ok(LatencyTable { layers, measured: total })
+    }
+
+    /// The sum over the layers, in milliseconds.
+    pub fn sum(&self, remaining: &Remaining) -> f64 {
+        self.layers.iter().map(|(layer, curve)| curve.milliseconds(&layer.widths(remaining))).sum()
+    }
+
+    /// Whether any layer was timed.
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+}
+
+fn written(models: &[LayerModel], folder: &Path) -> Result<Vec<PathBuf>, TableError> {
+    let write = |(i, layer): (usize, &LayerModel)| {
+        let path = folder.join(format!("layer{i}.onnx"));
+        match write(&layer.model, &path, &WriteOptions::default()) {
+            Ok(_) => Ok(path),
+            Err(e) => Err(TableError::Write(e.to_string())),
+        }
+    };
+    models.iter().enumerate().map(write).collect()
+}
+
+/// The latency of a choice: what the table says in proportion to the whole model's measured time, of which a share is taken not to
+/// shrink. That share is found by measuring a smaller model.
+pub struct Estimate<'t> {
+    table: &'t LatencyTable,
+    whole: f64,
+    /// The whole model as measured, in milliseconds.
+    pub original_ms: f64,
+    /// The share of its time that stays, whatever goes.
+    pub fixed: f64,
+}
+
+impl<'t> Estimate<'t> {
+    /// An estimate by a whole model that takes `original_ms`.
+    pub fn new(table: &'t LatencyTable, all: &Remaining, original_ms: f64) -> Estimate<'t> {
+        Estimate { table, whole: table.sum(all), original_ms, fixed: 0.0 }
+    }
+
+    /// Milliseconds of a choice.
+    pub fn milliseconds(&self, remaining: &Remaining) -> f64 {
+        let share = self.fixed + (1.0 - self.fixed) * self.layers(remaining);
+        self.original_ms * share.max(1e-3)
+    }
+
+    /// Learns that a choice takes `ratio` of the original's time.
+    pub fn correct(&mut self, remaining: &Remaining, ratio: f64) {
+        let layers = self.layers(remaining);
+        if layers < 1.0 && ratio.is_finite() {
+            self.fixed = ((ratio - layers) / (1.0 - layers)).min(MAX_FIXED);
+        }
+    }
+
+    /// What is left of the sum over the layers.
+    fn layers(&self, remaining: &Remaining) -> f64 {
+        self.table.sum(remaining) / self.whole
+    }
+}
