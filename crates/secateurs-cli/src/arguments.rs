@@ -187,7 +187,7 @@ impl DeviceArguments {
 }
 
 /// What was given, as a table of settings: what was not given is not in it.
-fn table(arguments: &impl Serialize) -> Result<Table> {
+pub fn table(arguments: &impl Serialize) -> Result<Table> {
     Table::try_from(arguments).map_err(|e| CliError::Input(e.to_string()))
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use secateurs::compensate::CompensateError;
 use secateurs::data::DataError;
 use secateurs::evidence::EvidenceError;
 use secateurs::pipeline::{
@@ -84,6 +85,7 @@ impl CliError {
             JobError::Apply(error) => CliError::applying(error, model, None),
             JobError::Write(error) => error.into(),
             JobError::Evidence(error) => (*error).into(),
+            JobError::Compensate(error) => (*error).into(),
             JobError::Tune(error) => (*error).into(),
             JobError::Latency(error) => error.into(),
             JobError::Runtime(error) => error.into(),
@@ -100,6 +102,19 @@ impl From<TuneError> for CliError {
             TuneError::Data(error) => error.into(),
             error @ TuneError::Diverged { .. } => CliError::Failed(error.to_string()),
             error => CliError::Input(error.to_string()),
+        }
+    }
+}
+
+impl From<CompensateError> for CliError {
+    fn from(error: CompensateError) -> CliError {
+        match error {
+            CompensateError::Graph(error) => error.into(),
+            CompensateError::Data(error) => error.into(),
+            CompensateError::Inputs(error) => error.into(),
+            CompensateError::Options(text) => CliError::Input(text),
+            CompensateError::Interrupted => CliError::Interrupted,
+            CompensateError::Torch(error) => CliError::Failed(error.to_string()),
         }
     }
 }

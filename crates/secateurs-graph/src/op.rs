@@ -101,6 +101,15 @@ pub trait Op: Any + fmt::Debug + Send + Sync + CloneOp {
         None
     }
 
+    /// `[groups, positions, channels · taps]`: what the [`rows`](Op::rows) of each group multiply at every position of the output, taps
+    /// innermost.
+    #[cfg(feature = "torch")]
+    fn patches(&self, rows: &Rows, args: &Args) -> Result<tch::Tensor, OpError> {
+        let x = args.tensor(rows.data)?.f_movedim_int(rows.data_axis as i64, -1)?;
+        let (groups, channels) = (rows.groups as i64, rows.channels as i64);
+        Ok(x.f_reshape([-1, groups, channels])?.f_transpose(0, 1)?)
+    }
+
     /// The outputs for these inputs.
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<tch::Tensor>, OpError>;

@@ -13,6 +13,7 @@
 //! - [`report`] makes a page of what a run did, with numbers in one [`format`](mod@format).
 //! - [`rng`] draws random numbers that can be repeated.
 
+pub mod compensate;
 pub mod data;
 pub mod evidence;
 pub mod format;

@@ -77,7 +77,7 @@ fn recipes() -> String {
 
 impl RunArguments {
     /// Flags over recipes over defaults; `plan` and `tune` are what further flags say in these tables.
-    pub fn settings(&self, model: &Path, plan: Table, tune: Table) -> Result<Settings> {
+    pub fn settings(&self, model: &Path, [plan, compensate, tune]: [Table; 3]) -> Result<Settings> {
         let mut recipe = Recipe::default();
         for name in &self.recipe {
             recipe = Recipe::find(name)?.over(recipe);
@@ -90,6 +90,7 @@ impl RunArguments {
         tuning.extend(tune);
         let flags = [
             ("plan", plan),
+            ("compensate", compensate),
             ("tune", tuning),
             ("data", table(&self.data.options(model))?),
             ("latency", latency),

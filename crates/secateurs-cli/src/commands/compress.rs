@@ -4,14 +4,16 @@ use clap::Args;
 use secateurs::pipeline;
 
 use super::watch;
-use crate::arguments::{ModelArguments, PruningArguments, RunArguments};
+use serde::Serialize;
+
+use crate::arguments::{ModelArguments, PruningArguments, RunArguments, table};
 use crate::error::Result;
 
 /// Prune a model, tune it against the original, and report what was gained and lost
 ///
 /// What units are worth is measured on the training data, unless --method names a method that needs no data.
 ///
-/// RUN is a directory of readable artifacts: config.toml, evidence.safetensors, plan.json, pruned.onnx, metrics.jsonl, model.onnx (the result),
+/// RUN is a directory of readable artifacts: config.toml, evidence.safetensors, plan.json, pruned.onnx, compensated.onnx, metrics.jsonl, model.onnx (the result),
 /// report.html and report.json. The same command goes on where it was interrupted or killed. Choices are made on samples that are
 /// held out of the training data; test data are read once, at the end. Without labels the model is tuned and scored by the
 /// original's outputs.
@@ -26,7 +28,24 @@ pub struct Compress {
     #[command(flatten)]
     pruning: PruningArguments,
     #[command(flatten)]
+    compensation: CompensationArguments,
+    #[command(flatten)]
     run: RunArguments,
+}
+
+/// How what is left takes over from what goes: the table `[compensate]` of recipes.
+#[derive(Args, Serialize)]
+#[command(next_help_heading = "Compensation")]
+struct CompensationArguments {
+    /// What is fitted to what the original makes, in closed form, before tuning: nothing, what layers add (so that means are absorbed), or
+    /// weights too [default: least-squares]
+    #[arg(long = "compensate", value_name = "FIT", value_parser = ["none", "means", "least-squares"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fit: Option<String>,
+    /// Training samples that are fitted on [default: 512]
+    #[arg(long = "compensate-samples", value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    samples: Option<u32>,
 }
 
 impl Compress {
@@ -35,6 +54,7 @@ impl Compress {
         // One seed for all draws.
         let seed = plan.get("seed").map(|seed| ("seed".to_owned(), seed.clone()));
         let tune = seed.into_iter().collect();
-        watch::run(&self.model, &self.run, [plan, tune], pipeline::compress)
+        let compensate = table(&self.compensation)?;
+        watch::run(&self.model, &self.run, [plan, compensate, tune], pipeline::compress)
     }
 }

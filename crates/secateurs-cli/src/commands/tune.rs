@@ -42,7 +42,7 @@ impl Tune {
         let mut tune = Table::new();
         tune.extend(self.seed.map(|seed| ("seed".to_owned(), Value::Integer(seed as i64))));
         tune.extend(self.reinit.then(|| ("reinit".to_owned(), Value::Boolean(true))));
-        watch::run(&self.model, &self.run, [Table::new(), tune], |job, observe| {
+        watch::run(&self.model, &self.run, [Table::new(), Table::new(), tune], |job, observe| {
             pipeline::tune_run(job, teacher.as_ref(), observe)
         })
     }

@@ -17,15 +17,15 @@ use crate::error::{CliError, Result};
 use crate::table::Table;
 use crate::{interrupt, progress};
 
-/// Does the work of a run, shows its progress and prints its result. `plan` and `tune` are what the command's own flags say in
-/// these tables of settings.
+/// Does the work of a run, shows its progress and prints its result. `flags` are what the command's own flags say in the tables
+/// `plan`, `compensate` and `tune` of settings.
 pub fn run(
     model: &ModelArguments,
     arguments: &RunArguments,
-    [plan, tune]: [toml::Table; 2],
+    flags: [toml::Table; 3],
     work: impl FnOnce(&RunJob, &mut Observe) -> Result<Report, JobError>,
 ) -> Result {
-    let settings = arguments.settings(&model.model, plan, tune)?;
+    let settings = arguments.settings(&model.model, flags)?;
     let (graph, sizes) = model.read_unbound()?;
     let (device, threads) = arguments.prepare()?;
     interrupt::watch()?;

@@ -151,6 +151,25 @@ impl Op for Conv {
     }
 
     #[cfg(feature = "torch")]
+    fn patches(&self, rows: &Rows, args: &Args) -> Result<Tensor, OpError> {
+        let (x, w) = (args.tensor(0)?, args.tensor(1)?);
+        let (spatial, kernel) = (x.size()[2..].to_vec(), &w.size()[2..]);
+        let n = spatial.len();
+        let padding = self.window.known_padding(&spatial, kernel)?;
+        let mut x = super::shared::window::pad(x, &padding, 0.0)?;
+        for axis in 0..n {
+            let extent = self.window.extent(axis, kernel[axis]);
+            x = x.f_unfold(axis as i64 + 2, extent, self.window.stride(axis))?;
+            x = x.f_slice(-1, 0, extent, self.window.dilation(axis))?;
+        }
+        let (groups, channels, taps) = (rows.groups as i64, rows.channels as i64, rows.taps as i64);
+        // [n, (groups channels), positions …, taps …]
+        let positions: i64 = x.size()[2..2 + n].iter().product();
+        let x = x.f_reshape([-1, groups, channels, positions, taps])?.f_permute([1, 0, 3, 2, 4])?;
+        Ok(x.f_reshape([groups, -1, channels * taps])?)
+    }
+
+    #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let (x, w) = (args.tensor(0)?, args.tensor(1)?);
         let (spatial, kernel) = (&x.size()[2..], &w.size()[2..]);

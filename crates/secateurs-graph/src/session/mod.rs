@@ -14,6 +14,7 @@ mod plan;
 #[cfg(test)]
 mod plan_test;
 mod tap;
+mod walk;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -34,6 +35,7 @@ use crate::patch::Patch;
 pub use convert::{Floats, kind_of, to_device, to_host};
 use plan::Plan;
 pub use tap::{Mask, Tap};
+pub use walk::Walk;
 
 /// How a session computes.
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -19,7 +19,7 @@ use secateurs_onnx::{ElementType, Tensor as HostTensor};
 
 /// Which values are computed by which steps, in which slots, and when they are freed.
 pub(super) struct Plan {
-    steps: Vec<Step>,
+    pub steps: Vec<Step>,
     slots: SecondaryMap<ValueId, usize>,
     slot_count: usize,
     /// Constants of these shapes: sizes computed inside the graph that an op reads as a tensor.
@@ -28,16 +28,16 @@ pub(super) struct Plan {
     shared: Vec<(usize, ValueId)>,
 }
 
-struct Step {
+pub(super) struct Step {
     /// The node that runs, or the last of those that run as one kernel.
-    node: NodeId,
+    pub node: NodeId,
     fused: Option<fuse::Kernel>,
-    inputs: Vec<Option<usize>>,
-    outputs: Vec<Option<usize>>,
-    input_facts: Vec<Option<Fact>>,
-    output_facts: Vec<Fact>,
+    pub inputs: Vec<Option<usize>>,
+    pub outputs: Vec<Option<usize>>,
+    pub input_facts: Vec<Option<Fact>>,
+    pub output_facts: Vec<Fact>,
     /// Slots that nothing reads after this step.
-    free: Vec<usize>,
+    pub free: Vec<usize>,
 }
 
 impl Plan {
@@ -141,6 +141,23 @@ impl Plan {
         }
     }
 
+    /// The slots at the beginning of a run, before the inputs are in theirs: constants.
+    pub fn given(&self, session: &Session) -> Vec<Option<Tensor>> {
+        let mut values: Vec<Option<Tensor>> = (0..self.slot_count).map(|_| None).collect();
+        for &(slot, value) in &self.shared {
+            values[slot] = Some(session.constants[value].shallow_clone());
+        }
+        for (slot, tensor) in &self.constants {
+            values[*slot] = Some(tensor.shallow_clone());
+        }
+        values
+    }
+
+    /// The slot of an input of the graph.
+    pub fn slot_of(&self, input: ValueId) -> usize {
+        self.slots[input]
+    }
+
     pub fn run(
         &self,
         session: &Session,
@@ -149,13 +166,7 @@ impl Plan {
         masks: &[Mask],
     ) -> Result<Run, GraphError> {
         let graph = session.graph.as_ref();
-        let mut values: Vec<Option<Tensor>> = (0..self.slot_count).map(|_| None).collect();
-        for &(slot, value) in &self.shared {
-            values[slot] = Some(session.constants[value].shallow_clone());
-        }
-        for (slot, tensor) in &self.constants {
-            values[*slot] = Some(tensor.shallow_clone());
-        }
+        let mut values = self.given(session);
         let mut caught = Caught::new(taps);
         for (&id, tensor) in graph.inputs.iter().zip(inputs) {
             values[self.slots[id]] = Some(caught.value(id, tensor.shallow_clone())?);

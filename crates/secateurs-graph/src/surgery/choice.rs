@@ -3,8 +3,11 @@
 //! First the units are put in order (those computed otherwise behind the others of their group, so that concatenation gives the right
 //! order), then what goes is removed, then rows are replaced in the smaller model.
 
+use std::collections::HashMap;
+
 use super::equivalent::{Equivalent, equivalent};
 use super::implant::{Form, Implant, Place, Start, implant};
+use super::refit::Refit;
 use crate::coupling::{Coupling, Selection};
 use crate::error::GraphError;
 use crate::graph::{Graph, NodeId};
@@ -69,6 +72,9 @@ pub struct Carried {
     pub gathers: usize,
     /// Slices of data at run time.
     pub slices: usize,
+    /// For every layer of the smaller model that can be fitted anew ([`Refit`]) and computes all of its rows itself, their
+    /// numbers in the original.
+    pub rows: HashMap<NodeId, Vec<usize>>,
 }
 
 impl Coupling {
@@ -100,6 +106,28 @@ impl Coupling {
         self.masking(&whole, &places.selection)?.apply(&mut masked)?;
         let kept = self.kept(&places.selection);
         let sites = if choice.forms.is_empty() { Vec::new() } else { self.sites(&whole) };
+        // Of an axis of the smaller model, the indices in the whole one; of those, the indices before they were put in order.
+        let left = |space: Option<u32>, size: usize| -> Vec<usize> {
+            match space.and_then(|s| kept[s as usize].as_ref()) {
+                Some(subset) => subset.indices.to_vec(),
+                None => (0..size).collect(),
+            }
+        };
+        let before = |space: Option<u32>, indices: &[usize]| -> Vec<usize> {
+            let own = space.and_then(|s| permuted.spaces.get(&s));
+            indices.iter().map(|&i| own.map_or(i, |own| own[i])).collect()
+        };
+        let (uses, mut rows) = (graph.uses(), HashMap::new());
+        for &id in graph.order.iter().filter(|id| smaller.nodes.contains_key(**id)) {
+            if choice.forms.iter().any(|form| form.node == id) {
+                continue;
+            }
+            let output = graph.nodes[id].outputs.first().copied().flatten();
+            if let (Some(layer), Some(output)) = (Refit::of(graph, &uses, id), output) {
+                let space = self.spaces.value_axis(output, layer.rows.output_axis);
+                rows.insert(id, before(space, &left(space, layer.rows.rows)));
+            }
+        }
         let (mut implants, mut twins) = (Vec::new(), Vec::new());
         for form in &choice.forms {
             let Some(site) = sites.iter().find(|site| site.node == form.node) else {
@@ -115,38 +143,28 @@ impl Coupling {
             let row_space = self.spaces.value_axis(place.output, place.rows.output_axis);
             let channel_space =
                 self.spaces.axis(&whole, form.node, place.rows.weight, place.rows.channel_axis);
-            // Of an axis of the smaller model, the indices in the whole one; of those, the indices before they were put in order.
-            let left = |space: Option<u32>, size: usize| -> Vec<usize> {
-                match space.and_then(|s| kept[s as usize].as_ref()) {
-                    Some(subset) => subset.indices.to_vec(),
-                    None => (0..size).collect(),
-                }
-            };
-            let before = |space: Option<u32>, indices: &[usize]| -> Vec<usize> {
-                let own = space.and_then(|s| permuted.spaces.get(&s));
-                indices.iter().map(|&i| own.map_or(i, |own| own[i])).collect()
-            };
             let row_indices = left(row_space, place.rows.rows);
             let channels = left(channel_space, place.rows.channels);
-            let rows: Vec<usize> = all.iter().filter_map(|row| row_indices.binary_search(row).ok()).collect();
+            let own_rows: Vec<usize> =
+                all.iter().filter_map(|row| row_indices.binary_search(row).ok()).collect();
             let request = Request {
                 smaller: &smaller,
                 node: form.node,
-                rows: &rows,
+                rows: &own_rows,
                 original_rows: &before(row_space, &all),
                 original_channels: &before(channel_space, &channels),
                 form: form.form,
                 bias: form.bias,
             };
             let start = start(&request)?;
-            let own = Implant { node: form.node, rows, form: form.form, bias: form.bias, start };
+            let own = Implant { node: form.node, rows: own_rows, form: form.form, bias: form.bias, start };
             twins.push(Equivalent { implant: Implant { rows: all, ..own.clone() }, channels });
             implants.push(own);
         }
         let done = implant(&smaller, &implants)?;
         done.patch.apply(&mut smaller)?;
         equivalent(&masked, &twins)?.apply(&mut masked)?;
-        Ok(Carried { graph: smaller, masked, gathers: done.gathers, slices: done.slices })
+        Ok(Carried { graph: smaller, masked, gathers: done.gathers, slices: done.slices, rows })
     }
 }
 

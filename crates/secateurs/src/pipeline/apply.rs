@@ -1,9 +1,11 @@
 //! The smaller model of a plan, and its twin.
 
+use std::collections::HashMap;
+
 use secateurs_graph::cost::Cost;
 use secateurs_graph::coupling::Coupling;
 use secateurs_graph::surgery::{Choice, Request, Start};
-use secateurs_graph::{Graph, GraphError};
+use secateurs_graph::{Graph, GraphError, NodeId};
 
 use super::plan::coupling;
 use crate::plan::{Plan, PlanError};
@@ -29,6 +31,8 @@ pub struct Applied {
     pub gathers: usize,
     /// Slices that they need.
     pub slices: usize,
+    /// For layers that compute all of their rows themselves, the original's numbers of them.
+    pub rows: HashMap<NodeId, Vec<usize>>,
     /// Groups that could lose units, and how many did.
     pub groups: [usize; 2],
     /// Why groups were left alone that cannot be pruned exactly, with their number.
@@ -81,6 +85,7 @@ fn apply_choice(
         implanted: choice.implanted.iter().map(Vec::len).sum(),
         gathers: carried.gathers,
         slices: carried.slices,
+        rows: carried.rows,
         groups: [0; 2],
         left_alone: None,
     };

@@ -1,4 +1,4 @@
-//! The whole way: plan, prune, tune against the original, measure, report.
+//! The whole way: plan, prune, compensate, tune against the original, measure, report.
 
 use std::sync::Arc;
 
@@ -22,7 +22,12 @@ pub fn compress(job: &RunJob, observe: &mut Observe) -> Result<Report, JobError>
     stages.validate(Models::ORIGINAL, &original, None)?;
     let pruned = stages.prune(&plan)?;
     stages.validate(Models::PRUNED, &pruned, Some(&original))?;
-    let result = stages.tune(&pruned, Some(&original))?;
+    let compensated = stages.compensate(&plan)?;
+    if let Some(compensated) = &compensated {
+        stages.validate(Models::COMPENSATED, compensated, Some(&original))?;
+    }
+    let start = compensated.unwrap_or_else(|| pruned.clone());
+    let result = stages.tune(&start, Some(&original))?;
     models.pruned = Some(pruned);
     stages.finish(models, result)
 }

@@ -11,6 +11,7 @@ use super::evaluate::EvaluateError;
 use super::latency::LatencyError;
 use super::plan::PlanningError;
 use super::write::WriteError;
+use crate::compensate::CompensateError;
 use crate::data::DataError;
 use crate::evidence::EvidenceError;
 use crate::plan::PlanError;
@@ -60,6 +61,8 @@ pub enum Stage {
     Plan,
     /// They are removed, and the smaller model is checked.
     Prune,
+    /// What is left takes over from what went.
+    Compensate,
     /// The model is trained.
     Tune,
     /// The trained model is checked and written.
@@ -128,6 +131,9 @@ pub enum JobError {
     /// Measuring.
     #[error(transparent)]
     Evidence(Box<EvidenceError>),
+    /// Compensating.
+    #[error(transparent)]
+    Compensate(Box<CompensateError>),
     /// Tuning, or scoring.
     #[error(transparent)]
     Tune(Box<TuneError>),
@@ -180,6 +186,15 @@ impl From<TuneError> for JobError {
             TuneError::Write { path, source } => unwritten(path, source),
             TuneError::Interrupted { .. } => JobError::Interrupted,
             error => JobError::Tune(Box::new(error)),
+        }
+    }
+}
+
+impl From<CompensateError> for JobError {
+    fn from(error: CompensateError) -> JobError {
+        match error {
+            CompensateError::Interrupted => JobError::Interrupted,
+            error => JobError::Compensate(Box::new(error)),
         }
     }
 }

@@ -194,6 +194,14 @@ fn notes(stages: &Stages) -> Vec<Note> {
                 list.push(checked("The pruned model", difference));
             }
             Record::Measured { notes: own, .. } => notes.extend(own),
+            Record::Compensated { layers: [fitted, layers], samples, notes: own, difference, .. } => {
+                notes.push(format!(
+                    "{fitted} of {layers} layers were fitted to what the original makes of {samples} training samples, before tuning."
+                ));
+                notes.extend(own);
+                let list = if difference.is_some() { &mut notes } else { &mut warnings };
+                list.push(checked("The compensated model", difference));
+            }
             Record::Tuned { notes: own, difference, .. } => {
                 notes.extend(own);
                 let list = if difference.is_some() { &mut notes } else { &mut warnings };
@@ -338,6 +346,13 @@ fn ledger(stages: &Stages, plan: Option<&Plan>, models: &Models) -> Vec<Step> {
                     quantity("reliability of the ranking", Unit::Share, None, Some(reliability)),
                 ];
                 ("measure".into(), quantities)
+            }
+            Record::Compensated { layers, samples, .. } => {
+                let quantities = vec![
+                    quantity("layers fitted", Unit::Count, None, Some(layers[0] as f64)),
+                    quantity("samples", Unit::Count, None, Some(samples as f64)),
+                ];
+                ("compensate".into(), quantities)
             }
             Record::Planned { .. } => {
                 let reached = plan.iter().flat_map(|plan| &plan.reached);

@@ -20,6 +20,7 @@ use super::outcome;
 use super::plan::{PlanOptions, PlanningError, macs_sizes};
 use super::timed::{ROUNDS, Stopwatch, TimedProgress, child_clock, plan_timed};
 use super::write::{CheckOptions, WriteAppliedOptions, write_applied, write_checked};
+use crate::compensate::{CompensateJob, CompensateOptions, Compensation, compensate};
 use crate::data::{self, DataOptions, Dataset};
 use crate::evidence::{Evidence, MeasureJob, MeasureOptions, Trace, measure};
 use crate::methods::{Method, method};
@@ -41,6 +42,7 @@ pub(super) struct Models {
 impl Models {
     pub const ORIGINAL: &str = "original";
     pub const PRUNED: &str = "pruned";
+    pub const COMPENSATED: &str = "compensated";
     pub const RESULT: &str = "result";
 
     pub fn of(original: Arc<Graph>) -> Models {
@@ -71,6 +73,15 @@ pub(super) enum Record {
         difference: Option<f64>,
         seconds: f64,
     },
+    /// The compensated model was written.
+    Compensated {
+        /// Layers with new weights, of how many.
+        layers: [usize; 2],
+        samples: usize,
+        notes: Vec<String>,
+        difference: Option<f64>,
+        seconds: f64,
+    },
     /// The tuned model was written.
     Tuned { chosen: usize, optimizer_steps: usize, notes: Vec<String>, difference: Option<f64>, seconds: f64 },
     /// Latency was measured.
@@ -87,6 +98,7 @@ impl Record {
             | Record::Measured { seconds, .. }
             | Record::Planned { seconds }
             | Record::Pruned { seconds, .. }
+            | Record::Compensated { seconds, .. }
             | Record::Tuned { seconds, .. }
             | Record::Timed { seconds, .. } => *seconds,
             Record::Finished { .. } => 0.0,
@@ -146,6 +158,7 @@ impl<'a, 'o> Stages<'a, 'o> {
             },
             plan: plan.cloned(),
             measure: measures.then(|| job.settings.measure.clone()),
+            compensate: plan.map(|_| job.settings.compensate),
             tune: job.settings.tune.clone(),
             latency: job.settings.latency.clone(),
         };
@@ -296,6 +309,50 @@ impl<'a, 'o> Stages<'a, 'o> {
             })?;
         }
         Ok(Arc::new(Graph::read(&path)?))
+    }
+
+    /// Fits what is left to what the original makes, on training samples, or reads what was fitted; `None` where nothing is to be.
+    pub fn compensate(&mut self, plan: &Plan) -> Result<Option<Arc<Graph>>, JobError> {
+        let settings = self.job.settings.compensate;
+        if settings.fit == Compensation::None {
+            return Ok(None);
+        }
+        let path = self.directory.file(run::COMPENSATED);
+        let done = self.find(|record| matches!(record, Record::Compensated { .. }).then_some(()));
+        if done.is_none() || !path.is_file() {
+            let start = Instant::now();
+            let applied = apply(self.job.graph, plan)?;
+            let (original, smaller) = (Arc::new(self.job.graph.clone()), Arc::new(applied.graph));
+            let options = CompensateOptions {
+                settings,
+                seed: plan.asked.seed,
+                session: SessionOptions { device: self.job.device, ..SessionOptions::default() },
+                ..CompensateOptions::default()
+            };
+            self.begins(Stage::Compensate, "fitting what is left", applied.rows.len())?;
+            let job = CompensateJob {
+                original: &original,
+                smaller: &smaller,
+                rows: &applied.rows,
+                data: &self.data,
+                among: &self.training,
+                options: &options,
+            };
+            let observe = &mut *self.observe;
+            let found = compensate(&job, &mut |_, _| observe(Progress::Samples(1)))?;
+            self.directory.remove_model(run::COMPENSATED)?;
+            let check = CheckOptions { check: self.job.check, sizes: &self.config.sizes };
+            let written =
+                write_checked(self.job.graph, &found.graph, &path, "the compensated model", &check)?;
+            self.done(Record::Compensated {
+                layers: found.layers,
+                samples: found.samples,
+                notes: found.notes,
+                difference: written.difference,
+                seconds: start.elapsed().as_secs_f64(),
+            })?;
+        }
+        Ok(Some(Arc::new(Graph::read(&path)?)))
     }
 
     /// Scores a model on the samples that are held out.

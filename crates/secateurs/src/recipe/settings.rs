@@ -3,6 +3,7 @@
 use secateurs_graph::Bindings;
 use serde::{Deserialize, Serialize};
 
+use crate::compensate::CompensateSettings;
 use crate::data::DataOptions;
 use crate::evidence::{Estimator, MeasureOptions, Trace};
 use crate::methods::{MEASURED, METHODS, UNMEASURED, method};
@@ -20,6 +21,8 @@ pub struct Settings {
     pub plan: PlanSettings,
     /// How units are measured, for methods that need it.
     pub measure: MeasureSettings,
+    /// How what is left takes over from what goes, before it is tuned.
+    pub compensate: CompensateSettings,
     /// How the model is tuned.
     pub tune: TuneOptions,
     /// How data are read.
@@ -222,6 +225,7 @@ impl Settings {
     pub fn check(&self) -> Result<(), String> {
         self.plan.check()?;
         self.measure.check()?;
+        self.compensate.check().map_err(|reason| format!("compensate.{reason}"))?;
         self.tune.check().map_err(|reason| format!("tune.{reason}"))?;
         self.latency.check()
     }

@@ -10,6 +10,7 @@ use toml::{Table, Value};
 
 use super::CONFIG;
 use super::error::{Difference, RunError};
+use crate::compensate::CompensateSettings;
 use crate::data::{DataError, DataOptions, Dataset};
 use crate::recipe::{LatencySettings, MeasureSettings, PlanSettings};
 use crate::tune::{TuneOptions, WeightedOutput, none_one_or_many};
@@ -59,6 +60,9 @@ pub struct Config {
     /// How units are measured; `None` for methods that need no data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measure: Option<MeasureSettings>,
+    /// How what is left takes over from what goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compensate: Option<CompensateSettings>,
     /// How the model is tuned.
     pub tune: TuneOptions,
     /// How latency is measured.

@@ -30,6 +30,8 @@ pub const EVIDENCE: &str = "evidence.safetensors";
 pub const PLAN: &str = "plan.json";
 /// The smaller model before it is tuned.
 pub const PRUNED: &str = "pruned.onnx";
+/// The same with its layers fitted to what the original makes.
+pub const COMPENSATED: &str = "compensated.onnx";
 /// The result.
 pub const MODEL: &str = "model.onnx";
 /// The result's figures, for machines.
@@ -48,6 +50,7 @@ const ARTIFACTS: &[&str] = &[
     EVIDENCE,
     PLAN,
     PRUNED,
+    COMPENSATED,
     MODEL,
     REPORT_JSON,
     REPORT_HTML,

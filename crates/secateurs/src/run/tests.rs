@@ -25,6 +25,7 @@ fn config() -> Config {
         reading: DataOptions::default(),
         plan: Some(PlanSettings { method: Some("magnitude".into()), ..PlanSettings::default() }),
         measure: None,
+        compensate: None,
         tune: TuneOptions::default(),
         latency: LatencySettings::default(),
     }

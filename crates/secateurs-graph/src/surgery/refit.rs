@@ -1,0 +1,95 @@
+//! Layers whose weights can be fitted anew: those that multiply by a constant of their own, and where what they add can be changed.
+
+use slotmap::SecondaryMap;
+
+use super::weights::Constant;
+use crate::graph::{Graph, NodeId, Use, ValueId};
+use crate::op::InputRole;
+use crate::ops::{Add, BatchNormalization};
+use crate::rows::Rows;
+
+/// A layer whose output is linear in a constant that nothing else reads.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Refit {
+    /// The layer.
+    pub node: NodeId,
+    /// Where its rows lie.
+    pub rows: Rows,
+    /// What the bias is multiplied by, where the op has one.
+    pub bias_factor: f64,
+    /// Where a number a row can be added; `None` where the model adds none behind the layer.
+    pub shift: Option<Shift>,
+}
+
+/// A constant of one number a row that moves what a layer makes.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Shift {
+    /// The node that reads it: the layer, a sum or a batch norm behind it.
+    pub node: NodeId,
+    /// Which of its inputs.
+    pub input: usize,
+    /// By how much it changes for each unit that the layer's output is to move.
+    pub factor: f64,
+}
+
+impl Refit {
+    /// The layer of a node; `None` if it is none. `uses` are those of the graph.
+    pub fn of(graph: &Graph, uses: &SecondaryMap<ValueId, Vec<Use>>, id: NodeId) -> Option<Refit> {
+        let node = &graph.nodes[id];
+        let facts = graph.input_facts(node);
+        let inputs = node.op_inputs(&facts);
+        // Who only reads sizes does not mind.
+        let reads = |at: &&Use| {
+            at.input.is_none_or(|input| graph.nodes[at.node].op.role(input) != InputRole::Sizes)
+        };
+        let own = |value: ValueId| {
+            uses[value].iter().filter(reads).count() == 1 && !graph.outputs.contains(&value)
+        };
+        let rows = (0..node.inputs.len().min(2)).find_map(|weight| {
+            let rows = node.op.rows(weight, &inputs).ok()?;
+            let constant = Constant::behind(graph, node.inputs[weight]?).ok()?;
+            let mut chain = constant.views.iter().filter_map(|view| graph.nodes[*view].outputs[0]);
+            let alone = own(constant.value) && chain.all(own) && constant.element_type.is_float();
+            alone.then_some(rows)
+        })?;
+        let affine = node.op.affine()?;
+        let output = node.outputs.first().copied().flatten()?;
+        // One number a row, along the axis of rows of a value of this rank.
+        let by_row = |node: NodeId, input: usize, axis: usize, rank: usize| {
+            let value = graph.nodes[node].inputs.get(input).copied().flatten()?;
+            let shape = graph.tensor(value)?.shape();
+            let at = (axis + shape.len()).checked_sub(rank)?;
+            let alone = own(value) && shape.get(at) == Some(&rows.rows);
+            (alone && shape.iter().product::<usize>() == rows.rows).then_some(())
+        };
+        let rank = graph.values[output].fact.rank()?;
+        let behind = || {
+            let [Use { node: reader, input: Some(input) }] = uses[output][..] else { return None };
+            if graph.outputs.contains(&output) {
+                return None;
+            }
+            let op = &graph.nodes[reader].op;
+            if op.downcast::<BatchNormalization>().is_some_and(BatchNormalization::is_inference) {
+                const MEAN: usize = 3;
+                let shift = Shift { node: reader, input: MEAN, factor: -1.0 };
+                return (input == 0 && rows.output_axis == 1)
+                    .then(|| by_row(reader, MEAN, 0, 1))
+                    .flatten()
+                    .map(|()| shift);
+            }
+            op.downcast::<Add>()?;
+            let other = 1 - input;
+            by_row(reader, other, rows.output_axis, rank)?;
+            Some(Shift { node: reader, input: other, factor: 1.0 })
+        };
+        let shift = affine
+            .bias
+            .filter(|_| affine.bias_factor != 0.0)
+            .and_then(|input| {
+                by_row(id, input, 0, 1).or_else(|| by_row(id, input, rank - 1, rank))?;
+                Some(Shift { node: id, input, factor: 1.0 / affine.bias_factor })
+            })
+            .or_else(behind);
+        Some(Refit { node: id, rows, bias_factor: affine.bias_factor, shift })
+    }
+}

@@ -1,0 +1,385 @@
+//! Compensation: what is left of a model takes over what was removed, in closed form, before any training.
+//!
+//! The smaller model is gone through in the order in which its layers run. Each layer is fitted by least squares, with an intercept where
+//! the model adds one, so that from what it now reads, behind layers that are fitted already, it makes what the original made:
+//! W' = argmin E ‖y − W'x − b'‖², from second moments of the patches x that it multiplies. Pulled towards the present weights by a ridge
+//! that is chosen on half of the samples, and left as it is where nothing is better.
+//!
+//! Source: CaP (Xie, Fu et al., arXiv 2108.13728), step 3, whose layers are fitted each to the original's inputs; fitting to what the layers
+//! before really give is the asymmetric reconstruction of He, Zhang and Sun (Channel Pruning, ICCV 2017). With the intercept alone it is
+//! the absorption of means.
+
+mod error;
+mod moments;
+
+pub use error::CompensateError;
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use secateurs_graph::patch::Patch;
+use secateurs_graph::session::{Session, SessionOptions, Walk, to_host};
+use secateurs_graph::surgery::{Refit, Shift};
+use secateurs_graph::{Graph, NodeId};
+use secateurs_torch::tch::{self, Kind, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::data::{self, Dataset};
+use crate::tune::inputs;
+use moments::{Fitted, Moments};
+
+/// What is fitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compensation {
+    /// Nothing.
+    None,
+    /// What layers add: the means of what was removed are absorbed.
+    Means,
+    /// Weights and what layers add.
+    #[default]
+    LeastSquares,
+}
+
+/// How to compensate: the table `[compensate]` of recipes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CompensateSettings {
+    /// What is fitted.
+    pub fit: Compensation,
+    /// At most so many training samples.
+    pub samples: usize,
+    /// How many run at once.
+    pub batch_size: usize,
+}
+
+impl Default for CompensateSettings {
+    fn default() -> CompensateSettings {
+        CompensateSettings { fit: Compensation::default(), samples: 512, batch_size: 32 }
+    }
+}
+
+impl CompensateSettings {
+    /// Refuses settings that make no sense, naming them.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            _ if self.samples < 2 => Err(format!("samples = {}: must be at least 2", self.samples)),
+            _ if self.batch_size == 0 => Err("batch_size = 0: must be at least 1".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How to compensate, and where.
+#[derive(Debug, Clone, Copy)]
+pub struct CompensateOptions {
+    /// What is fitted, and from how much.
+    pub settings: CompensateSettings,
+    /// The seed of the draw of samples.
+    pub seed: u64,
+    /// Bytes that the activations of all samples may take.
+    pub memory: u64,
+    /// Where it is computed.
+    pub session: SessionOptions,
+}
+
+impl Default for CompensateOptions {
+    fn default() -> CompensateOptions {
+        CompensateOptions {
+            settings: CompensateSettings::default(),
+            seed: 0,
+            memory: 2 << 30,
+            session: SessionOptions::default(),
+        }
+    }
+}
+
+/// A model that was pruned, and what it was.
+pub struct CompensateJob<'a> {
+    /// The model before.
+    pub original: &'a Arc<Graph>,
+    /// The model after, with the nodes of `original`.
+    pub smaller: &'a Arc<Graph>,
+    /// For layers of `smaller` the original's numbers of their rows ([`Carried::rows`](secateurs_graph::surgery::Carried)).
+    pub rows: &'a HashMap<NodeId, Vec<usize>>,
+    /// The data.
+    pub data: &'a Arc<Dataset>,
+    /// Which of their samples may be used.
+    pub among: &'a [usize],
+    /// The options.
+    pub options: &'a CompensateOptions,
+}
+
+/// What was fitted.
+pub struct Compensated {
+    /// The smaller model with its new weights.
+    pub graph: Graph,
+    /// Layers with new weights, of how many.
+    pub layers: [usize; 2],
+    /// From so many samples.
+    pub samples: usize,
+    /// What users should know.
+    pub notes: Vec<String>,
+}
+
+/// Fits the layers of a smaller model; `observe` is told of every layer and may end it.
+pub fn compensate(
+    job: &CompensateJob,
+    observe: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<Compensated, CompensateError> {
+    job.options.settings.check().map_err(CompensateError::Options)?;
+    tch::no_grad(|| Compensator::new(job)?.run(observe))
+}
+
+struct Compensator<'a> {
+    job: &'a CompensateJob<'a>,
+    sessions: [Session; 2],
+    layers: HashMap<NodeId, Refit>,
+    /// The inputs of both models, batch by batch.
+    batches: Vec<[Vec<Tensor>; 2]>,
+    samples: usize,
+    /// What is to be read in place of constants.
+    replaced: HashMap<(NodeId, usize), Tensor>,
+    notes: Vec<String>,
+}
+
+/// A run of both models on one batch.
+struct Runs<'s> {
+    original: Walk<'s>,
+    smaller: Walk<'s>,
+    /// What layers of the original made that the smaller model has not reached yet.
+    made: HashMap<NodeId, Tensor>,
+}
+
+impl<'a> Compensator<'a> {
+    fn new(job: &'a CompensateJob<'a>) -> Result<Compensator<'a>, CompensateError> {
+        let options = job.options;
+        let session = |graph: &Arc<Graph>| Session::new(graph.clone(), options.session);
+        let sessions = [session(job.original)?, session(job.smaller)?];
+        let uses = job.smaller.uses();
+        let layer = |id: &NodeId| {
+            job.smaller.nodes.contains_key(*id).then(|| Refit::of(job.smaller, &uses, *id)).flatten()
+        };
+        let layers = job.rows.keys().filter_map(layer).map(|layer| (layer.node, layer)).collect();
+        let fixed = job.data.fixed_batch_size();
+        let batch_size = fixed.unwrap_or(options.settings.batch_size);
+        let order = data::shuffled(job.among.len(), options.seed, 0).into_iter().map(|i| job.among[i]);
+        let order: Vec<usize> = order.take(options.settings.samples).collect();
+        let (wanted, mut samples) = (order.len(), 0);
+        let (mut batches, mut notes) = (Vec::new(), Vec::new());
+        let mut room = wanted;
+        for batch in job.data.loader(job.data.filled(order), batch_size, job.data.reading_threads()) {
+            let batch = batch?;
+            let own = [inputs(&sessions[0], &batch)?, inputs(&sessions[1], &batch)?];
+            if batches.is_empty() {
+                let bytes = largest(&sessions[0], &own[0])?.max(1) * LIVE / batch.indices.len().max(1) as u64;
+                room = (options.memory / bytes.max(1)).max(2) as usize;
+            }
+            samples += batch.indices.len();
+            batches.push(own);
+            if samples >= room {
+                break;
+            }
+        }
+        let samples = samples.min(wanted);
+        if samples < wanted {
+            notes.push(format!(
+                "{samples} of {wanted} samples fit into the memory that compensation may take"
+            ));
+        }
+        Ok(Compensator { job, sessions, layers, batches, samples, replaced: HashMap::new(), notes })
+    }
+
+    fn run(
+        mut self,
+        observe: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<Compensated, CompensateError> {
+        let [original, smaller] = &self.sessions;
+        let begin = |[first, second]: &[Vec<Tensor>; 2]| -> Result<Runs, CompensateError> {
+            Ok(Runs { original: original.walk(first)?, smaller: smaller.walk(second)?, made: HashMap::new() })
+        };
+        let mut runs = self.batches.iter().map(begin).collect::<Result<VecDeque<Runs>, _>>()?;
+        let (total, mut seen, mut fitted, mut scarce) = (self.layers.len(), 0, 0, 0);
+        while let Some(node) = runs.front().and_then(|runs| runs.smaller.node()) {
+            if let Some(layer) = self.layers.get(&node) {
+                let changed = fit_layer(self.job, layer, &mut runs, &self.layers)?;
+                seen += 1;
+                if observe(seen, total).is_break() {
+                    return Err(CompensateError::Interrupted);
+                }
+                if let Some(change) = changed {
+                    fitted += 1;
+                    scarce += usize::from(change.scarce);
+                    if let Some(weight) = change.weight {
+                        self.replaced.insert((node, layer.rows.weight), weight);
+                    }
+                    if let (Some(shift), Some(by)) = (layer.shift, change.shift) {
+                        let moved = self.moved(&shift, &by)?;
+                        self.replaced.insert((shift.node, shift.input), moved);
+                    }
+                }
+            }
+            let own: Vec<(usize, &Tensor)> = self
+                .replaced
+                .iter()
+                .filter(|((at, _), _)| *at == node)
+                .map(|((_, input), tensor)| (*input, tensor))
+                .collect();
+            for runs in &mut runs {
+                runs.smaller.step(&own)?;
+            }
+        }
+        if scarce > 0 {
+            self.notes.push(format!(
+                "{scarce} layers have more weights a row than {} samples show positions; their fit leans on the weights that they had",
+                self.samples
+            ));
+        }
+        drop(runs);
+        let layers = [fitted, total];
+        Ok(Compensated { graph: self.patched()?, layers, samples: self.samples, notes: self.notes })
+    }
+
+    /// The constant of a shift, moved.
+    fn moved(&self, shift: &Shift, by: &Tensor) -> Result<Tensor, CompensateError> {
+        let graph = self.job.smaller;
+        let value = graph.nodes[shift.node].inputs[shift.input];
+        let old = self.replaced.get(&(shift.node, shift.input));
+        let old = old.or_else(|| self.sessions[1].constant(value?));
+        let old = old.ok_or_else(|| CompensateError::Options("a bias is not there".into()))?;
+        let by = by.f_mul_scalar(shift.factor)?.f_reshape(old.size())?;
+        Ok(old.f_add(&by.f_to_kind(old.f_kind()?)?)?)
+    }
+
+    /// The smaller model with all that was replaced, in the element types that it had.
+    fn patched(&self) -> Result<Graph, CompensateError> {
+        let (mut graph, mut patch) = ((**self.job.smaller).clone(), Patch::new());
+        let mut replaced: Vec<_> = self.replaced.iter().collect();
+        replaced.sort_by_key(|(at, _)| **at);
+        for ((node, input), tensor) in replaced {
+            let Some(value) = graph.nodes[*node].inputs[*input] else { continue };
+            let element_type = graph.values[value].fact.element_type;
+            let kind = element_type.and_then(secateurs_graph::session::kind_of).unwrap_or(Kind::Float);
+            let host = to_host(&tensor.f_to_kind(kind)?.f_contiguous()?, element_type);
+            let host = host.map_err(|e| graph.node_error(*node, e))?;
+            match graph.tensor(value).is_some() {
+                true => patch.set_tensor(value, host),
+                false => {
+                    patch.set_input_constant(vec![(*node, *input)], graph.values[value].name.clone(), host)
+                }
+            };
+        }
+        patch.remove_dead();
+        patch.apply(&mut graph)?;
+        Ok(graph)
+    }
+}
+
+/// So many of the largest value of a model are alive at once, in both models.
+const LIVE: u64 = 8;
+
+/// Bytes of the largest value of a run.
+fn largest(session: &Session, inputs: &[Tensor]) -> Result<u64, CompensateError> {
+    let mut walk = session.walk(inputs)?;
+    let mut largest = 0;
+    while walk.node().is_some() {
+        let bytes = |tensor: &Tensor| tensor.numel() as u64 * 4;
+        largest = walk.step(&[])?.iter().map(bytes).fold(largest, u64::max);
+    }
+    Ok(largest)
+}
+
+/// What a layer is to have.
+struct Change {
+    weight: Option<Tensor>,
+    /// `[rows]`: by how much what it makes is to move.
+    shift: Option<Tensor>,
+    /// Whether there were fewer positions than weights a row.
+    scarce: bool,
+}
+
+fn fit_layer(
+    job: &CompensateJob,
+    layer: &Refit,
+    runs: &mut VecDeque<Runs>,
+    layers: &HashMap<NodeId, Refit>,
+) -> Result<Option<Change>, CompensateError> {
+    let rows = &layer.rows;
+    let groups = rows.groups as i64;
+    let mut halves = [None, None];
+    let single = runs.len() == 1;
+    for (number, runs) in runs.iter_mut().enumerate() {
+        let Some(y) = runs.made_by(layer.node, layers)? else { return Ok(None) };
+        let x = runs.smaller.patches(rows)?.f_mul_scalar(rows.factor)?;
+        let kept: Vec<i64> = job.rows[&layer.node].iter().map(|row| *row as i64).collect();
+        let kept = Tensor::f_from_slice(&kept)?.f_to_device(y.device())?;
+        let mut y = y.f_movedim_int(rows.output_axis as i64, -1)?.f_index_select(-1, &kept)?;
+        let bias = job.smaller.nodes[layer.node].op.affine().and_then(|affine| affine.bias);
+        if let Some(bias) = bias.and_then(|bias| runs.smaller.input(bias)) {
+            y = y.f_sub(&bias.f_mul_scalar(layer.bias_factor)?)?;
+        }
+        let y = y.f_reshape([-1, groups, (rows.rows as i64) / groups])?.f_transpose(0, 1)?;
+        let mut add = |half: usize, x: &Tensor, y: &Tensor| -> Result<(), CompensateError> {
+            let own = Moments::of(x, y)?;
+            let sum = match halves[half].take() {
+                Some(sum) => Moments::sum(&sum, &own)?,
+                None => own,
+            };
+            halves[half] = Some(sum);
+            Ok(())
+        };
+        let positions = x.size()[1];
+        match single && positions > 1 {
+            true => {
+                let half = positions / 2;
+                add(0, &x.f_narrow(1, 0, half)?, &y.f_narrow(1, 0, half)?)?;
+                add(1, &x.f_narrow(1, half, positions - half)?, &y.f_narrow(1, half, positions - half)?)?;
+            }
+            false => add(number % 2, &x, &y)?,
+        }
+    }
+    let [Some(first), Some(second)] = halves else { return Ok(None) };
+    let Some(old) = runs.front().and_then(|runs| runs.smaller.input(rows.weight)) else { return Ok(None) };
+    let [row_axis, channel_axis] = [rows.weight_axis as i64, rows.channel_axis as i64];
+    let laid = old.f_movedim([row_axis, channel_axis], [0, 1])?;
+    let (shape, features) = (laid.size(), (rows.channels * rows.taps) as i64);
+    let matrix = laid.f_reshape([groups, -1, features])?.f_transpose(1, 2)?.f_to_kind(Kind::Double)?;
+    let intercept = layer.shift.is_some();
+    let fit = Fitted::of(
+        &first,
+        &second,
+        &matrix,
+        intercept,
+        job.options.settings.fit == Compensation::LeastSquares,
+    )?;
+    let Some(fit) = fit else { return Ok(None) };
+    let weight = match fit.weight {
+        Some(weight) => {
+            let weight = weight.f_transpose(1, 2)?.f_reshape(&shape)?;
+            let weight = weight.f_movedim([0, 1], [row_axis, channel_axis])?;
+            Some(weight.f_to_kind(old.f_kind()?)?.f_contiguous()?)
+        }
+        None => None,
+    };
+    let shift = fit.shift.map(|shift| shift.f_reshape([-1])).transpose()?;
+    Ok(Some(Change { weight, shift, scarce: fit.scarce }))
+}
+
+impl Runs<'_> {
+    /// What a layer of the original makes; the original runs on as far as it must. `None` where it does not run.
+    fn made_by(
+        &mut self,
+        layer: NodeId,
+        layers: &HashMap<NodeId, Refit>,
+    ) -> Result<Option<Tensor>, CompensateError> {
+        while !self.made.contains_key(&layer) {
+            let Some(node) = self.original.node() else { return Ok(None) };
+            let mut outputs = self.original.step(&[])?;
+            if layers.contains_key(&node) && !outputs.is_empty() {
+                self.made.insert(node, outputs.swap_remove(0));
+            }
+        }
+        Ok(self.made.remove(&layer))
+    }
+}

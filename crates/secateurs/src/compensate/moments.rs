@@ -1,0 +1,150 @@
+//! Least squares from second moments.
+
+use secateurs_torch::tch::{Kind, TchError, Tensor};
+
+/// Ridges that are tried, over the mean variance of what a layer reads.
+const RIDGES: [f64; 4] = [1e-4, 1e-3, 1e-2, 1e-1];
+/// A fit must take off so large a share of the squared error of the weights that were there.
+const GAIN: f64 = 1e-6;
+
+/// Sums over positions, for every group: of x `[F]`, y `[O]`, x xᵀ, x yᵀ and y².
+pub(super) struct Moments {
+    positions: i64,
+    x: Tensor,
+    y: Tensor,
+    xx: Tensor,
+    xy: Tensor,
+    yy: Tensor,
+}
+
+impl Moments {
+    /// Of x `[groups, positions, F]` and y `[groups, positions, O]`.
+    pub fn of(x: &Tensor, y: &Tensor) -> Result<Moments, TchError> {
+        let double = |tensor: Tensor| tensor.f_to_kind(Kind::Double);
+        let sum = |tensor: &Tensor| tensor.f_sum_dim_intlist([1i64].as_slice(), true, Kind::Double);
+        let transposed = x.f_transpose(1, 2)?;
+        Ok(Moments {
+            positions: x.size()[1],
+            x: sum(x)?,
+            y: sum(y)?,
+            xx: double(transposed.f_bmm(x)?)?,
+            xy: double(transposed.f_bmm(y)?)?,
+            yy: sum(&y.f_square()?)?,
+        })
+    }
+
+    pub fn sum(&self, other: &Moments) -> Result<Moments, TchError> {
+        Ok(Moments {
+            positions: self.positions + other.positions,
+            x: self.x.f_add(&other.x)?,
+            y: self.y.f_add(&other.y)?,
+            xx: self.xx.f_add(&other.xx)?,
+            xy: self.xy.f_add(&other.xy)?,
+            yy: self.yy.f_add(&other.yy)?,
+        })
+    }
+
+    /// Means over positions; about the means of x and y where there is an intercept.
+    fn central(&self, intercept: bool) -> Result<Central, TchError> {
+        let n = self.positions as f64;
+        let mean = |tensor: &Tensor| tensor.f_div_scalar(n);
+        let (x, y, mut xx, mut xy, mut yy) =
+            (mean(&self.x)?, mean(&self.y)?, mean(&self.xx)?, mean(&self.xy)?, mean(&self.yy)?);
+        if intercept {
+            let column = x.f_transpose(1, 2)?;
+            xx = xx.f_sub(&column.f_bmm(&x)?)?;
+            xy = xy.f_sub(&column.f_bmm(&y)?)?;
+            yy = yy.f_sub(&y.f_square()?)?;
+        }
+        Ok(Central { x, y, xx, xy, yy })
+    }
+}
+
+struct Central {
+    x: Tensor,
+    y: Tensor,
+    xx: Tensor,
+    xy: Tensor,
+    yy: Tensor,
+}
+
+impl Central {
+    /// The weights `[groups, F, O]` that minimise the squared error plus λ‖W − old‖², λ over the mean of the diagonal of xx. `None`
+    /// where the system cannot be solved.
+    fn solved(&self, old: &Tensor, ridge: f64) -> Result<Option<Tensor>, TchError> {
+        let features = self.xx.size()[1];
+        let diagonal = self.xx.f_diagonal(0, 1, 2)?;
+        let scale = diagonal.f_mean_dim([1i64].as_slice(), true, Kind::Double)?.f_unsqueeze(2)?;
+        let identity = Tensor::f_eye(features, (Kind::Double, self.xx.device()))?;
+        let system = self.xx.f_add(&scale.f_mul_scalar(ridge)?.f_mul(&identity)?)?;
+        let (lower, info) = system.f_linalg_cholesky_ex(false, false)?;
+        if info.f_abs()?.f_max()?.f_double_value(&[])? != 0.0 {
+            return Ok(None);
+        }
+        let right = self.xy.f_sub(&self.xx.f_bmm(old)?)?;
+        Ok(Some(old.f_add(&right.f_cholesky_solve(&lower, false)?)?))
+    }
+
+    /// The mean squared error of weights, over all groups and rows.
+    fn error(&self, weight: &Tensor) -> Result<f64, TchError> {
+        let explained = self.xy.f_mul_scalar(2.0)?.f_sub(&self.xx.f_bmm(weight)?)?.f_mul(weight)?;
+        self.yy.f_sum(Kind::Double)?.f_sub(&explained.f_sum(Kind::Double)?)?.f_double_value(&[])
+    }
+}
+
+/// What a layer is to have.
+pub(super) struct Fitted {
+    /// `[groups, F, O]`; `None` where the weights stay.
+    pub weight: Option<Tensor>,
+    /// `[groups, 1, O]`: what is to be added.
+    pub shift: Option<Tensor>,
+    /// Whether there were fewer positions than features.
+    pub scarce: bool,
+}
+
+impl Fitted {
+    /// The ridge is chosen by the error on `check` of what was fitted on `fit`; what is given is fitted on both. `None` where nothing is to
+    /// change.
+    pub fn of(
+        fit: &Moments,
+        check: &Moments,
+        old: &Tensor,
+        intercept: bool,
+        weights: bool,
+    ) -> Result<Option<Fitted>, TchError> {
+        let (own, held_out) = (fit.central(intercept)?, check.central(intercept)?);
+        let before = held_out.error(old)?;
+        let mut best = (before * (1.0 - GAIN), None);
+        if weights && before > 0.0 {
+            for ridge in RIDGES {
+                if let Some(weight) = own.solved(old, ridge)? {
+                    let error = held_out.error(&weight)?;
+                    if error < best.0 {
+                        best = (error, Some(ridge));
+                    }
+                }
+            }
+        }
+        let both = fit.sum(check)?;
+        let all = both.central(intercept)?;
+        let weight = match best.1 {
+            Some(ridge) => all.solved(old, ridge)?,
+            None => None,
+        };
+        let shift = match intercept {
+            true => Some(all.y.f_sub(&all.x.f_bmm(weight.as_ref().unwrap_or(old))?)?),
+            false => None,
+        };
+        // A mean that has not moved beyond rounding is left alone.
+        let scale = all.yy.f_add(&all.y.f_square()?)?.f_mean(Kind::Double)?.f_double_value(&[])?;
+        let moved = |shift: &Tensor| -> Result<bool, TchError> {
+            Ok(shift.f_square()?.f_max()?.f_double_value(&[])? > 1e-12 * scale)
+        };
+        let shift = match shift {
+            Some(shift) if moved(&shift)? => Some(shift),
+            _ => None,
+        };
+        let scarce = weight.is_some() && both.positions < old.size()[1];
+        Ok((weight.is_some() || shift.is_some()).then_some(Fitted { weight, shift, scarce }))
+    }
+}
