@@ -102,8 +102,6 @@ impl Coupling {
         }
         let mut smaller = whole.clone();
         self.surgery(&whole, &places.selection)?.apply(&mut smaller)?;
-        let mut masked = whole.clone();
-        self.masking(&whole, &places.selection)?.apply(&mut masked)?;
         let kept = self.kept(&places.selection);
         let sites = if choice.forms.is_empty() { Vec::new() } else { self.sites(&whole) };
         // Of an axis of the smaller model, the indices in the whole one; of those, the indices before they were put in order.
@@ -128,7 +126,7 @@ impl Coupling {
                 rows.insert(id, before(space, &left(space, layer.rows.rows)));
             }
         }
-        let (mut implants, mut twins) = (Vec::new(), Vec::new());
+        let (mut implants, mut twins) = (Vec::new(), [Vec::new(), Vec::new()]);
         for form in &choice.forms {
             let Some(site) = sites.iter().find(|site| site.node == form.node) else {
                 super::offers(&whole, form.node, form.form)?;
@@ -158,12 +156,17 @@ impl Coupling {
             };
             let start = start(&request)?;
             let own = Implant { node: form.node, rows: own_rows, form: form.form, bias: form.bias, start };
+            // A weight behind views is masked behind them.
+            let twins = &mut twins[usize::from(place.weight.views.is_empty())];
             twins.push(Equivalent { implant: Implant { rows: all, ..own.clone() }, channels });
             implants.push(own);
         }
         let done = implant(&smaller, &implants)?;
         done.patch.apply(&mut smaller)?;
-        equivalent(&masked, &twins)?.apply(&mut masked)?;
+        let mut masked = whole.clone();
+        equivalent(&whole, &twins[0])?.apply(&mut masked)?;
+        self.masking(&whole, &places.selection)?.apply(&mut masked)?;
+        equivalent(&masked, &twins[1])?.apply(&mut masked)?;
         Ok(Carried { graph: smaller, masked, gathers: done.gathers, slices: done.slices, rows })
     }
 }

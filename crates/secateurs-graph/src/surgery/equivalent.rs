@@ -18,7 +18,7 @@ pub struct Equivalent {
     pub channels: Vec<usize>,
 }
 
-/// The change that gives rows the weights that compute what the implants would.
+/// The change that gives rows the weights that compute what the implants would. What nothing reads any more stays.
 pub fn equivalent(graph: &Graph, implants: &[Equivalent]) -> Result<Patch, GraphError> {
     let mut patch = Patch::new();
     for Equivalent { implant, channels } in implants {
@@ -67,7 +67,6 @@ pub fn equivalent(graph: &Graph, implants: &[Equivalent]) -> Result<Patch, Graph
         }
         patch.set_inputs(implant.node, inputs);
     }
-    patch.remove_dead();
     Ok(patch)
 }
 
