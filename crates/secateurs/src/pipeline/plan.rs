@@ -6,6 +6,7 @@ use std::sync::Arc;
 use secateurs_graph::coupling::{Costs, Coupling, CouplingOptions, Remaining};
 use secateurs_graph::{Bindings, Dim, Graph};
 
+use super::stored::within_bytes;
 use crate::evidence::{Evidence, EvidenceError};
 use crate::methods::{Method, MethodError};
 use crate::plan::{Asked, FORMAT_VERSION, Plan, PlannedGroup, PlannedModel, PlannedShare, PlannedSplit};
@@ -80,7 +81,8 @@ pub(super) fn plan_coupled(
         Some(latency) => meter.with_latency(latency),
         None => meter,
     };
-    let selected = select(graph, coupling, &meter, &scores, &options.budget, &options.select)?;
+    let select = |budget: &Budget| select(graph, coupling, &meter, &scores, budget, &options.select);
+    let selected = within_bytes(graph, coupling, &options.budget, select)?;
     let cost = graph.cost();
     let file = Path::new(graph.source.file()).file_name().unwrap_or_default();
     let share = |r: &Reached| {
