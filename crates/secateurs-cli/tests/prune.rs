@@ -150,6 +150,78 @@ fn plan_and_apply_give_the_file_that_prune_gives() {
 }
 
 #[test]
+fn amounts_are_met_and_counted_in_the_file() {
+    let folder = Folder::new();
+    let (model, smaller) = (folder.model("dense.onnx", dense()), folder.path("smaller.onnx"));
+    // A neuron has 8 numbers of 4 bytes.
+    for (keep, resource, kept) in
+        [("bytes=160B", "bytes", 160), ("params=0.04k", "params", 40), ("units=5", "units", 5)]
+    {
+        let words = prune(&model, &["--method", "magnitude", "--keep", keep, "--json"], &smaller);
+        let report = json(&words);
+        assert_eq!(report["reached"][resource]["kept"], kept, "{report}");
+        assert_eq!(report["constant_bytes"][1], 160);
+        assert_eq!(count(&smaller).1, 160);
+    }
+}
+
+/// The program with a cache of its own.
+fn with_cache(folder: &Folder, words: &[&str]) -> std::process::Output {
+    let mut command = std::process::Command::new(support::SECATEURS);
+    command.args(words).env("XDG_CACHE_HOME", folder.path("cache"));
+    command.env("ORT_DYLIB_PATH", secateurs::runtime::find_library().unwrap()).output().unwrap()
+}
+
+#[test]
+fn latency_is_measured_once_for_every_layer_and_what_was_measured_is_in_the_plan() {
+    let folder = Folder::new();
+    let (model, plan) = (folder.model("dense.onnx", dense()), folder.path("plan.json"));
+    let words = ["plan", &model, "--method", "magnitude", "--keep", "latency=0.9", "-o", &plan];
+    // Whether so small a model becomes faster is up to the machine: what counts is what is told.
+    let run = || {
+        let output = with_cache(&folder, &words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{said}");
+        (output.status.success(), said)
+    };
+    let (_, said) = run();
+    assert!(said.contains("layers in ONNX Runtime, once for this machine"), "{said}");
+    assert!(said.contains("timing the model"), "{said}");
+    let (planned, said) = run();
+    assert!(!said.contains("layers in ONNX Runtime"), "{said}");
+    if planned {
+        let plan: Value = serde_json::from_slice(&std::fs::read(&plan).unwrap()).unwrap();
+        let rounds = plan["latency"].as_array().unwrap();
+        let chosen = rounds.iter().find(|round| round["chosen"] == true).unwrap();
+        assert_eq!(plan["reached"]["latency"]["kept"], chosen["measured_ms"]);
+        assert!(said.contains("ms predicted"), "{said}");
+    }
+}
+
+#[test]
+fn latency_that_cannot_be_measured_ends_with_the_remedy_and_nothing_written() {
+    let folder = Folder::new();
+    let model = folder.model("dense.onnx", dense());
+    let before = folder.files();
+    let smaller = folder.path("smaller.onnx");
+    let words = prune(&model, &["--method", "magnitude", "--keep", "latency=0.5"], &smaller);
+    let mut command = std::process::Command::new(support::SECATEURS);
+    let output = command.args(&words).env("ORT_DYLIB_PATH", "/nowhere.so").output().unwrap();
+    support::ended(2, &output, &["dense.onnx", "ONNX Runtime was not found", "cargo xtask setup"]);
+    assert_eq!(folder.files(), before);
+    let long = ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "length", "4"])
+        .constant("w", &weights(&[4, 8], 0))
+        .constant("v", &weights(&[8, 3], 2))
+        .node("MatMul", &["x", "w"], &["h"])
+        .node("MatMul", &["h", "v"], &["y"])
+        .output("y");
+    let model = folder.model("long.onnx", long);
+    let words = prune(&model, &["--method", "magnitude", "--keep", "latency=0.5"], &smaller);
+    ends(2, &words, &["long.onnx", "symbolic size length", "--dim length=N"]);
+}
+
+#[test]
 fn a_budget_that_cannot_be_met_says_the_nearest() {
     let folder = Folder::new();
     let (model, smaller) = (folder.model("dense.onnx", dense()), folder.path("smaller.onnx"));
@@ -192,6 +264,11 @@ fn budgets_and_models_that_cannot_be_pruned_are_refused() {
     ends(2, &prune(&model, &keep("0.5"), &smaller), &["'0.5'", "params="]);
     ends(2, &prune(&model, &keep("watts=0.5"), &smaller), &["watts=0.5"]);
     ends(2, &prune(&model, &keep("params=0.5,params=0.4"), &smaller), &["params", "twice"]);
+    ends(2, &prune(&model, &keep("bytes=0.5,bytes=2MB"), &smaller), &["bytes", "twice"]);
+    for budget in ["latency=3", "latency=2MB", "latency=-1ms", "bytes=2ms", "params=1.0001k"] {
+        ends(2, &prune(&model, &keep(budget), &smaller), &[budget, "or an amount, as in"]);
+    }
+    ends(2, &prune(&model, &keep("bytes=2MB"), &smaller), &["already meets bytes=2MB", "it has"]);
     ends(
         2,
         &prune(&model, &["--method", "divine", "--keep", "params=0.5"], &smaller),

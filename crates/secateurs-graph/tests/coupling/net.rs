@@ -269,6 +269,12 @@ impl Model {
         let remaining = Remaining::of_selection(coupling, kept);
         let costs = secateurs_graph::coupling::Costs::new(&self.graph, coupling, &Default::default());
         assert_eq!(costs.macs(&remaining), smaller.cost().macs, "MACs as foreseen");
+        // Sizes that surgery puts right are some numbers more.
+        let (foreseen, found) = (costs.bytes(&remaining), smaller.cost().bytes);
+        assert!(
+            foreseen.abs_diff(found) <= 8 * smaller.nodes.len(),
+            "{foreseen} bytes foreseen, {found} found"
+        );
         smaller
     }
 

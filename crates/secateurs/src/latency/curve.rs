@@ -1,10 +1,14 @@
 //! How a layer's time depends on its widths.
 //!
-//! Kernels work on blocks of 8 or 16 channels, so that times are smooth over multiples of those and jump beside them. Multiples are
-//! measured on a grid, which is interpolated linearly; beside each axis a few widths that are no multiples give a factor.
+//! Kernels work on blocks of 8 or 16 channels, so that times are smooth over multiples of those and jump between them. Multiples are
+//! measured on a grid, which is interpolated linearly. What widths between them take more is measured in two blocks of every axis, by
+//! how much a width w lacks to the next multiple: a share a + b/w, where b is what is paid for a block that is begun, and a what a slower
+//! kernel costs.
 
 /// So many indices make a block at most.
 const BLOCK: usize = 16;
+/// How much widths lack to the next multiple that are measured.
+const LACKING: [usize; 7] = [1, 4, 7, 8, 9, 12, 15];
 /// Shares of an axis that are measured, where a layer has one or two that can shrink, and where it has more.
 const SHARES: [f64; 5] = [0.125, 0.25, 0.5, 0.75, 1.0];
 const FEW_SHARES: [f64; 3] = [0.25, 0.5, 1.0];
@@ -16,7 +20,7 @@ const MAX_POINTS: usize = 125;
 pub(super) struct Grid {
     /// Along each axis the widths of the grid, ascending; the last is the whole axis.
     axes: Vec<Vec<usize>>,
-    /// Beside each axis the widths that are no multiples, by their alignment, with all other axes whole.
+    /// Beside each axis the widths that are no multiples, with all other axes whole.
     beside: Vec<Vec<usize>>,
 }
 
@@ -32,7 +36,7 @@ impl Grid {
             };
             axis.remove(axis.len() / 2);
         }
-        let beside = full.iter().map(|&of| unaligned(of)).collect();
+        let beside = full.iter().zip(&axes).map(|(&of, axis)| unaligned(of, axis)).collect();
         Grid { axes, beside }
     }
 
@@ -64,18 +68,20 @@ impl Grid {
         let full = full?;
         // What an op cannot do at a width it is taken to do at the cost of the whole: never a reason to choose that width.
         let times = times.into_iter().map(|time| time.unwrap_or(full)).collect();
-        let mut curve = Curve { axes: self.axes, times, factors: Vec::new() };
+        let mut curve = Curve { axes: self.axes, times, penalties: Vec::new() };
         let mut beside = beside.into_iter();
         let whole: Vec<usize> = curve.axes.iter().filter_map(|axis| axis.last().copied()).collect();
         for (at, widths) in self.beside.iter().enumerate() {
-            let mut factors = Vec::new();
-            for &width in widths {
-                let Some(Some(time)) = beside.next() else { continue };
-                let mut point = whole.clone();
-                point[at] = width;
-                factors.push((alignment(width), time / curve.smooth(&point)));
-            }
-            curve.factors.push(factors);
+            let measured: Vec<(usize, f64)> = widths
+                .iter()
+                .zip(&mut beside)
+                .filter_map(|(&width, time)| {
+                    let mut point = whole.clone();
+                    point[at] = width;
+                    Some((width, time? / curve.smooth(&point) - 1.0))
+                })
+                .collect();
+            curve.penalties.push(LACKING.iter().filter_map(|&lack| Penalty::fit(lack, &measured)).collect());
         }
         Some(curve)
     }
@@ -95,20 +101,42 @@ fn widths(of: usize, shares: &[f64]) -> Vec<usize> {
     widths
 }
 
-/// Near the half of an axis one width for each smaller alignment.
-fn unaligned(of: usize) -> Vec<usize> {
-    let half = (of / 2).next_multiple_of(BLOCK);
-    if of < 2 * BLOCK || half >= of {
-        return Vec::new();
-    }
-    vec![half - 8, half - 4, half - 1]
+/// The widths below a multiple near the quarter of an axis, and below its last one, that are not on the grid.
+fn unaligned(of: usize, axis: &[usize]) -> Vec<usize> {
+    let ends = [(of / 4).next_multiple_of(BLOCK).max(2 * BLOCK), of / BLOCK * BLOCK];
+    let ends = if ends[0] < ends[1] { &ends[..] } else { &ends[1..] };
+    let ends = ends.iter().filter(|end| **end >= 2 * BLOCK);
+    ends.flat_map(|end| LACKING.iter().map(move |lack| end - lack)).filter(|w| !axis.contains(w)).collect()
 }
 
-/// The largest power of 2 up to the block that divides a width; 1 and 2 are alike.
-fn alignment(width: usize) -> usize {
-    match (1 << width.trailing_zeros().min(BLOCK.trailing_zeros())).min(BLOCK) {
-        2 => 1,
-        other => other,
+/// How much widths lack to the next multiple.
+fn lacking(width: usize) -> usize {
+    width.next_multiple_of(BLOCK) - width
+}
+
+/// What widths take more than in proportion to their neighbours among the multiples: a share `slower + block / width`.
+#[derive(Debug, Clone, PartialEq)]
+struct Penalty {
+    lack: usize,
+    slower: f64,
+    block: f64,
+}
+
+impl Penalty {
+    /// Through what was measured at one or two widths that lack so much.
+    fn fit(lack: usize, measured: &[(usize, f64)]) -> Option<Penalty> {
+        let own: Vec<(f64, f64)> =
+            measured.iter().filter(|(w, _)| lacking(*w) == lack).map(|(w, p)| (*w as f64, *p)).collect();
+        let (last, penalty) = *own.last()?;
+        let block = match own[..] {
+            [(first, other), _] => (other - penalty) / (1.0 / first - 1.0 / last),
+            _ => penalty * last,
+        };
+        Some(Penalty { lack, slower: penalty - block / last, block })
+    }
+
+    fn share(&self, width: usize) -> f64 {
+        self.slower + self.block / width as f64
     }
 }
 
@@ -118,16 +146,20 @@ pub(super) struct Curve {
     axes: Vec<Vec<usize>>,
     /// Of all points of the grid, the last axis innermost.
     times: Vec<f64>,
-    /// For each axis, by alignment, how many times as long widths take that are not on the grid.
-    factors: Vec<Vec<(usize, f64)>>,
+    /// Of widths that are not on the grid, for each axis.
+    penalties: Vec<Vec<Penalty>>,
 }
 
 impl Curve {
     /// Milliseconds at these widths.
     pub fn milliseconds(&self, widths: &[usize]) -> f64 {
-        let factors = self.axes.iter().zip(&self.factors).zip(widths).map(|((axis, factors), width)| {
-            let found = factors.iter().find(|(own, _)| *own == alignment(*width) && !axis.contains(width));
-            found.map_or(1.0, |(_, factor)| *factor)
+        let axes = self.axes.iter().zip(&self.penalties).zip(widths);
+        let factors = axes.map(|((axis, penalties), &width)| match axis.contains(&width) {
+            // Below the grid nothing is known of blocks.
+            _ if width < axis[0] => 1.0,
+            true => 1.0,
+            // However noisy the measurement was.
+            false => (1.0 + penalty(penalties, width)).clamp(0.5, 4.0),
         });
         self.smooth(widths) * factors.product::<f64>()
     }
@@ -158,4 +190,22 @@ impl Curve {
         }
         corners.into_iter().map(|(place, weight)| weight * self.times[place]).sum()
     }
+}
+
+/// What a width takes more: as was measured of those that lack as much, or between the two beside it. Multiples of 4 are for
+/// themselves.
+fn penalty(penalties: &[Penalty], width: usize) -> f64 {
+    let lack = lacking(width);
+    let share = |lack: usize| penalties.iter().find(|p| p.lack == lack).map(|p| p.share(width));
+    let between = |low: usize, high: usize| {
+        let part = (lack - low) as f64 / (high - low) as f64;
+        Some(share(low)? * (1.0 - part) + share(high)? * part)
+    };
+    let found = match lack {
+        0 => None,
+        4 | 8 | 12 => share(lack),
+        1..8 => between(1, 7),
+        _ => between(9, 15),
+    };
+    found.unwrap_or(0.0)
 }

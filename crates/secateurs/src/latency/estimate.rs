@@ -1,9 +1,10 @@
 //! The table of a model's layers, and the latency that it says a choice of units has.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use secateurs_graph::coupling::{Coupling, Layer, LayerModel, Remaining};
+use secateurs_graph::coupling::{Coupling, Layer, Remaining};
+use secateurs_graph::graph::NodeId;
 use secateurs_graph::{Bindings, Graph, GraphError};
 use secateurs_onnx::{WriteOptions, write};
 
@@ -61,7 +62,8 @@ impl LatencyTable {
         clock: &mut Clock,
         progress: &mut TableProgress,
     ) -> Result<LatencyTable, TableError> {
-        let mut wanted: BTreeMap<String, LayerModel> = BTreeMap::new();
+        // Models are made again when they are timed: those of all widths together may be larger than memory.
+        let mut wanted: BTreeMap<String, (NodeId, Vec<usize>)> = BTreeMap::new();
         let mut planned: Vec<(Layer, Grid, Vec<Option<String>>)> = Vec::new();
         for layer in coupling.layers(graph) {
             let grid = Grid::new(layer.full());
@@ -70,13 +72,13 @@ impl LatencyTable {
                 let model = layer.model(graph, coupling, &widths, sizes)?;
                 keys.push(model.as_ref().map(|model| model.key.clone()));
                 let new = model.filter(|model| times.get(&model.key).is_none());
-                wanted.extend(new.map(|model| (model.key.clone(), model)));
+                wanted.extend(new.map(|model| (model.key, (layer.node, widths))));
             }
             planned.push((layer, grid, keys));
         }
         let total = wanted.len();
         let folder = tempfile::tempdir().map_err(|e| TableError::Write(e.to_string()))?;
-        let wanted: Vec<LayerModel> = wanted.into_values().collect();
+        let wanted: Vec<(String, (NodeId, Vec<usize>))> = wanted.into_iter().collect();
         let options = LatencyOptions { threads, warmup: WARMUP, min_runs: MIN_RUNS, seconds: SECONDS };
         let mut time = |files: &[PathBuf]| {
             let jobs = files.iter().map(|file| LatencyJob { model: file.clone(), shapes: Vec::new() });
@@ -84,25 +86,37 @@ impl LatencyTable {
             // What disturbs a run makes it slower.
             Ok(timings.into_iter().map(|timing| timing.lower_quartile_ms).collect::<Vec<_>>())
         };
-        let mut failed = None;
-        for (done, models) in wanted.chunks(TOGETHER).enumerate() {
+        for (done, chunk) in wanted.chunks(TOGETHER).enumerate() {
             if !progress(done * TOGETHER, total) {
                 return Err(TableError::Interrupted);
             }
-            let files = written(models, folder.path())?;
+            let mut files = Vec::new();
+            for (i, (_, (node, widths))) in chunk.iter().enumerate() {
+                let layer = planned.iter().map(|(layer, ..)| layer).find(|layer| layer.node == *node);
+                let model = layer.map(|layer| layer.model(graph, coupling, widths, sizes)).transpose()?;
+                let file = folder.path().join(format!("layer{i}.onnx"));
+                if let Some(model) = model.flatten() {
+                    write(&model.model, &file, &WriteOptions::default())
+                        .map_err(|e| TableError::Write(e.to_string()))?;
+                }
+                files.push(file);
+            }
+            let keys = chunk.iter().map(|(key, _)| key.clone());
             match time(&files) {
-                Ok(found) => times.extend(models.iter().map(|m| m.key.clone()).zip(found)),
+                Ok(found) => times.extend(keys.zip(found)),
                 // One that ONNX Runtime does not take must not cost the others their times.
                 Err(error @ (RuntimeError::NotFound { .. } | RuntimeError::Load { .. })) => {
                     return Err(error.into());
                 }
-                Err(_) => {
-                    for (model, file) in models.iter().zip(&files) {
-                        match time(std::slice::from_ref(file)) {
-                            Ok(found) => times.extend(found.first().map(|ms| (model.key.clone(), *ms))),
-                            Err(error) => failed = Some(error),
-                        }
+                Err(error) => {
+                    let mut alone = Vec::new();
+                    for (key, file) in keys.zip(&files) {
+                        alone.extend(time(std::slice::from_ref(file)).ok().map(|found| (key, found[0])));
                     }
+                    if alone.is_empty() {
+                        return Err(error.into());
+                    }
+                    times.extend(alone);
                 }
             }
             times.save();
@@ -112,9 +126,6 @@ impl LatencyTable {
         for (layer, grid, keys) in planned {
             let found = keys.iter().map(|key| key.as_ref().and_then(|key| times.get(key)));
             layers.extend(grid.curve(found.collect()).map(|curve| (layer, curve)));
-        }
-        if let Some(error) = failed.filter(|_| layers.is_empty()) {
-            return Err(error.into());
         }
         Ok(LatencyTable { layers, measured: total })
     }
@@ -128,17 +139,6 @@ impl LatencyTable {
     pub fn is_empty(&self) -> bool {
         self.layers.is_empty()
     }
-}
-
-fn written(models: &[LayerModel], folder: &Path) -> Result<Vec<PathBuf>, TableError> {
-    let write = |(i, layer): (usize, &LayerModel)| {
-        let path = folder.join(format!("layer{i}.onnx"));
-        match write(&layer.model, &path, &WriteOptions::default()) {
-            Ok(_) => Ok(path),
-            Err(e) => Err(TableError::Write(e.to_string())),
-        }
-    };
-    models.iter().enumerate().map(write).collect()
 }
 
 /// The latency of a choice: what the table says in proportion to the whole model's measured time, of which a share is taken not to

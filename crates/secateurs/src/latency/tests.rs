@@ -115,31 +115,30 @@ fn a_curve_goes_through_the_grid_and_is_linear_between() {
     let grid = Grid::new(&[64, 64]);
     let points = grid.points();
     assert!(points.iter().all(|p| p.len() == 2 && p.iter().all(|w| (1..=64).contains(w))));
-    // Twice as slow beside multiples of 16, and linear in both axes.
-    let time = |p: &[usize]| {
-        let slow: f64 = p.iter().map(|w| if w % 16 == 0 { 1.0 } else { 2.0 }).product();
-        slow * (1.0 + p[0] as f64) * (2.0 + p[1] as f64)
-    };
+    // Linear in both axes where a block that is begun costs a whole one, and kernels for odd widths take half as long again.
+    let own = |w: usize| w.next_multiple_of(16) as f64 * if w % 2 == 1 { 1.5 } else { 1.0 };
+    let time = |p: &[usize]| own(p[0]) * own(p[1]);
     let curve = grid.curve(points.iter().map(|p| Some(time(p))).collect()).unwrap();
-    for widths in [[64, 64], [16, 32], [48, 48], [32, 16], [40, 64], [63, 48], [36, 44], [17, 25]] {
+    for widths in [[64, 64], [16, 32], [48, 48], [32, 16], [40, 64], [63, 48], [36, 44], [17, 25], [59, 21]] {
         let (found, expected) = (curve.milliseconds(&widths), time(&widths));
         assert!((found - expected).abs() < 1e-9 * expected, "{widths:?}: {found} and {expected}");
     }
     let small = curve.milliseconds(&[1, 1]);
-    assert!(small > 0.0 && small < curve.milliseconds(&[16, 16]) * 4.0);
+    assert!(small > 0.0 && small < curve.milliseconds(&[16, 16]));
 }
 
 #[test]
 fn short_and_many_axes_have_few_points() {
     assert_eq!(Grid::new(&[]).points(), [Vec::<usize>::new()]);
     assert!(Grid::new(&[1, 2]).points().contains(&vec![1, 2]));
-    assert!(Grid::new(&[512, 512, 512, 512, 512]).points().len() <= 125 + 15);
+    assert!(Grid::new(&[512, 512, 512, 512, 512]).points().len() <= 125 + 5 * 14);
     let grid = Grid::new(&[64]);
     let count = grid.points().len();
     assert!(grid.clone().curve(vec![None; count]).is_none());
     // Widths that the op cannot have are no bargain.
     let mut times = vec![None; count];
-    times[count - 4] = Some(3.0);
+    let whole = grid.points().iter().position(|point| point == &[64]).unwrap();
+    times[whole] = Some(3.0);
     assert_eq!(grid.curve(times).unwrap().milliseconds(&[32]), 3.0);
 }
 
@@ -168,12 +167,12 @@ fn layers_alone_compute_what_they_do_in_the_model() {
 #[test]
 fn a_table_is_measured_once_for_a_machine_and_each_layer_once() {
     let machine = |threads| Machine { cpu: "a CPU".into(), onnxruntime: "1.99".into(), threads };
-    // The two layers in the middle are the same.
+    // The two layers in the middle are the same, and the first is one of their widths.
     let setting = Setting::new(&[32, 32, 32]);
     let cache = Some(setting.folder.path());
     let (table, calls) = setting.table(&mut Times::open(machine(1), cache));
     let points = |full: &[usize]| Grid::new(full).points().len();
-    assert_eq!(calls, points(&[32]) + points(&[32, 32]) + points(&[32]));
+    assert_eq!(calls, points(&[32, 32]) + points(&[32]));
     assert_eq!(calls, table.measured);
     let all = Remaining::new(&setting.coupling);
     assert!((table.sum(&all) - clocked(Path::new(setting.graph.source.file()), 0.0)).abs() < 1e-9);

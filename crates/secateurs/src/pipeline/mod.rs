@@ -13,6 +13,7 @@ mod plan;
 mod samples;
 mod sensitivity;
 mod stages;
+mod stored;
 mod timed;
 mod tune;
 mod write;

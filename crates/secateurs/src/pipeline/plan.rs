@@ -6,6 +6,7 @@ use std::sync::Arc;
 use secateurs_graph::coupling::{Costs, Coupling, CouplingOptions, Remaining};
 use secateurs_graph::{Bindings, Dim, Graph};
 
+use super::stored::within_bytes;
 use crate::evidence::{Evidence, EvidenceError};
 use crate::methods::{Method, MethodError};
 use crate::plan::{Asked, FORMAT_VERSION, Plan, PlannedGroup, PlannedModel, PlannedShare, PlannedSplit};
@@ -83,7 +84,8 @@ pub(super) fn plan_coupled(
         Some(joint) => Ranking::Joint(joint),
         None => Ranking::Scores(options.method.score(graph, coupling, options.seed, evidence)?),
     };
-    let selected = select(graph, coupling, &meter, ranking, &options.budget, &options.select)?;
+    let select = |budget: &Budget| select(graph, coupling, &meter, &ranking, budget, &options.select);
+    let selected = within_bytes(graph, coupling, &options.budget, select)?;
     let cost = graph.cost();
     let file = Path::new(graph.source.file()).file_name().unwrap_or_default();
     let share = |r: &Reached| {

@@ -251,6 +251,12 @@ impl Budget {
         &self.0
     }
 
+    /// The same with another limit on its resource.
+    pub fn with(&self, limit: Limit) -> Budget {
+        let others = self.0.iter().filter(|l| l.resource != limit.resource);
+        Budget(others.copied().chain([limit]).collect())
+    }
+
     /// The limit on a resource, if there is one.
     pub fn limit(&self, resource: Resource) -> Option<&Limit> {
         self.0.iter().find(|l| l.resource == resource)

@@ -146,7 +146,7 @@ pub fn select(
     graph: &Graph,
     coupling: &Coupling,
     meter: &Meter,
-    ranking: Ranking,
+    ranking: &Ranking,
     budget: &Budget,
     options: &SelectOptions,
 ) -> Result<Selected, SelectError> {
@@ -169,8 +169,8 @@ pub fn select(
         return Err(SelectError::AlreadyMet { limits: limits.iter().map(reached).collect() });
     }
     let order = match ranking {
-        Ranking::Scores(scores) => Order::new(coupling, &scores, options),
-        Ranking::Joint(joint) => joint::order(joint, coupling, meter, &limits, options),
+        Ranking::Scores(scores) => Order::new(coupling, scores, options),
+        Ranking::Joint(joint) => joint::order(joint.clone(), coupling, meter, &limits, options),
     };
     let mut search = Search { coupling, meter, order: &order, limits };
     let layer = options.scope == Scope::Layer;

@@ -60,7 +60,7 @@ impl Setting {
         let costs = Costs::new(&self.graph, &self.coupling, &self.sizes);
         let budget = Budget::new(limits.to_vec()).unwrap();
         let meter = Meter::new(&costs, &self.coupling, options);
-        select(&self.graph, &self.coupling, &meter, ranking, &budget, options)
+        select(&self.graph, &self.coupling, &meter, &ranking, &budget, options)
     }
 
     fn value(&self, resource: Resource, selection: &Selection) -> f64 {
@@ -214,7 +214,7 @@ fn the_lowest_scores_go() {
     let chosen = |scope| {
         let options = SelectOptions { scope, ..SelectOptions::default() };
         let meter = Meter::new(&costs, &setting.coupling, &options);
-        select(&setting.graph, &setting.coupling, &meter, Ranking::Scores(scores.clone()), &budget, &options)
+        select(&setting.graph, &setting.coupling, &meter, &Ranking::Scores(scores.clone()), &budget, &options)
             .unwrap()
             .selection
             .kept
@@ -270,7 +270,7 @@ fn the_last_index_of_an_axis_stays_and_the_next_units_go_instead() {
         let options = SelectOptions { scope, ..SelectOptions::default() };
         let meter = Meter::new(&costs, &coupling, &options);
         let selected =
-            select(&graph, &coupling, &meter, Ranking::Scores(scores.clone()), &budget, &options).unwrap();
+            select(&graph, &coupling, &meter, &Ranking::Scores(scores.clone()), &budget, &options).unwrap();
         assert_eq!(selected.selection.kept, [[3, 5, 6, 7]]);
     }
 }
@@ -298,7 +298,7 @@ fn a_model_without_groups_has_nothing_to_prune() {
     let options = SelectOptions::default();
     let meter = Meter::new(&costs, &coupling, &options);
     let error =
-        select(&graph, &coupling, &meter, Ranking::Scores(Vec::new()), &budget, &options).unwrap_err();
+        select(&graph, &coupling, &meter, &Ranking::Scores(Vec::new()), &budget, &options).unwrap_err();
     assert!(error.to_string().contains("'w0'"), "{error}");
 }
 
