@@ -49,7 +49,7 @@ impl Op for BitCast {
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         // The bits are those of the type in the file, whatever the session computes in.
         let own = |element_type: ElementType| {
-            let kind = crate::session::kind_of(element_type);
+            let kind = crate::session::kind_of(element_type).filter(|_| !crate::session::is_widened(element_type));
             kind.ok_or_else(|| OpError::Unsupported(format!("evaluation of {element_type} tensors")))
         };
         let x = args.tensor(0)?.f_detach()?;

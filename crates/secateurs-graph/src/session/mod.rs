@@ -31,7 +31,7 @@ use crate::graph::{Graph, NodeId, Source, ValueId};
 use crate::op::{InputRole, Inputs, TrainingMode};
 use crate::patch::Patch;
 
-pub use convert::{Floats, kind_of, to_device, to_host};
+pub use convert::{Floats, is_widened, kind_of, to_device, to_host};
 use plan::Plan;
 pub use tap::{Mask, Tap};
 

@@ -252,8 +252,12 @@ pub(super) fn eval(
         training: session.training,
     };
     // Where libtorch refuses a call that takes a scalar, `tch` 0.24 panics: the scalar's `Drop` finds the error first.
-    let outputs = catch_unwind(AssertUnwindSafe(|| graph.nodes[node].op.eval(&args)))
+    let outputs: Vec<Tensor> = catch_unwind(AssertUnwindSafe(|| graph.nodes[node].op.eval(&args)))
         .unwrap_or_else(|panic| Err(OpError::Invalid(panic_text(&*panic))))
+        .and_then(|outputs| {
+            let types = output_facts.iter().map(|fact| fact.element_type).chain(std::iter::repeat(None));
+            outputs.into_iter().zip(types).map(|(tensor, own)| convert::wrapped(tensor, own)).collect()
+        })
         .map_err(|e| graph.node_error(node, e))?;
     if cfg!(debug_assertions) {
         check_inference(graph, node, output_facts, &outputs)?;

@@ -1,5 +1,8 @@
 //! What several ops have in common.
 
+/// The domain of the ops that ONNX Runtime adds, which its optimizer writes.
+pub(super) const MICROSOFT: &str = "com.microsoft";
+
 #[macro_use]
 pub(super) mod activation;
 #[macro_use]
@@ -24,6 +27,7 @@ pub(super) mod loss;
 pub(super) mod padding;
 pub(super) mod pieces;
 pub(super) mod pool;
+pub(super) mod quantize;
 pub(super) mod recurrent;
 #[macro_use]
 pub(super) mod reduce;
@@ -42,6 +46,6 @@ mod variadic;
 pub(super) mod window;
 
 #[cfg(feature = "torch")]
-pub(super) use elementwise::promote;
+pub(super) use elementwise::{plus, promote};
 pub(super) use elementwise::{binary_content, binary_infer, truncated_quotient};
 pub(super) use elementwise_content::{known, ordered, truth, variadic_infer};
