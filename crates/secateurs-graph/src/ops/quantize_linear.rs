@@ -35,10 +35,10 @@ impl Register for QuantizeLinear {
         let zeros = |zeros: &[i8]| Tensor::from_slice(vec![zeros.len()], zeros).unwrap();
         vec![
             Case::new(13).float([2, 3, 4]).constant(Tensor::scalar(0.013f32)).constant(Tensor::scalar(120u8)),
-            Case::new(13).float([2, 3, 4]).float_values(&[0.02, 0.3, 0.007]).constant(zeros(&[-3, 0, 100])),
+            Case::new(13).float([2, 3, 4]).float_values(&[0.0213, 0.297, 0.00711]).constant(zeros(&[-3, 0, 100])),
             Case::new(13)
                 .float([2, 3, 4])
-                .float_values(&[0.02, 0.3])
+                .float_values(&[0.0213, 0.297])
                 .constant(zeros(&[5, 0]))
                 .attr("axis", -3i64),
             Case::new(10).float([7]).constant(Tensor::scalar(0.011f32)),

@@ -20,6 +20,8 @@ pub(super) mod convolution;
 mod elementwise;
 pub(super) mod elementwise_content;
 pub(super) mod equation;
+#[cfg(feature = "torch")]
+pub(super) mod fourier;
 #[macro_use]
 pub(super) mod global_pool;
 pub(super) mod heads;
@@ -38,6 +40,8 @@ pub(super) mod scatter;
 pub(super) mod scatter_elements;
 #[macro_use]
 pub(super) mod signal_window;
+#[macro_use]
+pub(super) mod skip_norm;
 #[macro_use]
 pub(super) mod softmax;
 pub(super) mod trailing_norm;
