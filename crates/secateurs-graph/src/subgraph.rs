@@ -38,7 +38,8 @@ impl Subgraph {
     pub fn read(model: &Model, proto: &AttributeProto) -> Subgraph {
         let captures: Arc<[String]> = captured_names(std::slice::from_ref(proto)).into();
         let mut graph = proto.g.clone().unwrap_or_default();
-        let outer = captures.iter().map(|name| ValueInfoProto { name: Some(name.clone()), ..Default::default() });
+        let outer =
+            captures.iter().map(|name| ValueInfoProto { name: Some(name.clone()), ..Default::default() });
         graph.input.extend(outer);
         let graph = Graph::from_model(model.with_graph(graph));
         let graph = graph.map(Arc::new).map_err(|e| e.to_string().into());
@@ -65,7 +66,8 @@ impl Subgraph {
     /// that is never taken.
     pub fn infer(&self, own: &[Fact], outside: &Inputs) -> Vec<Fact> {
         let Ok(graph) = &self.graph else { return Vec::new() };
-        let outer = |name: &String| outside.captures.iter().find(|(known, _)| known == name).map(|(_, fact)| *fact);
+        let outer =
+            |name: &String| outside.captures.iter().find(|(known, _)| known == name).map(|(_, fact)| *fact);
         let given = own.iter().map(Some).chain(self.captures.iter().map(outer));
         let mut facts = SecondaryMap::<ValueId, Fact>::new();
         for (&id, fact) in graph.inputs.iter().zip(given) {
@@ -76,10 +78,12 @@ impl Subgraph {
             facts.insert(id, Fact { element_type, shape, content: fact.content.clone() });
         }
         let inferred = graph.infer(&facts).unwrap_or_default();
-        let output = |id: &ValueId| inferred.get(*id).cloned().unwrap_or_else(|| {
-            let element_type = graph.values[*id].fact.element_type;
-            Fact { element_type, ..Fact::unknown() }
-        });
+        let output = |id: &ValueId| {
+            inferred.get(*id).cloned().unwrap_or_else(|| {
+                let element_type = graph.values[*id].fact.element_type;
+                Fact { element_type, ..Fact::unknown() }
+            })
+        };
         graph.outputs.iter().map(output).collect()
     }
 
@@ -92,12 +96,17 @@ impl Subgraph {
     ) -> Result<Vec<secateurs_torch::tch::Tensor>, OpError> {
         let graph = self.graph()?;
         if own.len() != self.inputs() {
-            return Err(OpError::Invalid(format!("{} values for a body of {} inputs", own.len(), self.inputs())));
+            return Err(OpError::Invalid(format!(
+                "{} values for a body of {} inputs",
+                own.len(),
+                self.inputs()
+            )));
         }
         let mut inputs: Vec<_> = own.iter().map(|tensor| tensor.shallow_clone()).collect();
         for name in self.captures.iter() {
             let outer = args.captures.iter().find(|(known, _)| known == name);
-            let missing = || OpError::Invalid(format!("'{name}', which its subgraph reads, is not known here"));
+            let missing =
+                || OpError::Invalid(format!("'{name}', which its subgraph reads, is not known here"));
             inputs.push(outer.ok_or_else(missing)?.1.shallow_clone());
         }
         args.bodies.run(graph, &inputs)
@@ -115,7 +124,10 @@ pub fn either(a: &Fact, b: &Fact) -> Fact {
     use crate::dim::Dim;
     let shape = match (&a.shape, &b.shape) {
         (Some(a), Some(b)) if a.len() == b.len() => {
-            let dims = a.iter().zip(b).map(|(a, b)| if a == b || !a.is_determined() { a.clone() } else { Dim::unknown() });
+            let dims = a
+                .iter()
+                .zip(b)
+                .map(|(a, b)| if a == b || !a.is_determined() { a.clone() } else { Dim::unknown() });
             Some(dims.collect())
         }
         _ => None,

@@ -41,6 +41,13 @@ impl Register for Dft {
             Case::new(17).float([2, 3, 5, 1]).attr("axis", 2i64).attr("onesided", 1i64),
             Case::new(20).float([2, 6, 3, 2]).absent().constant(axis(1)),
             Case::new(20).float([2, 6, 1]).constant(Tensor::scalar(4i64)).attr("onesided", 1i64),
+            Case::new(20)
+                .float([2, 6, 2])
+                .absent()
+                .constant(axis(1))
+                .attr("onesided", 1i64)
+                .attr("inverse", 1i64)
+                .without_runtime(),
             Case::new(20).float([2, 3, 1]).constant(Tensor::scalar(5i64)).constant(axis(-2)),
         ]
     }
@@ -81,11 +88,14 @@ impl Op for Dft {
         }
         let last = shape.len() - 1;
         match (self.onesided, self.inverse) {
-            (true, true) => return Err(OpError::Unsupported("attribute 'onesided' of an inverse DFT".into())),
+            // Of a real signal, whose other half mirrors this one.
+            (true, true) if inputs.get(LENGTH).is_none() => {
+                shape[axis] = shape[axis].clone() * 2.into() - 2.into();
+            }
             (true, false) => shape[axis] = shape[axis].floor_div(&2.into()) + 1.into(),
             _ => {}
         }
-        shape[last] = 2.into();
+        shape[last] = if self.onesided && self.inverse { 1 } else { 2 }.into();
         Ok(vec![Fact::of(inputs.element_type(0)?, shape)])
     }
 
@@ -103,9 +113,12 @@ impl Op for Dft {
         let x = args.tensor(0)?;
         let axis = super::shared::at_run::at_run(args, &[AXIS], |inputs| self.axis(inputs, x.dim()))?;
         let length = args.get(LENGTH).map(|_| args.ints(LENGTH)).transpose()?;
-        let length = length.and_then(|list| list.first().copied()).unwrap_or_else(|| x.size()[axis]);
+        let mirrored = self.inverse && self.onesided;
+        let own = if mirrored { 2 * x.size()[axis] - 2 } else { x.size()[axis] };
+        let length = length.and_then(|list| list.first().copied()).unwrap_or(own);
         let x = signal(x)?;
         let y = match self.inverse {
+            true if mirrored => x.f_fft_irfft(Some(length), axis as i64, "backward")?.f_unsqueeze(-1)?,
             true => x.f_fft_ifft(Some(length), axis as i64, "backward")?.f_view_as_real()?.f_contiguous()?,
             false => transform(&x, length, axis as i64, self.onesided)?,
         };

@@ -18,7 +18,7 @@ pub struct GroupQueryAttention {
     kv_heads: i64,
     scale: Option<f32>,
     softcap: f32,
-    /// How many keys before its own position a query sees; −1 for all.
+    /// How many keys a query sees, up to its own position; −1 for all.
     local_window_size: i64,
     do_rotary: bool,
     rotary_interleaved: bool,
@@ -64,10 +64,10 @@ impl Register for GroupQueryAttention {
     fn cases() -> Vec<Case> {
         use secateurs_onnx::Tensor;
         let case = |s: i64, total: i32, past: i64| {
-            let case = Case::new(17).float([2, s, 32]).float([2, s, 16]).float([2, s, 16]);
+            let case = Case::new(17).float([2, s, 64]).float([2, s, 32]).float([2, s, 32]);
             let case = match past {
                 0 => case.absent().absent(),
-                past => case.float([2, 2, past, 8]).float([2, 2, past, 8]),
+                past => case.float([2, 2, past, 16]).float([2, 2, past, 16]),
             };
             case.constant(Tensor::from_slice(vec![2], &[total - 1; 2]).unwrap())
                 .constant(Tensor::from_slice(vec![1], &[total]).unwrap())
@@ -78,8 +78,8 @@ impl Register for GroupQueryAttention {
         vec![
             case(3, 3, 0),
             case(1, 5, 4).attr("scale", 0.3f32),
-            case(3, 3, 0).param([9, 4]).param([9, 4]).attr("do_rotary", 1i64),
-            case(1, 5, 4).param([9, 4]).param([9, 4]).attr("do_rotary", 1i64).attr("rotary_interleaved", 1i64),
+            case(3, 3, 0).param([9, 8]).param([9, 8]).attr("do_rotary", 1i64),
+            case(1, 5, 4).param([9, 8]).param([9, 8]).attr("do_rotary", 1i64).attr("rotary_interleaved", 1i64),
             case(6, 6, 0).attr("local_window_size", 2i64),
         ]
     }
@@ -89,7 +89,7 @@ impl GroupQueryAttention {
     fn attention(&self) -> Attention {
         let mut attention = Attention::packed(self.heads, self.kv_heads, self.scale);
         (attention.is_causal, attention.softcap) = (true, self.softcap);
-        attention.window = [self.local_window_size, -1];
+        attention.window = [if self.local_window_size > 0 { self.local_window_size - 1 } else { -1 }, -1];
         attention
     }
 

@@ -5,6 +5,8 @@
 //! and every value is freed after its last use.
 
 mod bodies;
+#[cfg(test)]
+mod bodies_test;
 mod convert;
 mod fuse;
 #[cfg(test)]

@@ -251,7 +251,11 @@ pub(super) fn eval(
         names.zip(tensors.iter().skip(own)).filter_map(|(name, tensor)| Some((name, (*tensor)?))).collect();
     let args = Args {
         tensors: &tensors[..own.min(tensors.len())],
-        inputs: Inputs { facts: &facts[..own.min(facts.len())], outputs: output_facts.len(), captures: &captured },
+        inputs: Inputs {
+            facts: &facts[..own.min(facts.len())],
+            outputs: output_facts.len(),
+            captures: &captured,
+        },
         outputs: output_facts,
         device: session.options.device,
         floats: session.floats(),
@@ -277,7 +281,10 @@ pub(super) fn eval(
 fn captures<'a>(graph: &'a Graph, node: NodeId, facts: &[Option<&'a Fact>]) -> Vec<(&'a str, &'a Fact)> {
     let node = &graph.nodes[node];
     let names = node.captures.iter().map(|&v| graph.values[v].name.as_str());
-    names.zip(facts.iter().skip(node.inputs.len())).filter_map(|(name, fact)| Some((name, (*fact)?))).collect()
+    names
+        .zip(facts.iter().skip(node.inputs.len()))
+        .filter_map(|(name, fact)| Some((name, (*fact)?)))
+        .collect()
 }
 
 /// The inputs that a session of mixed precision casts for an op, to bfloat16 where it is cheaper or back to 32 bits, each in its place;

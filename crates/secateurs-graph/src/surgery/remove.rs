@@ -177,8 +177,7 @@ impl<'g> Surgeon<'g> {
         let facts = self.replace(id, &shrunk, inputs)?;
         let facts: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
         let op = shrunk.op.as_ref().unwrap_or(&node.op);
-        let outputs =
-            self.graph.infer_op(id, op.as_ref(), &Inputs::new(&facts, node.outputs.len()))?;
+        let outputs = self.graph.infer_op(id, op.as_ref(), &Inputs::new(&facts, node.outputs.len()))?;
         if !computes_sizes {
             self.check(id, &kept, &outputs)?;
         }

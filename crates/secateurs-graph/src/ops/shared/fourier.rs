@@ -18,9 +18,16 @@ pub(in crate::ops) fn signal(x: &Tensor) -> Result<Tensor, OpError> {
 }
 
 /// The transform along an axis of so many entries, as real and imaginary part on a last axis; one-sided: the first half and one.
-pub(in crate::ops) fn transform(x: &Tensor, length: i64, axis: i64, onesided: bool) -> Result<Tensor, OpError> {
+pub(in crate::ops) fn transform(
+    x: &Tensor,
+    length: i64,
+    axis: i64,
+    onesided: bool,
+) -> Result<Tensor, OpError> {
     let y = match onesided {
-        true if x.f_is_complex()? => return Err(OpError::invalid("a one-sided transform needs a real signal")),
+        true if x.f_is_complex()? => {
+            return Err(OpError::invalid("a one-sided transform needs a real signal"));
+        }
         true => x.f_fft_rfft(Some(length), axis, "backward")?,
         false => x.f_fft_fft(Some(length), axis, "backward")?,
     };

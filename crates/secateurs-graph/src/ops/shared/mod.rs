@@ -49,7 +49,7 @@ pub(super) mod trailing_norm;
 mod variadic;
 pub(super) mod window;
 
+pub(super) use elementwise::{binary_content, binary_infer, truncated_quotient};
 #[cfg(feature = "torch")]
 pub(super) use elementwise::{plus, promote};
-pub(super) use elementwise::{binary_content, binary_infer, truncated_quotient};
 pub(super) use elementwise_content::{known, ordered, truth, variadic_infer};

@@ -14,7 +14,8 @@ pub(in crate::ops) fn axis_map(inputs: &Inputs, outputs: &[Fact], reason: &'stat
     for (i, fact) in inputs.facts.iter().enumerate() {
         let Some(own) = fact.and_then(|fact| fact.shape.as_deref()) else { continue };
         let aligned = axes[shape.len().saturating_sub(own.len())..].iter().zip(own);
-        map.inputs[i] = Some(aligned.map(|(axis, size)| if size.is(1) { unit_axis() } else { axis.clone() }).collect());
+        map.inputs[i] =
+            Some(aligned.map(|(axis, size)| if size.is(1) { unit_axis() } else { axis.clone() }).collect());
     }
     let mut statistic = axes.clone();
     statistic[last] = unit_axis();
