@@ -16,6 +16,8 @@ use crate::{fixtures, only_flags, paths, run, setup, test};
 struct Op {
     since: Vec<i64>,
     passed: usize,
+    /// Passed as the function that defines the op.
+    expanded: usize,
     failed: usize,
     unsupported: usize,
     models: BTreeSet<String>,
@@ -76,6 +78,7 @@ fn page(cases: &[Value], models: &[Value], pruned: &[Value]) -> String {
             continue;
         };
         match line["outcome"].as_str() {
+            Some("passed") if line["expanded"] == true => op.expanded += 1,
             Some("passed") => op.passed += 1,
             Some("failed") => op.failed += 1,
             _ => op.unsupported += 1,
@@ -98,12 +101,13 @@ fn page(cases: &[Value], models: &[Value], pruned: &[Value]) -> String {
     let sum = |f: fn(&Op) -> usize| ops.values().map(f).sum::<usize>();
     let mut page = format!(
         "# Coverage\n\nWritten by `cargo xtask coverage`. The cases are the operator tests of the ONNX project (PyPI's \
-         `onnx`, see `xtask/requirements.txt`); a case counts for the op of its first node.\n\n{} ops; {} cases passed, \
-         {} failed, {} need an element type or a form that is not supported; {} cases of {} ops that are not \
-         registered.\n\n## Ops\n\n| op | opset versions | passed | failed | not supported | zoo models |\n\
-         |---|---|---|---|---|---|\n",
+         `onnx`, see `xtask/requirements.txt`); a case counts for the op of its first node. Expanded cases run the function that defines an op in \
+         place of the op.\n\n{} ops; {} cases passed and {} expanded ones, {} failed, {} need an element type or a form that is not supported; {} cases of {} ops that are not \
+         registered.\n\n## Ops\n\n| op | opset versions | passed | expanded | failed | not supported | zoo models |\n\
+         |---|---|---|---|---|---|---|\n",
         ops.len(),
         sum(|o| o.passed),
+        sum(|o| o.expanded),
         sum(|o| o.failed),
         sum(|o| o.unsupported),
         unregistered.values().sum::<usize>(),
@@ -111,7 +115,7 @@ fn page(cases: &[Value], models: &[Value], pruned: &[Value]) -> String {
     );
     for (name, op) in &ops {
         let since: Vec<String> = op.since.iter().map(i64::to_string).collect();
-        let row = [op.passed, op.failed, op.unsupported, op.models.len()].map(|n| n.to_string());
+        let row = [op.passed, op.expanded, op.failed, op.unsupported, op.models.len()].map(|n| n.to_string());
         let _ = writeln!(page, "| {name} | {} | {} |", since.join(", "), row.join(" | "));
     }
     page.push_str(

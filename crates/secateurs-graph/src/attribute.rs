@@ -4,6 +4,7 @@ use secateurs_onnx::Tensor;
 use secateurs_onnx::proto::AttributeProto;
 
 use crate::op::OpError;
+use crate::subgraph::Subgraph;
 
 /// The value of an attribute.
 #[derive(Clone, PartialEq, Debug)]
@@ -16,7 +17,9 @@ pub enum Attribute {
     Ints(Vec<i64>),
     Floats(Vec<f32>),
     Strings(Vec<String>),
-    /// Carried through untouched: subgraphs, types, sparse tensors, lists of tensors.
+    /// A subgraph.
+    Graph(Subgraph),
+    /// Carried through untouched: types, sparse tensors, lists of tensors.
     Other(Box<AttributeProto>),
 }
 
@@ -67,6 +70,8 @@ impl Attributes {
         strings, Strings, Vec<String>);
     reader!(/// A tensor.
         tensor, Tensor, Tensor);
+    reader!(/// A subgraph.
+        graph, Graph, Subgraph);
 
     /// An integer with a default.
     pub fn int_or(&mut self, name: &str, default: i64) -> Result<i64, OpError> {
@@ -99,6 +104,7 @@ impl Attribute {
             Attribute::Ints(_) => "Ints",
             Attribute::Floats(_) => "Floats",
             Attribute::Strings(_) => "Strings",
+            Attribute::Graph(_) => "Graph",
             Attribute::Other(_) => "another kind",
         }
     }
@@ -112,7 +118,7 @@ macro_rules! from {
     };
 }
 from!(i64 => Int, f32 => Float, String => String, Tensor => Tensor, Vec<i64> => Ints, Vec<f32> => Floats,
-    Vec<String> => Strings);
+    Vec<String> => Strings, Subgraph => Graph);
 
 impl From<&str> for Attribute {
     fn from(value: &str) -> Attribute {

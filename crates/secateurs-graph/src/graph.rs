@@ -250,7 +250,7 @@ impl Purpose {
 impl Node {
     /// The arguments for the op's inference and axis maps.
     pub fn op_inputs<'a>(&self, facts: &'a [Option<&'a Fact>]) -> Inputs<'a> {
-        Inputs { facts, outputs: self.outputs.len() }
+        Inputs::new(facts, self.outputs.len())
     }
 }
 

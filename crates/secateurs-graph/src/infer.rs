@@ -40,7 +40,12 @@ impl Graph {
     fn infer_node(&self, id: NodeId, facts: &Facts) -> Result<Vec<Fact>, GraphError> {
         let node = &self.nodes[id];
         let inputs: Vec<Option<&Fact>> = node.inputs.iter().map(|v| v.and_then(|v| facts.get(v))).collect();
-        self.infer_op(id, node.op.as_ref(), &node.op_inputs(&inputs))
+        let captures: Vec<(&str, &Fact)> = node
+            .captures
+            .iter()
+            .filter_map(|&v| Some((self.values[v].name.as_str(), facts.get(v)?)))
+            .collect();
+        self.infer_op(id, node.op.as_ref(), &Inputs { captures: &captures, ..node.op_inputs(&inputs) })
     }
 
     /// The facts of a node's outputs if it had this op and these inputs.

@@ -28,6 +28,7 @@ pub mod save;
 #[cfg(feature = "torch")]
 pub mod session;
 pub mod shrink;
+pub mod subgraph;
 pub mod surgery;
 pub mod verify;
 

@@ -254,9 +254,16 @@ pub struct Inputs<'a> {
     pub facts: &'a [Option<&'a Fact>],
     /// How many outputs the node lists.
     pub outputs: usize,
+    /// The outer values that the node's subgraphs read, by name.
+    pub captures: &'a [(&'a str, &'a Fact)],
 }
 
 impl<'a> Inputs<'a> {
+    /// The inputs of a node without subgraphs.
+    pub fn new(facts: &'a [Option<&'a Fact>], outputs: usize) -> Inputs<'a> {
+        Inputs { facts, outputs, captures: &[] }
+    }
+
     /// How many inputs are listed.
     pub fn len(&self) -> usize {
         self.facts.len()
@@ -364,6 +371,10 @@ pub struct Args<'a> {
     pub floats: crate::session::Floats,
     /// What is different while training.
     pub training: TrainingMode,
+    /// The outer values that the node's subgraphs read, by name.
+    pub captures: &'a [(&'a str, &'a tch::Tensor)],
+    /// What runs subgraphs.
+    pub bodies: &'a crate::session::Bodies,
 }
 
 #[cfg(feature = "torch")]
@@ -371,6 +382,14 @@ impl<'a> Args<'a> {
     /// An optional input.
     pub fn get(&self, i: usize) -> Option<&'a tch::Tensor> {
         self.tensors.get(i).copied().flatten()
+    }
+
+    /// The same run with other inputs, for an op that works by another one.
+    pub fn with<'b>(&self, tensors: &'b [Option<&'b tch::Tensor>], inputs: Inputs<'b>) -> Args<'b>
+    where
+        'a: 'b,
+    {
+        Args { tensors, inputs, ..*self }
     }
 
     /// A required input.

@@ -180,6 +180,7 @@ pub(crate) fn attribute(name: &str, value: &Attribute) -> AttributeProto {
             proto.strings = v.iter().map(|s| s.clone().into_bytes().into()).collect();
             AttributeType::Strings
         }
+        Attribute::Graph(v) => return v.to_proto(name),
         Attribute::Other(v) => return (**v).clone(),
     };
     proto.r#type = Some(kind as i32);

@@ -92,6 +92,14 @@ impl<'a> Kept<'a> {
         Kept { map, inputs, outputs, atoms }
     }
 
+    /// The same with other inputs, for an op that works by another one. The map stays.
+    pub fn with_inputs<'b>(&self, inputs: Inputs<'b>) -> Kept<'b>
+    where
+        'a: 'b,
+    {
+        Kept { inputs, ..*self }
+    }
+
     /// The kept indices of an atom; `None` where all are kept.
     pub fn atom(&self, id: AtomId) -> Option<&'a [usize]> {
         self.atoms[id.0].as_ref().map(|subset| &*subset.indices)

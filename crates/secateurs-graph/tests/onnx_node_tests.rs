@@ -1,8 +1,8 @@
 //! The ONNX project's own operator tests (`cargo xtask test` generates them into `data/onnx-node-tests`): every case
-//! whose ops are all registered must give the expected outputs, except those listed below with their reasons.
+//! must give the expected outputs, except those in `onnx_node_tests/not_supported.txt`, which say what they need that we lack.
 //!
 //! `OPS=Conv,Gemm` tries the cases of these ops only and prints what fails. `SECATEURS_COVERAGE=FILE` writes the outcome of every
-//! case as JSON lines.
+//! case as JSON lines. Cases named `…_expanded` run the function that defines an op in place of the op; they are counted apart.
 #![cfg(feature = "torch")]
 
 use std::collections::BTreeMap;
@@ -17,8 +17,18 @@ use secateurs_graph::{Graph, ops};
 use secateurs_onnx::proto::TensorProto;
 use secateurs_onnx::{Bytes, Model, Tensor};
 
-/// Cases that cannot pass, and why.
-const EXPECTED_FAILURES: &[(&str, &str)] = &[];
+/// Cases that need what we lack, a line each: a name, in which `*` stands for anything, a colon and the reason.
+const NOT_SUPPORTED: &str = include_str!("onnx_node_tests/not_supported.txt");
+
+/// Whether a name is one of those of a pattern.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((start, rest)) => name.strip_prefix(start).is_some_and(|tail| {
+            (0..=tail.len()).any(|at| tail.is_char_boundary(at) && matches(rest, &tail[at..]))
+        }),
+    }
+}
 
 enum Outcome {
     Passed,
@@ -40,10 +50,17 @@ fn onnx_operator_tests_pass_for_every_registered_op() {
         entries.flatten().map(|e| e.path()).filter(|p| p.join("model.onnx").is_file()).collect();
     folders.sort();
     std::panic::set_hook(Box::new(|_| {}));
-    let mut table = BTreeMap::<String, (usize, usize)>::new();
+    let patterns = || NOT_SUPPORTED.lines().filter_map(|line| Some(line.split_once(':')?.0));
+    let mut counts = BTreeMap::<(bool, &str), usize>::new();
+    let mut needed = vec![wanted.is_some(); patterns().count()];
     let mut failures = Vec::new();
-    let registered =
-        |entry: &ops::Entry| format!("{{\"registered\":{:?},\"since\":{:?}}}", entry.name, entry.since);
+    let registered = |entry: &ops::Entry| {
+        let name = match entry.domain {
+            "" => entry.name.to_owned(),
+            domain => format!("{domain}::{}", entry.name),
+        };
+        format!("{{\"registered\":{name:?},\"since\":{:?}}}", entry.since)
+    };
     let mut lines: Vec<String> = ops::REGISTRY.iter().map(registered).collect();
     for folder in &folders {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -52,34 +69,28 @@ fn onnx_operator_tests_pass_for_every_registered_op() {
             Ok(None) => continue,
             Err(panic) => ("?".into(), Outcome::Failed(format!("panic: {}", panic_text(&*panic)))),
         };
-        let expected = EXPECTED_FAILURES.iter().find(|(n, _)| *n == name);
-        let count = table.entry(op.clone()).or_default();
-        let text = match &outcome {
-            Outcome::Passed => {
-                count.0 += 1;
-                assert!(expected.is_none(), "{name} passes: take it off the list of expected failures");
-                "passed"
-            }
-            Outcome::Failed(reason) => {
-                count.1 += 1;
-                if expected.is_none() {
-                    failures.push(format!("{name} ({op}): {reason}"));
-                }
-                reason
-            }
-            Outcome::Unsupported(reason) => {
-                if wanted.is_some() {
-                    eprintln!("unsupported: {name} ({op}): {reason}");
-                }
-                reason
-            }
+        let lacking = patterns().position(|pattern| matches(pattern, &name));
+        let (kind, text) = match outcome {
+            Outcome::Passed => ("passed", "passed".to_owned()),
+            Outcome::Failed(reason) => ("failed", reason),
+            Outcome::Unsupported(reason) => ("unsupported", reason),
         };
-        let kind = match outcome {
-            Outcome::Passed => "passed",
-            Outcome::Failed(_) => "failed",
-            Outcome::Unsupported(_) => "unsupported",
-        };
-        lines.push(format!("{{\"case\":{name:?},\"op\":{op:?},\"outcome\":\"{kind}\",\"detail\":{text:?}}}"));
+        match (kind, lacking) {
+            ("passed", Some(_)) => {
+                failures.push(format!("{name} passes: take it off the list of what is not supported"));
+            }
+            ("unsupported", Some(at)) => needed[at] = true,
+            ("passed", None) => {}
+            _ => failures.push(format!("{name} ({op}): {text}")),
+        }
+        if kind == "unsupported" && wanted.is_some() {
+            eprintln!("unsupported: {name} ({op}): {text}");
+        }
+        let expanded = name.contains("_expanded");
+        *counts.entry((expanded, kind)).or_default() += 1;
+        lines.push(format!(
+            "{{\"case\":{name:?},\"op\":{op:?},\"expanded\":{expanded},\"outcome\":\"{kind}\",\"detail\":{text:?}}}"
+        ));
     }
     let _ = std::panic::take_hook();
     if let Ok(path) = std::env::var("SECATEURS_COVERAGE") {
@@ -88,8 +99,12 @@ fn onnx_operator_tests_pass_for_every_registered_op() {
             writeln!(file, "{line}").expect("the coverage file can be written");
         }
     }
-    let passed: usize = table.values().map(|c| c.0).sum();
-    eprintln!("{passed} cases of {} passed, {} failed", folders.len(), failures.len());
+    for (pattern, _) in patterns().zip(&needed).filter(|(_, needed)| !**needed) {
+        failures.push(format!("no case needs '{pattern}' on the list of what is not supported"));
+    }
+    for ((expanded, kind), count) in &counts {
+        eprintln!("{count} cases {kind}{}", if *expanded { ", of expanded functions" } else { "" });
+    }
     assert!(failures.is_empty(), "{} cases fail:\n{}", failures.len(), failures.join("\n"));
 }
 

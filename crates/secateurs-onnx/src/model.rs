@@ -97,6 +97,18 @@ impl Model {
         self.proto.graph.get_or_insert_default()
     }
 
+    /// A model of another graph, such as a subgraph of this one, with the same functions, operator sets and files.
+    pub fn with_graph(&self, graph: GraphProto) -> Model {
+        let proto = ModelProto {
+            ir_version: self.proto.ir_version,
+            opset_import: self.proto.opset_import.clone(),
+            functions: self.proto.functions.clone(),
+            graph: Some(graph),
+            ..ModelProto::default()
+        };
+        Model { proto, source: self.source.clone() }
+    }
+
     /// How messages name this model: its path as given, or "(model in memory)".
     pub fn file(&self) -> &str {
         &self.source.file

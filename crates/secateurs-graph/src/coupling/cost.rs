@@ -173,7 +173,7 @@ impl<'g> Costs<'g> {
         let outputs: Vec<Fact> =
             outputs.iter().enumerate().map(|(i, fact)| small(fact, kept.output_shape(i))).collect();
         let op: &dyn Op = shrunk.op.as_deref().unwrap_or(node.op.as_ref());
-        op.macs(&Inputs { facts: &inputs, outputs: outputs.len() }, &outputs)
+        op.macs(&Inputs::new(&inputs, outputs.len()), &outputs)
     }
 
     fn all(&self, space: u32) -> usize {

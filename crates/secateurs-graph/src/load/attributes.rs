@@ -9,6 +9,7 @@ use secateurs_onnx::proto::attribute_proto::AttributeType;
 use super::subgraphs;
 use crate::attribute::Attribute;
 use crate::error::GraphError;
+use crate::subgraph::Subgraph;
 
 /// The value of an attribute; kinds that no op of ours reads are carried as they are.
 pub(super) fn read(model: &Model, proto: &AttributeProto) -> Result<Attribute, GraphError> {
@@ -26,6 +27,7 @@ pub(super) fn read(model: &Model, proto: &AttributeProto) -> Result<Attribute, G
             Some(tensor) => Some(Attribute::Tensor(model.tensor(tensor)?)),
             None => None,
         },
+        Ok(AttributeType::Graph) if proto.g.is_some() => Some(Attribute::Graph(Subgraph::read(model, proto))),
         _ => None,
     };
     Ok(value.unwrap_or_else(|| Attribute::Other(Box::new(proto.clone()))))

@@ -48,9 +48,14 @@ impl Op for BitCast {
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         // The bits are those of the type in the file, whatever the session computes in.
-        let own = |element_type: ElementType| {
-            let kind = crate::session::kind_of(element_type);
-            kind.ok_or_else(|| OpError::Unsupported(format!("evaluation of {element_type} tensors")))
+        let own = |element_type: ElementType| match element_type {
+            ElementType::Uint16 => Ok(Kind::Int16),
+            ElementType::Uint32 => Ok(Kind::Int),
+            ElementType::Uint64 => Ok(Kind::Int64),
+            other => {
+                let kind = crate::session::kind_of(other).filter(|_| !crate::session::is_widened(other));
+                kind.ok_or_else(|| OpError::Unsupported(format!("evaluation of {other} tensors")))
+            }
         };
         let x = args.tensor(0)?.f_detach()?;
         let x = match args.inputs.element_type(0)? {

@@ -59,6 +59,25 @@ impl Register for Conv {
     }
 }
 
+impl Conv {
+    /// With as many groups as are kept.
+    pub(super) fn shrunk(&self, kept: &Kept) -> Conv {
+        Conv { group: convolution::kept_groups(kept, self.group), ..self.clone() }
+    }
+
+    #[cfg(feature = "torch")]
+    pub(super) fn convolve(&self, x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, OpError> {
+        let (spatial, kernel) = (&x.size()[2..], &w.size()[2..]);
+        let n = spatial.len();
+        let padding = self.window.known_padding(spatial, kernel)?;
+        let (x, padding) = super::shared::window::symmetric(x, &padding, 0.0)?;
+        let each = |f: &dyn Fn(usize) -> i64| (0..n).map(f).collect::<Vec<_>>();
+        let stride = each(&|i| self.window.stride(i));
+        let dilation = each(&|i| self.window.dilation(i));
+        Ok(x.f_convolution(w, bias, stride, padding, dilation, false, vec![0; n], self.group)?)
+    }
+}
+
 impl Op for Conv {
     fn name(&self) -> &str {
         Self::NAME
@@ -92,7 +111,7 @@ impl Op for Conv {
     }
 
     fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
-        Ok(Shrunk::op(Conv { group: convolution::kept_groups(kept, self.group), ..self.clone() }))
+        Ok(Shrunk::op(self.shrunk(kept)))
     }
 
     fn macs(&self, inputs: &Inputs, outputs: &[Fact]) -> Dim {
@@ -171,22 +190,6 @@ impl Op for Conv {
 
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
-        let (x, w) = (args.tensor(0)?, args.tensor(1)?);
-        let (spatial, kernel) = (&x.size()[2..], &w.size()[2..]);
-        let n = spatial.len();
-        let padding = self.window.known_padding(spatial, kernel)?;
-        let (x, padding) = super::shared::window::symmetric(x, &padding, 0.0)?;
-        let each = |f: &dyn Fn(usize) -> i64| (0..n).map(f).collect::<Vec<_>>();
-        let y = x.f_convolution(
-            w,
-            args.get(2),
-            each(&|i| self.window.stride(i)),
-            padding,
-            each(&|i| self.window.dilation(i)),
-            false,
-            vec![0; n],
-            self.group,
-        )?;
-        Ok(vec![y])
+        Ok(vec![self.convolve(args.tensor(0)?, args.tensor(1)?, args.get(2))?])
     }
 }

@@ -51,6 +51,12 @@ impl Register for RotaryEmbedding {
 }
 
 impl RotaryEmbedding {
+    /// Of heads packed into the last axis, of which so many features turn: what other attention ops work by.
+    #[cfg(feature = "torch")]
+    pub(super) fn packed(heads: i64, turned: i64, interleaved: bool) -> RotaryEmbedding {
+        RotaryEmbedding { interleaved, num_heads: Some(heads), rotary_embedding_dim: turned }
+    }
+
     /// Batch, heads, length, features of a head.
     fn sizes(&self, x: &[Dim]) -> Result<[Dim; 4], OpError> {
         match x {

@@ -5,9 +5,14 @@ use secateurs_torch::tch::{Device, Kind, Tensor};
 
 use crate::op::OpError;
 
-/// The libtorch kind of an element type; `None` for those that `tch` has no name for.
+/// The libtorch kind that holds an element type; `None` for those that we do not evaluate. Integers that libtorch has no arithmetic
+/// for are held in a wider kind, and wrapped to their own width behind every op ([`wrapped`]).
 pub fn kind_of(element_type: ElementType) -> Option<Kind> {
     Some(match element_type {
+        ElementType::Int4 | ElementType::Int2 => Kind::Int8,
+        ElementType::Uint4 | ElementType::Uint2 => Kind::Uint8,
+        ElementType::Uint16 => Kind::Int,
+        ElementType::Uint32 | ElementType::Uint64 => Kind::Int64,
         ElementType::Float32 => Kind::Float,
         ElementType::Float64 => Kind::Double,
         ElementType::Float16 => Kind::Half,
@@ -20,6 +25,33 @@ pub fn kind_of(element_type: ElementType) -> Option<Kind> {
         ElementType::Bool => Kind::Bool,
         _ => return None,
     })
+}
+
+/// Whether an element type is held in a kind of another width or sign.
+pub fn is_widened(element_type: ElementType) -> bool {
+    use ElementType::*;
+    matches!(element_type, Int4 | Int2 | Uint4 | Uint2 | Uint16 | Uint32 | Uint64)
+}
+
+/// A tensor of a widened type with what flowed over its width taken off, as the type's own arithmetic would. An unsigned 64-bit number
+/// of 2⁶³ or more has no kind that holds it.
+pub(super) fn wrapped(tensor: Tensor, element_type: Option<ElementType>) -> Result<Tensor, OpError> {
+    let Some(element_type) = element_type.filter(|t| is_widened(*t)) else { return Ok(tensor) };
+    let bits = element_type.bits().unwrap_or(64);
+    if bits >= 64 {
+        let large = tensor.f_lt(0i64)?.f_any()?.f_int64_value(&[])? != 0;
+        return if large { Err(too_large()) } else { Ok(tensor) };
+    }
+    let low = tensor.f_bitwise_and((1i64 << bits) - 1)?;
+    if !matches!(element_type, ElementType::Int4 | ElementType::Int2) {
+        return Ok(low);
+    }
+    let sign = 1i64 << (bits - 1);
+    Ok(low.f_bitwise_xor(sign)?.f_sub_scalar(sign)?)
+}
+
+fn too_large() -> OpError {
+    OpError::Unsupported("evaluation of uint64 numbers of 2^63 and more".into())
 }
 
 /// The kinds that a session computes floats in.
@@ -50,7 +82,12 @@ pub fn to_device(tensor: &HostTensor, device: Device, floats: Floats) -> Result<
     let unsupported = || OpError::Unsupported(format!("evaluation of {element_type} tensors"));
     let kind = kind_of(element_type).ok_or_else(unsupported)?;
     let shape: Vec<i64> = tensor.shape().iter().map(|&n| n as i64).collect();
-    let copy = Tensor::f_from_data_size(tensor.bytes(), &shape, kind)?;
+    let copy = if is_widened(element_type) {
+        let wide = tensor.to_i64_vec().map_err(|_| too_large())?;
+        Tensor::f_from_slice(&wide)?.f_reshape(&shape)?.f_to_kind(kind)?
+    } else {
+        Tensor::f_from_data_size(tensor.bytes(), &shape, kind)?
+    };
     let held = floats.kind(kind);
     let copy = if held != kind { copy.f_to_kind(held)? } else { copy };
     Ok(copy.f_to_device(device)?)
@@ -83,12 +120,32 @@ pub fn to_host(tensor: &Tensor, element_type: Option<ElementType>) -> Result<Hos
         None => own,
     };
     let kind = kind_of(wanted).ok_or_else(|| OpError::Unsupported(format!("{wanted} outputs")))?;
+    if is_widened(wanted) {
+        return narrow(tensor, wanted);
+    }
     let tensor = tensor.f_detach()?.f_to_kind(kind)?.f_to_device(Device::Cpu)?.f_contiguous()?;
     let count = tensor.numel();
     let mut bytes = vec![0u8; count * kind.elt_size_in_bytes()];
     tensor.f_copy_data_u8(&mut bytes, count)?;
     let shape = tensor.size().into_iter().map(|n| n as usize).collect();
     HostTensor::new(wanted, shape, bytes.into()).map_err(|e| OpError::Invalid(e.to_string()))
+}
+
+/// A tensor that is held in a wider kind, in its own width; numbers of less than a byte lie packed, the first in the lowest bits.
+fn narrow(tensor: &Tensor, element_type: ElementType) -> Result<HostTensor, OpError> {
+    let shape = tensor.size().into_iter().map(|n| n as usize).collect();
+    let flat = tensor.f_to_kind(Kind::Int64)?.f_to_device(Device::Cpu)?.f_reshape([-1])?;
+    let values = Vec::<i64>::try_from(flat)?;
+    let bits = element_type.bits().unwrap_or(64);
+    let bytes: Vec<u8> = match 8 / bits {
+        0 | 1 => values.iter().flat_map(|v| v.to_le_bytes().into_iter().take(bits / 8)).collect(),
+        each => {
+            let low = |v: i64| (v & ((1 << bits) - 1)) as u8;
+            let pack = |chunk: &[i64]| chunk.iter().rev().fold(0u8, |byte, &v| byte << bits | low(v));
+            values.chunks(each).map(pack).collect()
+        }
+    };
+    HostTensor::new(element_type, shape, bytes.into()).map_err(|e| OpError::Invalid(e.to_string()))
 }
 
 /// The same [N, C, H, W] tensor with the channels innermost in memory. `tch` has no `memory_format`.

@@ -4,6 +4,9 @@
 //! sizes computed inside the graph are known then and cost nothing at run time, what depends on constants only is folded,
 //! and every value is freed after its last use.
 
+mod bodies;
+#[cfg(test)]
+mod bodies_test;
 mod convert;
 mod fuse;
 #[cfg(test)]
@@ -32,7 +35,8 @@ use crate::graph::{Graph, NodeId, Source, ValueId};
 use crate::op::{InputRole, Inputs, TrainingMode};
 use crate::patch::Patch;
 
-pub use convert::{Floats, kind_of, to_device, to_host};
+pub use bodies::Bodies;
+pub use convert::{Floats, is_widened, kind_of, to_device, to_host};
 use plan::Plan;
 pub use tap::{Mask, Tap};
 pub use walk::Walk;
@@ -86,6 +90,7 @@ pub struct Session {
     /// Running statistics, where parameters are trained; also in `constants`.
     statistics: Vec<ValueId>,
     plans: RefCell<HashMap<PlanKey, Rc<Plan>>>,
+    bodies: Bodies,
 }
 
 /// Whether patterns are fused, and the shapes of the inputs.
@@ -113,6 +118,7 @@ impl Session {
             parameters: Vec::new(),
             statistics: Vec::new(),
             plans: RefCell::default(),
+            bodies: Bodies::new(options),
             graph,
         };
         session.load_constants()?;
@@ -138,6 +144,7 @@ impl Session {
     /// Sets what runs do differently while the model is trained; at first nothing.
     pub fn set_training(&mut self, training: TrainingMode) {
         self.training = training;
+        self.bodies.set_training(training);
     }
 
     /// Takes parameters out of those that are trained.
@@ -234,7 +241,7 @@ impl Session {
         };
         let facts: Vec<Option<Fact>> = own.inputs.iter().zip(inputs).map(fact).collect();
         let given: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
-        let outputs = own.op.infer(&Inputs { facts: &given, outputs: own.outputs.len() });
+        let outputs = own.op.infer(&Inputs::new(&given, own.outputs.len()));
         let outputs = outputs.map_err(|e| graph.node_error(node, e))?;
         plan::eval(self, node, inputs, &facts, &outputs)
     }

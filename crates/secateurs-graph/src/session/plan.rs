@@ -32,6 +32,7 @@ pub(super) struct Step {
     /// The node that runs, or the last of those that run as one kernel.
     pub node: NodeId,
     fused: Option<fuse::Kernel>,
+    /// With what the node's subgraphs read behind them.
     pub inputs: Vec<Option<usize>>,
     pub outputs: Vec<Option<usize>>,
     pub input_facts: Vec<Option<Fact>>,
@@ -64,9 +65,9 @@ impl Plan {
             }
             let node = &graph.nodes[id];
             let fusion = fusions.get(&id);
-            let inputs = match fusion {
+            let inputs: Vec<Option<ValueId>> = match fusion {
                 Some(fusion) => fusion.inputs.iter().map(|&v| Some(v)).collect(),
-                None => node.inputs.clone(),
+                None => node.inputs.iter().copied().chain(node.captures.iter().copied().map(Some)).collect(),
             };
             for value in inputs.iter().flatten() {
                 plan.provide(session, *value, facts)?;
@@ -235,7 +236,7 @@ fn masked(
     Ok(tensor.f_index_fill(mask.axis as i64, &indices, 0)?)
 }
 
-/// Runs one op, and names its node if that fails.
+/// Runs one op, and names its node if that fails. Behind its inputs come the values that its subgraphs read.
 pub(super) fn eval(
     session: &Session,
     node: NodeId,
@@ -254,22 +255,47 @@ pub(super) fn eval(
         None => (input_facts, output_facts),
     };
     let facts: Vec<Option<&Fact>> = input_facts.iter().map(Option::as_ref).collect();
+    let own = graph.nodes[node].inputs.len();
+    let captured = captures(graph, node, &facts);
+    let names = graph.nodes[node].captures.iter().map(|&v| graph.values[v].name.as_str());
+    let captures: Vec<(&str, &Tensor)> =
+        names.zip(tensors.iter().skip(own)).filter_map(|(name, tensor)| Some((name, (*tensor)?))).collect();
     let args = Args {
-        tensors,
-        inputs: Inputs { facts: &facts, outputs: output_facts.len() },
+        tensors: &tensors[..own.min(tensors.len())],
+        inputs: Inputs {
+            facts: &facts[..own.min(facts.len())],
+            outputs: output_facts.len(),
+            captures: &captured,
+        },
         outputs: output_facts,
         device: session.options.device,
         floats: session.floats(),
         training: session.training,
+        captures: &captures,
+        bodies: &session.bodies,
     };
     // Where libtorch refuses a call that takes a scalar, `tch` 0.24 panics: the scalar's `Drop` finds the error first.
-    let outputs = catch_unwind(AssertUnwindSafe(|| graph.nodes[node].op.eval(&args)))
+    let outputs: Vec<Tensor> = catch_unwind(AssertUnwindSafe(|| graph.nodes[node].op.eval(&args)))
         .unwrap_or_else(|panic| Err(OpError::Invalid(panic_text(&*panic))))
+        .and_then(|outputs| {
+            let types = output_facts.iter().map(|fact| fact.element_type).chain(std::iter::repeat(None));
+            outputs.into_iter().zip(types).map(|(tensor, own)| convert::wrapped(tensor, own)).collect()
+        })
         .map_err(|e| graph.node_error(node, e))?;
     if cfg!(debug_assertions) {
         check_inference(graph, node, output_facts, &outputs)?;
     }
     Ok(outputs)
+}
+
+/// What the subgraphs of a node read, by name, from facts that follow those of the inputs.
+fn captures<'a>(graph: &'a Graph, node: NodeId, facts: &[Option<&'a Fact>]) -> Vec<(&'a str, &'a Fact)> {
+    let node = &graph.nodes[node];
+    let names = node.captures.iter().map(|&v| graph.values[v].name.as_str());
+    names
+        .zip(facts.iter().skip(node.inputs.len()))
+        .filter_map(|(name, fact)| Some((name, (*fact)?)))
+        .collect()
 }
 
 /// The inputs that a session of mixed precision casts for an op, to bfloat16 where it is cheaper or back to 32 bits, each in its place;
@@ -350,7 +376,10 @@ fn observed(
     });
     let inputs: Vec<Option<Fact>> = inputs.collect();
     let facts: Vec<Option<&Fact>> = inputs.iter().map(Option::as_ref).collect();
-    match graph.nodes[node].op.infer(&Inputs { facts: &facts, outputs: output_facts.len() }) {
+    let captured = captures(graph, node, &facts);
+    let own = graph.nodes[node].inputs.len().min(facts.len());
+    let given = Inputs { facts: &facts[..own], outputs: output_facts.len(), captures: &captured };
+    match graph.nodes[node].op.infer(&given) {
         Ok(outputs) if outputs.len() == output_facts.len() => Ok(Some((inputs, outputs))),
         Ok(_) | Err(OpError::Undetermined) => Ok(Some((inputs, output_facts.to_vec()))),
         Err(error) => Err(error),

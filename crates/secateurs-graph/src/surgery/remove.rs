@@ -125,7 +125,7 @@ impl<'g> Surgeon<'g> {
         // Where the graph computes the right shape by itself, it is left to.
         let served = || {
             let facts: Vec<Option<&Fact>> = inputs.iter().map(Option::as_ref).collect();
-            let outputs = node.op.infer(&Inputs { facts: &facts, outputs: node.outputs.len() });
+            let outputs = node.op.infer(&Inputs::new(&facts, node.outputs.len()));
             outputs.is_ok_and(|outputs| outputs[0].shape == kept.output_shape(0))
         };
         let served = shrunk.target.filter(|_| served()).map(|target| target.input);
@@ -145,8 +145,7 @@ impl<'g> Surgeon<'g> {
         let facts = self.replace(id, &shrunk, inputs)?;
         let facts: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
         let op = shrunk.op.as_ref().unwrap_or(&node.op);
-        let outputs =
-            self.graph.infer_op(id, op.as_ref(), &Inputs { facts: &facts, outputs: node.outputs.len() })?;
+        let outputs = self.graph.infer_op(id, op.as_ref(), &Inputs::new(&facts, node.outputs.len()))?;
         if !computes_sizes {
             self.check(id, &kept, &outputs)?;
         }

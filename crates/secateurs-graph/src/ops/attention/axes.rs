@@ -8,7 +8,7 @@ use crate::ops::shared::heads::{factor, kept_factors};
 impl Attention {
     /// `q: [b, s, (g r d)], k: [b, t, (g d)], v: [b, t, (g e)] → y: [b, s, (g r e)]`, or heads on an axis of their own;
     /// `g` are key heads, `r` the query heads of each; keys and values after the past ones are `p ⊕ t`.
-    pub(super) fn axis_map(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
+    pub(in crate::ops) fn axis_map(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
         let mut map = AxisMap::new(inputs.len(), outputs.len());
         let Ok(sizes) = self.sizes(inputs) else {
             return AxisMap::blocked(inputs.facts, outputs, "attention of unknown sizes");
@@ -83,7 +83,7 @@ impl Attention {
 
     /// With the numbers of heads that are kept. The default scale, which follows the features of a head, is written
     /// down before some of them go.
-    pub(super) fn shrunk(&self, kept: &Kept) -> Result<Attention, OpError> {
+    pub(in crate::ops) fn shrunk(&self, kept: &Kept) -> Result<Attention, OpError> {
         let Sizes { batch, kv_heads, repeats, queries, keys, head, v_head, .. } = self.sizes(&kept.inputs)?;
         let factors = [&batch, &kv_heads, &repeats, &queries, &keys, &head, &v_head];
         let [_, g, r, _, _, d, _] = kept_factors(kept, factors);

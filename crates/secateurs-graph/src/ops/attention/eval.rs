@@ -8,7 +8,7 @@ use crate::ops::shared::heads::{merge, split};
 use crate::ops::shared::promote;
 
 impl Attention {
-    pub(super) fn run(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
+    pub(in crate::ops) fn run(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let packed = match (args.tensor(0)?.dim(), args.tensor(1)?.dim(), args.tensor(2)?.dim()) {
             (3, 3, 3) => true,
             (4, 4, 4) => false,

@@ -14,18 +14,18 @@ use crate::op::prelude::*;
 /// `Attention`.
 #[derive(Clone, Debug)]
 pub struct Attention {
-    is_causal: bool,
-    q_num_heads: Option<i64>,
-    kv_num_heads: Option<i64>,
+    pub(in crate::ops) is_causal: bool,
+    pub(in crate::ops) q_num_heads: Option<i64>,
+    pub(in crate::ops) kv_num_heads: Option<i64>,
     /// 1/√d where it is not given.
-    scale: Option<f32>,
+    pub(in crate::ops) scale: Option<f32>,
     /// Scores are limited to ±softcap; 0 for no limit.
-    softcap: f32,
-    qk_matmul_output_mode: i64,
+    pub(in crate::ops) softcap: f32,
+    pub(in crate::ops) qk_matmul_output_mode: i64,
     /// In ONNX's numbering.
-    softmax_precision: Option<i64>,
+    pub(in crate::ops) softmax_precision: Option<i64>,
     /// How many keys before and after its own position a query sees; −1 for all.
-    window: [i64; 2],
+    pub(in crate::ops) window: [i64; 2],
 }
 
 const WINDOW: [&str; 2] = ["left_window_size", "right_window_size"];
@@ -62,6 +62,20 @@ impl Sizes {
 }
 
 impl Attention {
+    /// Attention over heads packed into the last axis, without limits: what other attention ops work by.
+    pub(in crate::ops) fn packed(q_heads: i64, kv_heads: i64, scale: Option<f32>) -> Attention {
+        Attention {
+            is_causal: false,
+            q_num_heads: Some(q_heads),
+            kv_num_heads: Some(kv_heads),
+            scale,
+            softcap: 0.0,
+            qk_matmul_output_mode: 0,
+            softmax_precision: None,
+            window: [-1, -1],
+        }
+    }
+
     fn sizes(&self, inputs: &Inputs) -> Result<Sizes, OpError> {
         let past = match (inputs.get(PAST_KEY), inputs.get(PAST_VALUE)) {
             (None, None) => None,

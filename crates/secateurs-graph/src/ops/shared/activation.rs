@@ -9,6 +9,7 @@ use secateurs_torch::tch::{TchError, Tensor};
 macro_rules! activation_op {
     (
         $(#[$doc:meta])* $op:ident { $($attribute:ident: $default:expr),+ }, since: $since:expr,
+        $(domain: $domain:expr,)?
         eval: $eval:expr,
         cases: $cases:expr $(,)?
     ) => {
@@ -22,6 +23,7 @@ macro_rules! activation_op {
 
         impl Register for $op {
             const NAME: &'static str = stringify!($op);
+            $(const DOMAIN: &'static str = $domain;)?
             const SINCE: &'static [i64] = &$since;
 
             fn parse(attributes: &mut Attributes, _: &ParseContext) -> Result<Self, OpError> {
@@ -37,6 +39,10 @@ macro_rules! activation_op {
         impl Op for $op {
             fn name(&self) -> &str {
                 Self::NAME
+            }
+
+            fn domain(&self) -> &str {
+                Self::DOMAIN
             }
 
             fn attributes(&self) -> Vec<(&str, Attribute)> {

@@ -31,7 +31,7 @@ pub(in crate::ops) fn at_run<T>(
         facts.push(Some(Fact::of(given.and_then(|f| f.element_type), shape).with_content(content)));
     }
     let facts: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
-    f(&Inputs { facts: &facts, outputs: args.inputs.outputs })
+    f(&Inputs { facts: &facts, ..args.inputs })
 }
 
 /// Numbers that must be known by now.

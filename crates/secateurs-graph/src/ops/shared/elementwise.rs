@@ -245,3 +245,12 @@ pub(in crate::ops) fn truncated_quotient(a: &Dim, b: &Dim) -> Option<Dim> {
         _ => Some(a.floor_div(b)),
     }
 }
+
+/// A sum with what may be absent.
+#[cfg(feature = "torch")]
+pub(in crate::ops) fn plus(
+    x: &secateurs_torch::tch::Tensor,
+    other: Option<&secateurs_torch::tch::Tensor>,
+) -> Result<secateurs_torch::tch::Tensor, OpError> {
+    Ok(other.map_or_else(|| Ok(x.shallow_clone()), |other| x.f_add(other))?)
+}

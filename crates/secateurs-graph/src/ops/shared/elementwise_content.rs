@@ -73,7 +73,7 @@ pub(in crate::ops) fn variadic_infer(
     let mut total = inputs.fact(0)?.clone();
     for i in 1..inputs.len() {
         let pair = [Some(&total), Some(inputs.fact(i)?)];
-        let pair = Inputs { facts: &pair, outputs: 1 };
+        let pair = Inputs::new(&pair, 1);
         let fact = binary_infer(&pair)?;
         let content = binary_content(&pair, &fact, Fact::ints, ints);
         let content = content.or_else(|| binary_content(&pair, &fact, Fact::floats, floats));
@@ -109,7 +109,7 @@ mod tests {
         };
         let infer = |op: &dyn Op, facts: &[&Fact]| {
             let facts: Vec<Option<&Fact>> = facts.iter().map(|f| Some(*f)).collect();
-            op.infer(&Inputs { facts: &facts, outputs: 1 }).unwrap().remove(0)
+            op.infer(&Inputs::new(&facts, 1)).unwrap().remove(0)
         };
         let (target, from) = (list(vec![Dim::symbol("n"), (-1).into()]), list(vec![1.into(), 64.into()]));
         let keeps = infer(&Equal, &[&target, &list(vec![(-1).into()])]);

@@ -1,0 +1,57 @@
+//! `BiasGelu`: x + bias, then Gelu. ONNX Runtime, version 1.
+//!
+//! x: any shape, bias: [c], along the last axis → y like x.
+
+use super::shared::MICROSOFT;
+use crate::op::prelude::*;
+
+/// `BiasGelu`.
+#[derive(Clone, Debug)]
+pub struct BiasGelu;
+
+impl Register for BiasGelu {
+    const NAME: &'static str = "BiasGelu";
+    const DOMAIN: &'static str = MICROSOFT;
+    const SINCE: &'static [i64] = &[1];
+
+    fn parse(_: &mut Attributes, _: &ParseContext) -> Result<Self, OpError> {
+        Ok(BiasGelu)
+    }
+
+    #[cfg(any(test, feature = "harness"))]
+    fn cases() -> Vec<Case> {
+        vec![Case::new(17).float([2, 3, 4]).param([4]), Case::new(17).float([1]).param([1])]
+    }
+}
+
+impl Op for BiasGelu {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn domain(&self) -> &str {
+        Self::DOMAIN
+    }
+
+    fn attributes(&self) -> Vec<(&str, Attribute)> {
+        Vec::new()
+    }
+
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>, OpError> {
+        Ok(vec![Fact { content: None, ..inputs.fact(0)?.clone() }])
+    }
+
+    fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
+        AxisMap::elementwise(inputs.facts, &outputs[0])
+    }
+
+    fn mixed(&self) -> Mixed {
+        Mixed::Follow
+    }
+
+    #[cfg(feature = "torch")]
+    fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
+        let x = args.tensor(0)?.f_add(args.tensor(1)?)?;
+        Ok(vec![super::shared::promote(args, 0, x.f_gelu("none")?)?])
+    }
+}
