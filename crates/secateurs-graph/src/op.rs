@@ -101,11 +101,11 @@ pub trait Op: Any + fmt::Debug + Send + Sync + CloneOp {
         None
     }
 
-    /// `[groups, positions, channels · taps]`: what the [`rows`](Op::rows) of each group multiply at every position of the output, taps
-    /// innermost.
+    /// `[groups, positions, channels · taps]`, taps innermost: what the [`rows`](Op::rows) of each group, which `w` holds, multiply at
+    /// every position of the output, from the data `x`.
     #[cfg(feature = "torch")]
-    fn patches(&self, rows: &Rows, args: &Args) -> Result<tch::Tensor, OpError> {
-        let x = args.tensor(rows.data)?.f_movedim_int(rows.data_axis as i64, -1)?;
+    fn patches(&self, rows: &Rows, x: &tch::Tensor, _w: &tch::Tensor) -> Result<tch::Tensor, OpError> {
+        let x = x.f_movedim_int(rows.data_axis as i64, -1)?;
         let (groups, channels) = (rows.groups as i64, rows.channels as i64);
         Ok(x.f_reshape([-1, groups, channels])?.f_transpose(0, 1)?)
     }

@@ -170,8 +170,7 @@ impl Op for Conv {
     }
 
     #[cfg(feature = "torch")]
-    fn patches(&self, rows: &Rows, args: &Args) -> Result<Tensor, OpError> {
-        let (x, w) = (args.tensor(0)?, args.tensor(1)?);
+    fn patches(&self, rows: &Rows, x: &Tensor, w: &Tensor) -> Result<Tensor, OpError> {
         let (spatial, kernel) = (x.size()[2..].to_vec(), &w.size()[2..]);
         let n = spatial.len();
         let padding = self.window.known_padding(&spatial, kernel)?;

@@ -7,9 +7,8 @@ use secateurs_torch::tch::Tensor;
 use super::Session;
 use super::plan::{Plan, eval};
 use crate::error::GraphError;
-use crate::fact::Fact;
 use crate::graph::NodeId;
-use crate::op::{Args, Inputs};
+use crate::op::OpError;
 use crate::rows::Rows;
 
 /// A run on its way. Nothing is fused in it.
@@ -49,18 +48,12 @@ impl Walk<'_> {
         let Some(step) = self.plan.steps.get(self.next) else {
             return Err(GraphError::Run("the run is at its end".into()));
         };
-        let tensors: Vec<Option<&Tensor>> = (0..step.inputs.len()).map(|i| self.input(i)).collect();
-        let facts: Vec<Option<&Fact>> = step.input_facts.iter().map(Option::as_ref).collect();
-        let args = Args {
-            tensors: &tensors,
-            inputs: Inputs { facts: &facts, outputs: step.output_facts.len() },
-            outputs: &step.output_facts,
-            device: self.session.options.device,
-            floats: self.session.floats(),
-            training: self.session.training,
-        };
         let graph = &self.session.graph;
-        graph.nodes[step.node].op.patches(rows, &args).map_err(|e| graph.node_error(step.node, e))
+        let (Some(x), Some(w)) = (self.input(rows.data), self.input(rows.weight)) else {
+            return Err(graph.node_error(step.node, OpError::invalid("it has no data or no weight")));
+        };
+        let patches = graph.nodes[step.node].op.patches(rows, x, w);
+        patches.map_err(|e| graph.node_error(step.node, e))
     }
 
     /// Runs the next node, with other tensors of the same shapes at some inputs, and gives its outputs.

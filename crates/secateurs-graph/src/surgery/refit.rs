@@ -39,12 +39,10 @@ impl Refit {
         let facts = graph.input_facts(node);
         let inputs = node.op_inputs(&facts);
         // Who only reads sizes does not mind.
-        let reads = |at: &&Use| {
-            at.input.is_none_or(|input| graph.nodes[at.node].op.role(input) != InputRole::Sizes)
-        };
-        let own = |value: ValueId| {
-            uses[value].iter().filter(reads).count() == 1 && !graph.outputs.contains(&value)
-        };
+        let reads =
+            |at: &&Use| at.input.is_none_or(|input| graph.nodes[at.node].op.role(input) != InputRole::Sizes);
+        let own =
+            |value: ValueId| uses[value].iter().filter(reads).count() == 1 && !graph.outputs.contains(&value);
         let rows = (0..node.inputs.len().min(2)).find_map(|weight| {
             let rows = node.op.rows(weight, &inputs).ok()?;
             let constant = Constant::behind(graph, node.inputs[weight]?).ok()?;
