@@ -11,6 +11,8 @@
 
 mod error;
 mod moments;
+#[cfg(test)]
+mod tests;
 
 pub use error::CompensateError;
 

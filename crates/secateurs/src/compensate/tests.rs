@@ -1,0 +1,213 @@
+//! What others can make comes back whole, means are absorbed wherever a model adds something, and nothing else changes.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use secateurs_graph::coupling::{CouplingOptions, Selection};
+use secateurs_graph::session::{Session, SessionOptions};
+use secateurs_graph::surgery::Choice;
+use secateurs_graph::{Graph, GraphError};
+use secateurs_onnx::proto::AttributeProto;
+use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
+
+use super::*;
+use crate::data::{DataOptions, npz};
+use crate::pipeline::open_data;
+use crate::rng::Rng;
+use crate::tune::Objective;
+
+const SAMPLES: usize = 48;
+
+fn random(shape: &[usize], seed: u64) -> Tensor {
+    let mut rng = Rng::new(seed, "compensate", 0, 0);
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.normal() as f32).collect();
+    Tensor::from_slice(shape.to_vec(), &values).unwrap()
+}
+
+fn numbers(tensor: &Tensor) -> Vec<f32> {
+    tensor.to_f64_vec().unwrap().into_iter().map(|x| x as f32).collect()
+}
+
+/// Random numbers in which slices of axis 0 are sums of others: `(to, [(from, factor)])`.
+fn mixed(shape: &[usize], seed: u64, sums: &[(usize, &[(usize, f32)])]) -> Tensor {
+    let width: usize = shape[1..].iter().product();
+    let mut values = numbers(&random(shape, seed));
+    for (to, parts) in sums {
+        for i in 0..width {
+            values[to * width + i] =
+                parts.iter().map(|(from, factor)| factor * values[from * width + i]).sum();
+        }
+    }
+    Tensor::from_slice(shape.to_vec(), &values).unwrap()
+}
+
+fn graph(model: ModelBuilder) -> Arc<Graph> {
+    Arc::new(Graph::from_model(model.build().unwrap()).unwrap())
+}
+
+/// The smaller model without these units of the first group, compensated, and how far both are from the original: root mean squares.
+fn compensated(original: &Arc<Graph>, gone: &[usize], fit: Compensation) -> (Compensated, [f64; 2]) {
+    let coupling = original.coupling(&CouplingOptions::default());
+    let mut selection = Selection::all(&coupling);
+    selection.kept[0].retain(|unit| !gone.contains(unit));
+    let carried =
+        coupling.carry_out::<GraphError>(original, &Choice::from(selection), |_| Ok(None)).unwrap();
+    let smaller = Arc::new(carried.graph);
+    let sizes = original.values[original.inputs[0]].fact.shape.clone().unwrap();
+    let shape: Vec<usize> =
+        [SAMPLES].into_iter().chain(sizes[1..].iter().map(|n| n.known().unwrap() as usize)).collect();
+    let (x, folder) = (random(&shape, 77), tempfile::tempdir().unwrap());
+    let path = folder.path().join("x.npz");
+    npz::write(&path, &[("x", &x)]).unwrap();
+    let data = Arc::new(open_data(original, &path, &DataOptions::default(), None, Objective::Auto).unwrap());
+    let settings = CompensateSettings { fit, batch_size: 16, ..CompensateSettings::default() };
+    let options = CompensateOptions { settings, ..CompensateOptions::default() };
+    let among: Vec<usize> = (0..SAMPLES).collect();
+    let job = CompensateJob {
+        original,
+        smaller: &smaller,
+        rows: &carried.rows,
+        data: &data,
+        among: &among,
+        options: &options,
+    };
+    let found = compensate(&job, &mut |_, _| ControlFlow::Continue(())).unwrap();
+    let run = |graph: &Arc<Graph>| {
+        let session = Session::new(graph.clone(), SessionOptions::default()).unwrap();
+        session.run(std::slice::from_ref(&x)).unwrap()[0].to_f64_vec().unwrap()
+    };
+    let wanted = run(original);
+    let distance = |graph: &Arc<Graph>| {
+        let squares = run(graph).iter().zip(&wanted).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+        (squares / wanted.iter().map(|b| b * b).sum::<f64>()).sqrt()
+    };
+    let distances = [distance(&smaller), distance(&Arc::new(found.graph.clone()))];
+    (found, distances)
+}
+
+fn pads() -> Vec<AttributeProto> {
+    vec![AttributeProto::from_ints("pads", &[1; 4])]
+}
+
+/// Convolutions of which channel 5 is a positive multiple of channel 0, behind a batch norm and a ReLU.
+fn convolutional() -> Arc<Graph> {
+    let ones = |n: usize| Tensor::from_slice(vec![n], &vec![1.0f32; n]).unwrap();
+    let zeros = |n: usize| Tensor::from_slice(vec![n], &vec![0.0f32; n]).unwrap();
+    graph(
+        ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &["batch", "3", "5", "5"])
+            .constant("w1", &mixed(&[6, 3, 3, 3], 1, &[(5, &[(0, 1.5)])]))
+            .constant("one", &ones(6))
+            .constant("zero", &zeros(6))
+            .constant("w2", &random(&[4, 6, 3, 3], 2))
+            .constant("b2", &random(&[4], 3))
+            .node_with("Conv", &["x", "w1"], &["c"], pads())
+            .node("BatchNormalization", &["c", "one", "zero", "zero", "one"], &["n"])
+            .node("Relu", &["n"], &["r"])
+            .node_with("Conv", &["r", "w2", "b2"], &["y"], pads())
+            .output("y"),
+    )
+}
+
+/// Two matrices with a sum behind the first; of the six numbers between them, the last is made of the first two.
+fn dense() -> Arc<Graph> {
+    let rows = mixed(&[6, 5], 4, &[(5, &[(0, 1.0), (1, -2.0)])]);
+    let values = numbers(&rows);
+    let columns: Vec<f32> = (0..5).flat_map(|i| (0..6).map(|j| values[j * 5 + i]).collect::<Vec<_>>()).collect();
+    graph(
+        ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &["batch", "3", "5"])
+            .constant("w1", &Tensor::from_slice(vec![5, 6], &columns).unwrap())
+            .constant("w2", &random(&[6, 4], 5))
+            .constant("b2", &random(&[4], 6))
+            .node("MatMul", &["x", "w1"], &["h"])
+            .node("MatMul", &["h", "w2"], &["m"])
+            .node("Add", &["m", "b2"], &["y"])
+            .output("y"),
+    )
+}
+
+#[test]
+fn what_others_can_make_comes_back_whole() {
+    for original in [convolutional(), dense()] {
+        let (found, [before, after]) = compensated(&original, &[5], Compensation::LeastSquares);
+        assert!(before > 0.05, "{before}");
+        // The smallest ridge that is tried pulls a little.
+        assert!(after < 2e-3, "{before} {after}");
+        assert_eq!((found.layers[0], found.samples), (1, SAMPLES));
+        assert!(found.notes.is_empty(), "{:?}", found.notes);
+        let (_, [_, means]) = compensated(&original, &[5], Compensation::Means);
+        assert!(means > 10.0 * after, "{means} {after}");
+    }
+}
+
+#[test]
+fn where_nothing_is_removed_nothing_changes() {
+    for original in [convolutional(), dense()] {
+        let (found, _) = compensated(&original, &[], Compensation::LeastSquares);
+        assert_eq!(found.layers, [0, 2]);
+        assert_eq!(found.graph.hash(), original.hash());
+    }
+}
+
+#[test]
+fn what_cannot_be_made_is_made_as_well_as_it_can() {
+    for original in [convolutional(), dense()] {
+        for gone in [&[0usize, 5][..], &[1, 2, 3], &[0, 1, 2, 3, 4]] {
+            let (_, [before, after]) = compensated(&original, gone, Compensation::LeastSquares);
+            let (_, [_, means]) = compensated(&original, gone, Compensation::Means);
+            assert!(after < means && means <= before * 1.0001, "{gone:?}: {before} {means} {after}");
+        }
+    }
+}
+
+/// A unit that is always 2, behind a sum, read by a layer in whose place comes `node` with what it adds.
+fn constant_unit(layers: impl FnOnce(ModelBuilder) -> ModelBuilder) -> Arc<Graph> {
+    let mut weight = numbers(&random(&[5, 4], 8));
+    (0..5).for_each(|row| weight[row * 4 + 3] = 0.0);
+    let model = ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "5"])
+        .constant("w1", &Tensor::from_slice(vec![5, 4], &weight).unwrap())
+        .constant("b1", &Tensor::from_slice(vec![4], &[0.1f32, -0.2, 0.3, 2.0]).unwrap())
+        .constant("w2", &random(&[4, 3], 9))
+        .constant("b2", &random(&[3], 10))
+        .constant("scale", &Tensor::from_slice(vec![3], &[1.5f32, 0.5, 2.0]).unwrap())
+        .constant("variance", &Tensor::from_slice(vec![3], &[1.0f32, 2.0, 0.5]).unwrap())
+        .node("Gemm", &["x", "w1", "b1"], &["g"])
+        .node("Relu", &["g"], &["h"]);
+    graph(layers(model).output("y"))
+}
+
+#[test]
+fn means_are_absorbed_wherever_something_is_added() {
+    let beta = || vec![AttributeProto::from_float("beta", 0.5)];
+    let models = [
+        constant_unit(|model| model.node("Gemm", &["h", "w2", "b2"], &["y"])),
+        constant_unit(|model| model.node_with("Gemm", &["h", "w2", "b2"], &["y"], beta())),
+        constant_unit(|model| model.node("MatMul", &["h", "w2"], &["m"]).node("Add", &["b2", "m"], &["y"])),
+        constant_unit(|model| {
+            let norm = ["m", "scale", "b2", "b2", "variance"];
+            model.node("MatMul", &["h", "w2"], &["m"]).node("BatchNormalization", &norm, &["y"])
+        }),
+    ];
+    for original in models {
+        let (found, [before, after]) = compensated(&original, &[3], Compensation::Means);
+        assert!(before > 0.05 && after < 1e-5, "{before} {after}");
+        assert_eq!(found.layers[0], 1);
+        assert_eq!(found.graph.cost().params, original.cost().params - 5 - 1 - 3);
+    }
+    // Where nothing is added, nothing can be absorbed.
+    let nowhere = constant_unit(|model| model.node("MatMul", &["h", "w2"], &["y"]));
+    let (found, [before, after]) = compensated(&nowhere, &[3], Compensation::Means);
+    assert_eq!((found.layers[0], before), (0, after));
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused() {
+    for settings in [
+        CompensateSettings { samples: 1, ..CompensateSettings::default() },
+        CompensateSettings { batch_size: 0, ..CompensateSettings::default() },
+    ] {
+        assert!(settings.check().is_err());
+    }
+}
