@@ -273,7 +273,7 @@ fn bad_recipes_and_missing_settings_are_refused_before_anything_is_written() {
     refused("[tune]\n\nepoch = 3\n", &["line 3", "'epoch'", "'epochs'"]);
     refused("[pln]\nseed = 3\n", &["line 1", "'pln'", "'plan'"]);
     refused("[tune]\nepochs = \"3\"\n", &["line 2", "string"]);
-    refused("[plan]\nkeep = [\"params=2\"]\n", &["line 2", "params=2"]);
+    refused("[plan]\nkeep = [\"params=two\"]\n", &["line 2", "params=two"]);
     refused("[tune]\nvalidation = 1.0\n", &["tune.validation = 1"]);
     ends(2, &compress(&model, &data, &run, &["--recipe", "cifar11"]), &["cifar11", "cifar10"]);
     ends(2, &words("compress", &model, &data, &run, &["--method", "magnitude"]), &["--keep"]);

@@ -316,7 +316,7 @@ fn plans_that_do_not_fit_are_refused() {
         ),
         (|p| p["groups"][0]["parameters"] = serde_json::json!([]), &["names no parameter"]),
         (|p| p["model"]["hash"] = "0123456789abcdef".into(), &["another model", "0123456789ab"]),
-        (|p| p["format_version"] = 2.into(), &["version 2", "reads 1", "newer"]),
+        (|p| p["format_version"] = 3.into(), &["version 3", "reads 1 to 2", "newer"]),
         (|p| p["format_version"] = "one".into(), &["not a plan"]),
         (|p| drop(p.as_object_mut().unwrap().remove("groups")), &["not a plan", "groups"]),
     ];

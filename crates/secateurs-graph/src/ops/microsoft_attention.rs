@@ -238,6 +238,14 @@ impl Op for MicrosoftAttention {
         }
     }
 
+    fn initial(&self, input: usize, _: &Inputs) -> Initial {
+        match input {
+            W => Initial::EMBEDDING,
+            BIAS => Initial::Constant(0.0),
+            _ => Initial::Keep,
+        }
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let (x, w) = (args.tensor(0)?, args.tensor(W)?);

@@ -163,6 +163,10 @@ impl Op for MultiHeadAttention {
         }
     }
 
+    fn initial(&self, input: usize, _: &Inputs) -> Initial {
+        if input == BIAS { Initial::Constant(0.0) } else { Initial::Keep }
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         Self::inner(&args.inputs)?;

@@ -50,8 +50,7 @@ fn compensated(original: &Arc<Graph>, gone: &[usize], fit: Compensation) -> (Com
     let coupling = original.coupling(&CouplingOptions::default());
     let mut selection = Selection::all(&coupling);
     selection.kept[0].retain(|unit| !gone.contains(unit));
-    let carried =
-        coupling.carry_out::<GraphError>(original, &Choice::from(selection), |_| Ok(None)).unwrap();
+    let carried = coupling.carry_out::<GraphError>(original, &Choice::from(selection), |_| Ok(None)).unwrap();
     let smaller = Arc::new(carried.graph);
     let sizes = original.values[original.inputs[0]].fact.shape.clone().unwrap();
     let shape: Vec<usize> =
@@ -113,7 +112,8 @@ fn convolutional() -> Arc<Graph> {
 fn dense() -> Arc<Graph> {
     let rows = mixed(&[6, 5], 4, &[(5, &[(0, 1.0), (1, -2.0)])]);
     let values = numbers(&rows);
-    let columns: Vec<f32> = (0..5).flat_map(|i| (0..6).map(|j| values[j * 5 + i]).collect::<Vec<_>>()).collect();
+    let columns: Vec<f32> =
+        (0..5).flat_map(|i| (0..6).map(|j| values[j * 5 + i]).collect::<Vec<_>>()).collect();
     graph(
         ModelBuilder::new(17)
             .input("x", ElementType::Float32, &["batch", "3", "5"])

@@ -23,8 +23,9 @@ pub enum PlanError {
     },
     /// A plan of a later format.
     #[error(
-        "{}: the plan has format version {found}, this program reads {}; use a newer secateurs, or make the plan again",
+        "{}: the plan has format version {found}, this program reads {} to {}; use a newer secateurs, or make the plan again",
         path.display(),
+        super::OLDEST_VERSION,
         super::FORMAT_VERSION
     )]
     Version {

@@ -10,6 +10,7 @@ use super::joint;
 use super::meter::Meter;
 use super::order::Order;
 use crate::evidence::Joint;
+use crate::format;
 
 /// What scores are compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -73,6 +74,9 @@ impl Reached {
     fn text(&self) -> String {
         match self.limit.amount {
             Amount::Share(_) => format!("{}={:.4}", self.limit.resource, self.share()),
+            Amount::Absolute(_) if self.limit.resource == Resource::Latency => {
+                format!("latency={}ms", format::significant(self.kept, 3))
+            }
             Amount::Absolute(_) => Limit { amount: Amount::Absolute(self.kept), ..self.limit }.to_string(),
         }
     }
