@@ -138,6 +138,22 @@ impl Op for MultiHeadAttention {
                 map.inputs[i] = axes;
             }
         }
+        if inputs.get(BIAS).is_some() {
+            // A bias is added to queries and keys before they meet, so that zeros at the edge are none inside.
+            let width = q.iter().filter_map(|axes| axes.get(2)).flatten();
+            let atoms: Vec<_> = width
+                .flat_map(|segment| match segment {
+                    Segment::Product(atoms) => atoms.clone(),
+                    Segment::Pick { atom, .. } => vec![*atom],
+                })
+                .collect();
+            for atom in atoms {
+                let role = &mut map.atoms[atom.0].role;
+                if *role == Role::Summed {
+                    *role = Role::Blocked("the bias of MultiHeadAttention");
+                }
+            }
+        }
         map
     }
 

@@ -131,7 +131,8 @@ pub fn compensate(
     observe: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Compensated, CompensateError> {
     job.options.settings.check().map_err(CompensateError::Options)?;
-    tch::no_grad(|| Compensator::new(job)?.run(observe))
+    let compensator = Compensator::new(job)?;
+    tch::no_grad(|| compensator.run(observe))
 }
 
 struct Compensator<'a> {
