@@ -171,6 +171,7 @@ fn constant_unit(layers: impl FnOnce(ModelBuilder) -> ModelBuilder) -> Arc<Graph
         .constant("b1", &Tensor::from_slice(vec![4], &[0.1f32, -0.2, 0.3, 2.0]).unwrap())
         .constant("w2", &random(&[4, 3], 9))
         .constant("b2", &random(&[3], 10))
+        .constant("mean", &random(&[3], 11))
         .constant("scale", &Tensor::from_slice(vec![3], &[1.5f32, 0.5, 2.0]).unwrap())
         .constant("variance", &Tensor::from_slice(vec![3], &[1.0f32, 2.0, 0.5]).unwrap())
         .node("Gemm", &["x", "w1", "b1"], &["g"])
@@ -186,7 +187,7 @@ fn means_are_absorbed_wherever_something_is_added() {
         constant_unit(|model| model.node_with("Gemm", &["h", "w2", "b2"], &["y"], beta())),
         constant_unit(|model| model.node("MatMul", &["h", "w2"], &["m"]).node("Add", &["b2", "m"], &["y"])),
         constant_unit(|model| {
-            let norm = ["m", "scale", "b2", "b2", "variance"];
+            let norm = ["m", "scale", "b2", "mean", "variance"];
             model.node("MatMul", &["h", "w2"], &["m"]).node("BatchNormalization", &norm, &["y"])
         }),
     ];
