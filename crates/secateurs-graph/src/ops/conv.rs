@@ -175,8 +175,8 @@ impl Op for Conv {
         let n = spatial.len();
         let padding = self.window.known_padding(&spatial, kernel)?;
         let mut x = super::shared::window::pad(x, &padding, 0.0)?;
-        for axis in 0..n {
-            let extent = self.window.extent(axis, kernel[axis]);
+        for (axis, &taps) in kernel.iter().enumerate() {
+            let extent = self.window.extent(axis, taps);
             x = x.f_unfold(axis as i64 + 2, extent, self.window.stride(axis))?;
             x = x.f_slice(-1, 0, extent, self.window.dilation(axis))?;
         }

@@ -85,7 +85,7 @@ fn compensated(original: &Arc<Graph>, gone: &[usize], fit: Compensation) -> (Com
 }
 
 fn pads() -> Vec<AttributeProto> {
-    vec![AttributeProto::from_ints("pads", &[1; 4])]
+    vec![AttributeProto::from_ints("pads", [1; 4])]
 }
 
 /// Convolutions of which channel 5 is a positive multiple of channel 0, behind a batch norm and a ReLU.
