@@ -230,6 +230,7 @@ impl<'a> Compensator<'a> {
                 .map(|((_, input), tensor)| (*input, tensor))
                 .collect();
             for runs in &mut runs {
+                debug_assert_eq!(runs.smaller.node(), Some(node), "batches of any size run the same nodes");
                 runs.smaller.step(&own)?;
             }
         }

@@ -53,6 +53,9 @@ pub(super) fn report(
         }
     };
     let (before, after) = (units.map(|u| u[0]), units.map(|u| u[1]));
+    // What tuning started from.
+    let compensated = stages.scores(Models::COMPENSATED, "validation").is_some();
+    let untuned = if compensated { Models::COMPENSATED } else { Models::PRUNED };
     let started = started(stages);
     let mut settings = settings_table(config);
     if let Some(Event::Started { resolved, .. }) = &started {
@@ -65,7 +68,7 @@ pub(super) fn report(
         seconds: seconds(stages),
         command: stages.job.command.to_vec(),
         original: figures(Models::ORIGINAL, &models.original, before, original_times),
-        pruned: models.pruned.as_ref().map(|graph| figures(Models::PRUNED, graph, after, Vec::new())),
+        pruned: models.pruned.as_ref().map(|graph| figures(untuned, graph, after, Vec::new())),
         result: figures(Models::RESULT, result, after, result_times),
         sizes: sizes.clone(),
         latency: conditions,
