@@ -16,7 +16,7 @@ mod tests;
 
 pub use error::CompensateError;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -202,9 +202,9 @@ impl<'a> Compensator<'a> {
         let begin = |[first, second]: &[Vec<Tensor>; 2]| -> Result<Runs, CompensateError> {
             Ok(Runs { original: original.walk(first)?, smaller: smaller.walk(second)?, made: HashMap::new() })
         };
-        let mut runs = self.batches.iter().map(begin).collect::<Result<VecDeque<Runs>, _>>()?;
+        let mut runs = self.batches.iter().map(begin).collect::<Result<Vec<Runs>, _>>()?;
         let (total, mut seen, mut fitted, mut scarce) = (self.layers.len(), 0, 0, 0);
-        while let Some(node) = runs.front().and_then(|runs| runs.smaller.node()) {
+        while let Some(node) = runs.first().and_then(|runs| runs.smaller.node()) {
             if let Some(layer) = self.layers.get(&node) {
                 let changed = fit_layer(self.job, layer, &mut runs, &self.layers)?;
                 seen += 1;
@@ -306,7 +306,7 @@ struct Change {
 fn fit_layer(
     job: &CompensateJob,
     layer: &Refit,
-    runs: &mut VecDeque<Runs>,
+    runs: &mut [Runs],
     layers: &HashMap<NodeId, Refit>,
 ) -> Result<Option<Change>, CompensateError> {
     let rows = &layer.rows;
@@ -344,7 +344,7 @@ fn fit_layer(
         }
     }
     let [Some(first), Some(second)] = halves else { return Ok(None) };
-    let Some(old) = runs.front().and_then(|runs| runs.smaller.input(rows.weight)) else { return Ok(None) };
+    let Some(old) = runs.first().and_then(|runs| runs.smaller.input(rows.weight)) else { return Ok(None) };
     let [row_axis, channel_axis] = [rows.weight_axis as i64, rows.channel_axis as i64];
     let laid = old.f_movedim([row_axis, channel_axis], [0, 1])?;
     let (shape, features) = (laid.size(), (rows.channels * rows.taps) as i64);
