@@ -6,6 +6,7 @@
 //! the past ones: [b, g, p + s, d].
 
 use super::attention::Attention;
+#[cfg(feature = "torch")]
 use super::rotary_embedding::RotaryEmbedding;
 use super::shared::MICROSOFT;
 use super::shared::heads::positive;
@@ -25,8 +26,11 @@ pub struct GroupQueryAttention {
 }
 
 const PAST: [usize; 2] = [3, 4];
+#[cfg(feature = "torch")]
 const LAST_POSITION: usize = 5;
+#[cfg(feature = "torch")]
 const COSINES: usize = 7;
+#[cfg(feature = "torch")]
 const POSITIONS: usize = 9;
 const ADDED: usize = 10;
 

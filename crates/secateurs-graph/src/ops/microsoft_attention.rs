@@ -4,6 +4,7 @@
 //! lengths, [b], past: [2, b, h, p, d], attention bias: broadcasts to [b, h, s, p + s] → y: [b, s, (h e)], and on request
 //! keys and values with the past ones: [2, b, h, p + s, d].
 
+#[cfg(feature = "torch")]
 use super::attention::Attention;
 use super::shared::MICROSOFT;
 use super::shared::heads::{factor, kept_factors, positive, share};

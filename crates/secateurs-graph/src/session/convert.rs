@@ -6,7 +6,7 @@ use secateurs_torch::tch::{Device, Kind, Tensor};
 use crate::op::OpError;
 
 /// The libtorch kind that holds an element type; `None` for those that we do not evaluate. Integers that libtorch has no arithmetic
-/// for are held in a wider kind, and wrapped to their own width behind every op ([`wrapped`]).
+/// for are held in a wider kind, and wrapped to their own width behind every op (`wrapped`).
 pub fn kind_of(element_type: ElementType) -> Option<Kind> {
     Some(match element_type {
         ElementType::Int4 | ElementType::Int2 => Kind::Int8,
