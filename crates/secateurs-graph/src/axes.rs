@@ -41,7 +41,7 @@ pub enum Role {
     /// Present in an input and in no output (sliced away): removing an index changes nothing.
     Dropped,
     /// Present in an output and in no input (padding, expansion): the op makes as many as its attributes or shape
-    /// inputs say.
+    /// inputs say, all alike.
     Made,
     /// Indices cannot be removed, for this reason.
     Blocked(&'static str),

@@ -34,6 +34,17 @@ pub enum Feed {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NewValue(usize);
 
+/// The values that [`Patch::make`] made in a graph.
+#[derive(Debug)]
+pub struct NewValues(Vec<ValueId>);
+
+impl NewValues {
+    /// The value of a patch that was applied.
+    pub fn value(&self, made: NewValue) -> Option<ValueId> {
+        self.0.get(made.0).copied()
+    }
+}
+
 #[derive(Debug)]
 enum Edit {
     SetTensor(ValueId, Tensor),
@@ -167,8 +178,8 @@ impl Patch {
         self
     }
 
-    /// Applies all edits. On an error the graph is as it was.
-    pub fn apply(self, graph: &mut Graph) -> Result<(), GraphError> {
+    /// Applies all edits, and gives the values that were made. On an error the graph is as it was.
+    pub fn apply(self, graph: &mut Graph) -> Result<NewValues, GraphError> {
         let mut next = graph.clone();
         next.changed |= !self.edits.is_empty();
         let values = next.values.values().map(|v| v.name.clone());
@@ -177,11 +188,12 @@ impl Patch {
         for edit in self.edits {
             editor.edit(edit)?;
         }
+        let made = NewValues(editor.made);
         next.sort()?;
         next.verify()?;
         next.update_facts()?;
         *graph = next;
-        Ok(())
+        Ok(made)
     }
 }
 

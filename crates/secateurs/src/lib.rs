@@ -17,6 +17,7 @@ pub mod compensate;
 pub mod data;
 pub mod evidence;
 pub mod format;
+pub mod implants;
 pub mod latency;
 pub mod methods;
 pub mod metrics;

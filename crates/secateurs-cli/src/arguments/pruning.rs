@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use secateurs::evidence::Evidence;
+use secateurs::implants::ImplantShare;
 use secateurs::methods::METHODS;
 use secateurs::pipeline::PlanOptions;
 use secateurs::plan::PlannedSplit;
@@ -32,6 +33,13 @@ pub struct PruningArguments {
     #[arg(long, value_name = "RESOURCE=AMOUNT,…", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keep: Vec<Limit>,
+    /// Of the units that would go, implant the most sensitive instead: a share of them, as many as predicted changes say (auto), or none.
+    /// k×k convolutions compute implanted units by one tap, other layers by two factors of low rank [default: none]
+    #[arg(long, value_name = "SHARE|auto|none")]
+    implant: Option<ImplantShare>,
+    /// What implants start from: the best fit to what they stand for, or zero [default: least-squares]
+    #[arg(long, value_parser = ["least-squares", "zero"])]
+    implant_start: Option<String>,
     /// Compare scores over the whole model, or within each group so that all keep the same share [default: global]
     #[arg(long, value_parser = ["global", "layer"])]
     scope: Option<String>,

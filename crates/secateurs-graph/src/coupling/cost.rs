@@ -10,7 +10,7 @@ use crate::dim::{Bindings, Dim};
 use crate::error::GraphError;
 use crate::fact::Fact;
 use crate::graph::{Graph, NodeId, Use, ValueId};
-use crate::op::{Inputs, Op};
+use crate::op::{InputRole, Inputs, Op};
 use crate::shrink::{Kept, Subset};
 use crate::surgery::NodeForm;
 
@@ -20,6 +20,7 @@ use rows::FormedRows;
 pub use rows::RowCosts;
 
 /// The cost of any selection of a graph's units.
+#[derive(Clone)]
 pub struct Costs<'g> {
     graph: &'g Graph,
     coupling: &'g Coupling,
@@ -33,6 +34,7 @@ pub struct Costs<'g> {
 }
 
 /// A parameter's sizes, and for each use the space of each axis with the edges that the parameter gets to there, maybe behind views.
+#[derive(Clone)]
 struct Parameter {
     sizes: Vec<usize>,
     uses: Vec<(Vec<Option<u32>>, Vec<Use>)>,
@@ -41,6 +43,7 @@ struct Parameter {
 }
 
 /// A stored constant: its sizes, and for each use that may shrink apart from others the space of each axis.
+#[derive(Clone)]
 struct Constant {
     element_type: ElementType,
     sizes: Vec<usize>,
@@ -56,6 +59,10 @@ impl<'g> Costs<'g> {
             let sizes: Vec<usize> = shape.into_iter().map(|n| n as usize).collect();
             let of_use = |at: &Use| {
                 let (node, i) = (at.node, at.input?);
+                // Who only reads sizes makes no parameter of it.
+                if matches!(graph.nodes[node].op.role(i), InputRole::Control | InputRole::Sizes) {
+                    return None;
+                }
                 let spaces = (0..sizes.len()).map(|k| coupling.spaces.axis(graph, node, i, k)).collect();
                 Some((spaces, readers(graph, &uses, *at)))
             };

@@ -72,9 +72,19 @@ pub struct Carried {
     pub gathers: usize,
     /// Slices of data at run time.
     pub slices: usize,
-    /// For every layer of the smaller model that can be fitted anew ([`Refit`]) and computes all of its rows itself, their
-    /// numbers in the original.
-    pub rows: HashMap<NodeId, Vec<usize>>,
+    /// The layers of the smaller model that can be fitted anew ([`Refit`]), those of implants among them, and what they computed.
+    pub layers: HashMap<NodeId, Computed>,
+}
+
+/// What rows of a layer were in the original.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Computed {
+    /// The node that computed them.
+    pub node: NodeId,
+    /// Their numbers there.
+    pub rows: Vec<usize>,
+    /// Whether an implant computes them now.
+    pub implanted: bool,
 }
 
 impl Coupling {
@@ -115,7 +125,7 @@ impl Coupling {
             let own = space.and_then(|s| permuted.spaces.get(&s));
             indices.iter().map(|&i| own.map_or(i, |own| own[i])).collect()
         };
-        let (uses, mut rows) = (graph.uses(), HashMap::new());
+        let (uses, mut layers) = (graph.uses(), HashMap::new());
         for &id in graph.order.iter().filter(|id| smaller.nodes.contains_key(**id)) {
             if choice.forms.iter().any(|form| form.node == id) {
                 continue;
@@ -123,10 +133,12 @@ impl Coupling {
             let output = graph.nodes[id].outputs.first().copied().flatten();
             if let (Some(layer), Some(output)) = (Refit::of(graph, &uses, id), output) {
                 let space = self.spaces.value_axis(output, layer.rows.output_axis);
-                rows.insert(id, before(space, &left(space, layer.rows.rows)));
+                let rows = before(space, &left(space, layer.rows.rows));
+                layers.insert(id, Computed { node: id, rows, implanted: false });
             }
         }
         let (mut implants, mut twins) = (Vec::new(), [Vec::new(), Vec::new()]);
+        let mut original_rows: HashMap<NodeId, Vec<usize>> = HashMap::new();
         for form in &choice.forms {
             let Some(site) = sites.iter().find(|site| site.node == form.node) else {
                 super::offers(&whole, form.node, form.form)?;
@@ -143,6 +155,7 @@ impl Coupling {
                 self.spaces.axis(&whole, form.node, place.rows.weight, place.rows.channel_axis);
             let row_indices = left(row_space, place.rows.rows);
             let channels = left(channel_space, place.rows.channels);
+            original_rows.insert(form.node, before(row_space, &row_indices));
             let own_rows: Vec<usize> =
                 all.iter().filter_map(|row| row_indices.binary_search(row).ok()).collect();
             let request = Request {
@@ -162,12 +175,20 @@ impl Coupling {
             implants.push(own);
         }
         let done = implant(&smaller, &implants)?;
-        done.patch.apply(&mut smaller)?;
+        let made = done.patch.apply(&mut smaller)?;
+        let uses = smaller.uses();
+        for part in &done.parts {
+            let node = part.found(&smaller, &made).filter(|id| smaller.nodes.contains_key(*id));
+            if let Some(id) = node.filter(|id| Refit::of(&smaller, &uses, *id).is_some()) {
+                let rows = part.rows.iter().map(|row| original_rows[&part.node][*row]).collect();
+                layers.insert(id, Computed { node: part.node, rows, implanted: part.implanted });
+            }
+        }
         let mut masked = whole.clone();
         equivalent(&whole, &twins[0])?.apply(&mut masked)?;
         self.masking(&whole, &places.selection)?.apply(&mut masked)?;
         equivalent(&masked, &twins[1])?.apply(&mut masked)?;
-        Ok(Carried { graph: smaller, masked, gathers: done.gathers, slices: done.slices, rows })
+        Ok(Carried { graph: smaller, masked, gathers: done.gathers, slices: done.slices, layers })
     }
 }
 

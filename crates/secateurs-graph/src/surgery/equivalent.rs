@@ -4,7 +4,7 @@
 use secateurs_onnx::Tensor;
 
 use super::constants::floats;
-use super::implant::{Form, Implant, Numbers, Place};
+use super::implant::{Form, Implant, Numbers, Place, RowBias};
 use crate::error::GraphError;
 use crate::graph::Graph;
 use crate::ops;
@@ -99,6 +99,10 @@ fn bias(
     };
     let node = &graph.nodes[implant.node];
     let factor = node.op.affine().map_or(1.0, |affine| affine.bias_factor);
+    if let Some(RowBias::Known(known, element_type)) = &place.bias {
+        inputs[input] = Feed::Constant(name, floats(*element_type, vec![rows], &with(known, factor))?);
+        return Ok(());
+    }
     let (element_type, mut shape, old) = match node.inputs.get(input).copied().flatten() {
         None => (element_type, vec![rows], vec![0.0; rows]),
         Some(value) => {

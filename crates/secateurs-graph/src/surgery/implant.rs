@@ -7,16 +7,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use secateurs_onnx::Tensor;
+use secateurs_onnx::{ElementType, Tensor};
 use slotmap::SecondaryMap;
 
 use super::constants::floats;
 use super::weights::Constant;
 use crate::error::GraphError;
-use crate::graph::{Graph, NodeId, Use, ValueId};
+use crate::graph::{Graph, NodeId, Source, Use, ValueId};
 use crate::op::Op;
 use crate::ops;
-use crate::patch::{Feed, Patch};
+use crate::patch::{Feed, NewValue, NewValues, Patch};
 use crate::rows::{Crop, RowOps, Rows, Way};
 
 /// By what rows are computed.
@@ -65,6 +65,46 @@ pub struct Implanted {
     pub gathers: usize,
     /// Slices: of data whose border a pointwise convolution does not look at, and of the channels of groups.
     pub slices: usize,
+    /// By what rows are computed now.
+    pub parts: Vec<RowPart>,
+}
+
+/// Rows that one node computes.
+#[derive(Debug)]
+pub struct RowPart {
+    /// The node that computed them before.
+    pub node: NodeId,
+    /// Which of its rows, ascending.
+    pub rows: Vec<usize>,
+    /// Whether they are computed in the other form.
+    pub implanted: bool,
+    by: By,
+}
+
+/// Where the node is that computes a part.
+#[derive(Debug)]
+enum By {
+    /// It is the one that did.
+    Same,
+    /// It makes a value of the patch.
+    Made(NewValue),
+    /// It makes the value that the one before made.
+    Output(ValueId),
+}
+
+impl RowPart {
+    /// The node that computes it, once the patch is applied: of a low rank, the second.
+    pub fn found(&self, graph: &Graph, made: &NewValues) -> Option<NodeId> {
+        let value = match &self.by {
+            By::Same => return Some(self.node),
+            By::Made(new) => made.value(*new)?,
+            By::Output(value) => *value,
+        };
+        match graph.values[value].source {
+            Source::Node(node, _) => Some(node),
+            _ => None,
+        }
+    }
 }
 
 /// The change that computes rows in other forms, one implant a node at most.
@@ -118,9 +158,16 @@ pub(crate) struct Place<'g> {
     /// The weight's axis of rows in the constant, and that of channels.
     pub axes: [usize; 2],
     /// What is added and has a number for each row.
-    pub bias: Option<Constant<'g>>,
+    pub bias: Option<RowBias<'g>>,
     /// The node's output.
     pub output: ValueId,
+}
+
+/// A number for each row, along the last axis.
+pub(crate) enum RowBias<'g> {
+    Constant(Constant<'g>),
+    /// Nodes compute it, as exporters write zeros, and what they give is known: a value of one axis.
+    Known(Vec<f64>, ElementType),
 }
 
 impl<'g> Place<'g> {
@@ -152,18 +199,30 @@ impl<'g> Place<'g> {
             return Err(refused("its weight is viewed in a way that mixes rows"));
         };
         let bias = match rows.bias.and_then(|i| node.inputs.get(i).copied().flatten()) {
-            Some(value) => {
-                let bias = Constant::behind(graph, value);
-                let bias = bias.map_err(|op| refused(&format!("its bias is computed, by {op}")))?;
-                let last = graph.values[value].fact.rank().and_then(|rank| rank.checked_sub(1));
-                let last = last.and_then(|last| bias.axis(graph, last));
-                match bias.tensor.shape().last() {
-                    Some(n) if *n != rows.rows => None,
-                    Some(_) if last.map(|last| last + 1) == Some(bias.tensor.shape().len()) => Some(bias),
-                    Some(_) => return Err(refused("its bias is viewed in a way that mixes rows")),
-                    None => None,
+            Some(value) => match Constant::behind(graph, value) {
+                Ok(bias) => {
+                    let last = graph.values[value].fact.rank().and_then(|rank| rank.checked_sub(1));
+                    let last = last.and_then(|last| bias.axis(graph, last));
+                    match bias.tensor.shape().last() {
+                        Some(n) if *n != rows.rows => None,
+                        Some(_) if last.map(|last| last + 1) == Some(bias.tensor.shape().len()) => {
+                            Some(RowBias::Constant(bias))
+                        }
+                        Some(_) => return Err(refused("its bias is viewed in a way that mixes rows")),
+                        None => None,
+                    }
                 }
-            }
+                Err(op) => {
+                    let fact = &graph.values[value].fact;
+                    match (fact.known_shape().as_deref(), fact.floats(), fact.element_type) {
+                        (Some([n]), Some(known), Some(element_type)) if *n as usize == rows.rows => {
+                            Some(RowBias::Known(known.to_vec(), element_type))
+                        }
+                        (Some([] | [1]), ..) => None,
+                        _ => return Err(refused(&format!("its bias is computed, by {op}"))),
+                    }
+                }
+            },
             None => None,
         };
         let Some(Some(output)) = node.outputs.first().copied() else {
@@ -189,7 +248,7 @@ struct Surgeon<'s, 'g> {
 }
 
 /// Rows that one node can compute: of every group that it has the same number.
-struct Part {
+struct Share {
     groups: Vec<usize>,
     rows: Vec<usize>,
 }
@@ -199,6 +258,8 @@ struct Pending {
     name: String,
     op: Box<dyn Op>,
     feeds: Vec<Feed>,
+    /// The product, where this one only adds to it.
+    product: Option<NewValue>,
 }
 
 impl<'g> Surgeon<'_, 'g> {
@@ -225,33 +286,45 @@ impl<'g> Surgeon<'_, 'g> {
         pending.sort_by_key(|(rows, _)| rows[0]);
         let order: Vec<usize> = pending.iter().flat_map(|(rows, _)| rows.iter().copied()).collect();
         let (output, axis, name) = (self.place.output, self.place.rows.output_axis, self.name());
-        let patch = &mut self.done.patch;
+        let (done, node) = (&mut *self.done, self.place.node);
+        let patch = &mut done.patch;
+        let implanted = |rows: &[usize]| self.implant.rows.binary_search(&rows[0]).is_ok();
+        let mut add = |rows: Vec<usize>, by: By| {
+            done.parts.push(RowPart { node, implanted: implanted(&rows), rows, by })
+        };
         let concat = || Box::new(ops::Concat::along(axis));
         match (stays, pending.len()) {
             (Some(stays), _) => {
                 let mut feeds = [Vec::new(), Vec::new()];
-                for (rows, node) in pending {
+                for (rows, own) in pending {
                     match rows[0].cmp(&stays) {
                         std::cmp::Ordering::Equal => {
-                            patch.set_op(self.place.node, node.op);
-                            patch.set_inputs(self.place.node, node.feeds);
+                            patch.set_op(node, own.op);
+                            patch.set_inputs(node, own.feeds);
+                            add(rows, By::Same);
                         }
-                        side => feeds[usize::from(side.is_gt())]
-                            .push(Feed::New(patch.make(node.name, node.op, node.feeds))),
+                        side => {
+                            let made = patch.make(own.name, own.op, own.feeds);
+                            add(rows, By::Made(own.product.unwrap_or(made)));
+                            feeds[usize::from(side.is_gt())].push(Feed::New(made));
+                        }
                     }
                 }
                 patch.join_after(output, format!("{name}_rows"), concat(), feeds);
             }
             (None, 1) => {
-                for (_, node) in pending {
-                    patch.replace_producer(node.name, node.op, node.feeds, vec![output]);
+                for (rows, own) in pending {
+                    patch.replace_producer(own.name, own.op, own.feeds, vec![output]);
+                    add(rows, own.product.map_or(By::Output(output), By::Made));
                 }
             }
             (None, _) => {
-                let feeds = pending
-                    .into_iter()
-                    .map(|(_, node)| Feed::New(patch.make(node.name, node.op, node.feeds)))
-                    .collect();
+                let mut feeds = Vec::new();
+                for (rows, own) in pending {
+                    let made = patch.make(own.name, own.op, own.feeds);
+                    add(rows, By::Made(own.product.unwrap_or(made)));
+                    feeds.push(Feed::New(made));
+                }
                 patch.replace_producer(format!("{name}_rows"), concat(), feeds, vec![output]);
             }
         }
@@ -266,7 +339,7 @@ impl<'g> Surgeon<'_, 'g> {
         Ok(())
     }
 
-    fn ops(&self, way: Way, part: &Part) -> Result<RowOps, GraphError> {
+    fn ops(&self, way: Way, part: &Share) -> Result<RowOps, GraphError> {
         let ops = self.place.ops(self.graph, way, part.groups.len());
         ops.map_err(|reason| refused(self.graph, self.place.node, reason))
     }
@@ -281,15 +354,15 @@ impl<'g> Surgeon<'_, 'g> {
     }
 
     /// Rows by the number that their groups have of them.
-    fn parts(&self, rows: &[usize]) -> Vec<Part> {
+    fn parts(&self, rows: &[usize]) -> Vec<Share> {
         let per_group = self.place.rows.rows / self.place.rows.groups;
         let mut by_group: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         rows.iter().for_each(|&row| by_group.entry(row / per_group).or_default().push(row));
-        let mut parts: Vec<Part> = Vec::new();
+        let mut parts: Vec<Share> = Vec::new();
         let mut by_count: HashMap<usize, usize> = HashMap::new();
         for (group, rows) in by_group {
             let part = *by_count.entry(rows.len()).or_insert_with(|| {
-                parts.push(Part { groups: Vec::new(), rows: Vec::new() });
+                parts.push(Share { groups: Vec::new(), rows: Vec::new() });
                 parts.len() - 1
             });
             parts[part].groups.push(group);
@@ -299,7 +372,7 @@ impl<'g> Surgeon<'_, 'g> {
     }
 
     /// The data of a part's groups, less what is cropped.
-    fn data(&mut self, part: &Part, crops: &[Crop]) -> Feed {
+    fn data(&mut self, part: &Share, crops: &[Crop]) -> Feed {
         let Rows { data, data_axis, groups, channels, .. } = self.place.rows;
         let value = self.graph.nodes[self.place.node].inputs[data];
         let name = self.name();
@@ -333,7 +406,7 @@ impl<'g> Surgeon<'_, 'g> {
     }
 
     /// The node with only the rows of a part.
-    fn same(&mut self, part: &Part, first: bool) -> Result<Pending, GraphError> {
+    fn same(&mut self, part: &Share, first: bool) -> Result<Pending, GraphError> {
         let ops = self.ops(Way::Same, part)?;
         let data = self.data(part, &[]);
         let in_place = first && is_only_use(self.graph, self.uses, self.place.weight.value);
@@ -344,7 +417,7 @@ impl<'g> Surgeon<'_, 'g> {
     }
 
     /// What a part of the implanted rows is computed by.
-    fn other(&mut self, part: &Part, start: &Numbers) -> Result<Pending, GraphError> {
+    fn other(&mut self, part: &Share, start: &Numbers) -> Result<Pending, GraphError> {
         let channels = self.place.rows.channels;
         let way = Way::of(self.implant.form, self.implant.bias);
         let ops = self.ops(way, part)?;
@@ -403,29 +476,38 @@ impl<'g> Surgeon<'_, 'g> {
                 (Some(bias), Some(at)) => {
                     feeds.resize_with(at, || Feed::Value(None));
                     feeds.push(bias);
-                    Pending { name, op, feeds }
+                    Pending { name, op, feeds, product: None }
                 }
                 (Some(bias), None) => {
-                    let product = Feed::New(self.done.patch.make(name.clone(), op, feeds));
+                    let product = self.done.patch.make(name.clone(), op, feeds);
                     Pending {
                         name: format!("{name}_sum"),
                         op: Box::new(ops::Add),
-                        feeds: vec![product, bias],
+                        feeds: vec![Feed::New(product), bias],
+                        product: Some(product),
                     }
                 }
-                (None, _) => Pending { name, op, feeds },
+                (None, _) => Pending { name, op, feeds, product: None },
             });
         }
         Err(refused(self.graph, self.place.node, "its op names no op for its rows"))
     }
 
     /// What is added to the rows of a part, as the node has it.
-    fn bias(&mut self, part: &Part, first: bool) -> Result<Option<Feed>, GraphError> {
-        if let Some(bias) = &self.place.bias {
-            let axis = bias.tensor.shape().len() - 1;
-            let in_place = first && is_only_use(self.graph, self.uses, bias.value);
-            let picked = bias.picked(self.graph, &mut self.done.patch, axis, &part.rows, in_place);
-            return picked.map(Some);
+    fn bias(&mut self, part: &Share, first: bool) -> Result<Option<Feed>, GraphError> {
+        match &self.place.bias {
+            Some(RowBias::Constant(bias)) => {
+                let axis = bias.tensor.shape().len() - 1;
+                let in_place = first && is_only_use(self.graph, self.uses, bias.value);
+                let picked = bias.picked(self.graph, &mut self.done.patch, axis, &part.rows, in_place);
+                return picked.map(Some);
+            }
+            Some(RowBias::Known(known, element_type)) => {
+                let own: Vec<f64> = part.rows.iter().map(|row| known[*row]).collect();
+                let tensor = floats(*element_type, vec![own.len()], &own)?;
+                return Ok(Some(Feed::Constant(format!("{}_bias", self.name()), tensor)));
+            }
+            None => {}
         }
         let node = &self.graph.nodes[self.place.node];
         let value = self.place.rows.bias.and_then(|i| node.inputs.get(i).copied().flatten());

@@ -15,11 +15,11 @@ mod remove;
 mod sites;
 mod weights;
 
-pub use choice::{Carried, Choice, NodeForm, Request};
+pub use choice::{Carried, Choice, Computed, NodeForm, Request};
 pub use consumed::{Consumed, UnitIndex};
 pub use equivalent::{Equivalent, equivalent};
-pub(crate) use implant::Place;
-pub use implant::{Form, Implant, Implanted, Start, implant, offers};
+pub use implant::{Form, Implant, Implanted, RowPart, Start, implant, offers};
+pub(crate) use implant::{Place, RowBias};
 pub use made::Made;
 pub use permute::Permuted;
 pub use refit::{Refit, Shift};

@@ -93,9 +93,9 @@ impl Coupling {
         for &id in graph.order.iter().filter(|id| graph.nodes[**id].op.constant().is_none()) {
             for (a, atom) in self.spaces.maps[id].atoms.iter().enumerate() {
                 fixed[self.spaces.atom(id, a) as usize] |= match atom.role {
-                    Role::Free | Role::Summed | Role::Averaged | Role::Dropped => false,
+                    Role::Free | Role::Summed | Role::Averaged | Role::Dropped | Role::Made => false,
                     Role::Mixed(_) => graph.nodes[id].op.is_ordered(),
-                    Role::Made | Role::Blocked(_) => true,
+                    Role::Blocked(_) => true,
                 };
             }
         }

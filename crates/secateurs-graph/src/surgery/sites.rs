@@ -4,6 +4,7 @@ use super::consumed::{UnitIndex, owners};
 use super::implant::{Form, Place, offered};
 use crate::coupling::Coupling;
 use crate::graph::{Graph, NodeId};
+use crate::rows::Rows;
 
 /// A node that computes units by rows of a constant, and can do so in another form.
 #[derive(Clone, Debug)]
@@ -16,14 +17,8 @@ pub struct Site {
     pub low_rank: Result<(), String>,
     /// Which rows, indices of the output's channel axis, belong to which units, by row.
     pub units: Vec<UnitIndex>,
-    /// How many rows there are.
-    pub rows: usize,
-    /// How many channels each of them sums over.
-    pub channels: usize,
-    /// By how many numbers for each channel.
-    pub taps: usize,
-    /// Groups of channels and rows.
-    pub groups: usize,
+    /// Where the rows lie.
+    pub rows: Rows,
     /// Whether the node adds a number to each row.
     pub bias: bool,
 }
@@ -62,10 +57,7 @@ impl Coupling {
                 pointwise: offer(Form::Pointwise),
                 low_rank: offer(Form::LowRank { rank: 1 }),
                 units,
-                rows: place.rows.rows,
-                channels: place.rows.channels,
-                taps: place.rows.taps,
-                groups: place.rows.groups,
+                rows: place.rows.clone(),
                 bias: place
                     .rows
                     .bias

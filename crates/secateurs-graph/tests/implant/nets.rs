@@ -128,6 +128,27 @@ fn shuffled_channels_are_exact() {
 }
 
 #[test]
+fn a_bias_that_exporters_compute_from_the_size_of_the_weight_is_known() {
+    // PyTorch's dynamo exporter writes `bias=False` so.
+    let pads = || vec![net::ints("pads", &[1, 1, 1, 1])];
+    let model = Net::new(17)
+        .input("x", &[0, 4, 5, 5])
+        .param("stem.weight", &[8, 4, 3, 3])
+        .ints("first", &[0])
+        .ints("second", &[1])
+        .number("zero", 0.25)
+        .node("Shape", &["stem.weight"], "sizes")
+        .node("Slice", &["sizes", "first", "second"], "rows")
+        .node("Expand", &["zero", "rows"], "bias")
+        .with("Conv", &["x", "stem.weight", "bias"], &["a"], pads())
+        .batch_norm("a", "bn", 8, "n")
+        .node("Relu", &["n"], "b")
+        .conv("b", "last", [3, 8], 1, 1, "y")
+        .done(&["y"]);
+    assert_eq!(check(&model), [0, 0]);
+}
+
+#[test]
 fn feed_forward_layers_get_pairs_of_low_rank() {
     let model = Net::new(17)
         .input("x", &[0, 5, 6])

@@ -10,7 +10,7 @@
 //! the absorption of means.
 
 mod error;
-mod moments;
+pub(crate) mod moments;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use secateurs_graph::patch::Patch;
 use secateurs_graph::session::{Session, SessionOptions, Walk, to_host};
-use secateurs_graph::surgery::{Refit, Shift};
+use secateurs_graph::surgery::{Computed, Refit, Shift};
 use secateurs_graph::{Graph, NodeId};
 use secateurs_torch::tch::{self, Kind, Tensor};
 use serde::{Deserialize, Serialize};
@@ -101,10 +101,10 @@ impl Default for CompensateOptions {
 pub struct CompensateJob<'a> {
     /// The model before.
     pub original: &'a Arc<Graph>,
-    /// The model after, with the nodes of `original`.
+    /// The model after.
     pub smaller: &'a Arc<Graph>,
-    /// For layers of `smaller` the original's numbers of their rows ([`Carried::rows`](secateurs_graph::surgery::Carried)).
-    pub rows: &'a HashMap<NodeId, Vec<usize>>,
+    /// What rows of the original its layers compute ([`Carried::layers`](secateurs_graph::surgery::Carried)).
+    pub layers: &'a HashMap<NodeId, Computed>,
     /// The data.
     pub data: &'a Arc<Dataset>,
     /// Which of their samples may be used.
@@ -139,6 +139,8 @@ struct Compensator<'a> {
     job: &'a CompensateJob<'a>,
     sessions: [Session; 2],
     layers: HashMap<NodeId, Refit>,
+    /// By how many of them each layer of the original is computed.
+    parts: HashMap<NodeId, usize>,
     /// The inputs of both models, batch by batch.
     batches: Vec<[Vec<Tensor>; 2]>,
     samples: usize,
@@ -151,8 +153,8 @@ struct Compensator<'a> {
 struct Runs<'s> {
     original: Walk<'s>,
     smaller: Walk<'s>,
-    /// What layers of the original made that the smaller model has not reached yet.
-    made: HashMap<NodeId, Tensor>,
+    /// What layers of the original made that the smaller model has not reached yet, and how many of its layers compute that.
+    made: HashMap<NodeId, (Tensor, usize)>,
 }
 
 impl<'a> Compensator<'a> {
@@ -164,7 +166,10 @@ impl<'a> Compensator<'a> {
         let layer = |id: &NodeId| {
             job.smaller.nodes.contains_key(*id).then(|| Refit::of(job.smaller, &uses, *id)).flatten()
         };
-        let layers = job.rows.keys().filter_map(layer).map(|layer| (layer.node, layer)).collect();
+        let layers: HashMap<NodeId, Refit> =
+            job.layers.keys().filter_map(layer).map(|layer| (layer.node, layer)).collect();
+        let mut parts = HashMap::new();
+        layers.keys().for_each(|id| *parts.entry(job.layers[id].node).or_insert(0) += 1);
         let fixed = job.data.fixed_batch_size();
         let batch_size = fixed.unwrap_or(options.settings.batch_size);
         let order = data::shuffled(job.among.len(), options.seed, 0).into_iter().map(|i| job.among[i]);
@@ -191,7 +196,7 @@ impl<'a> Compensator<'a> {
                 "{samples} of {wanted} samples fit into the memory that compensation may take"
             ));
         }
-        Ok(Compensator { job, sessions, layers, batches, samples, replaced: HashMap::new(), notes })
+        Ok(Compensator { job, sessions, layers, parts, batches, samples, replaced: HashMap::new(), notes })
     }
 
     fn run(
@@ -206,7 +211,7 @@ impl<'a> Compensator<'a> {
         let (total, mut seen, mut fitted, mut scarce) = (self.layers.len(), 0, 0, 0);
         while let Some(node) = runs.first().and_then(|runs| runs.smaller.node()) {
             if let Some(layer) = self.layers.get(&node) {
-                let changed = fit_layer(self.job, layer, &mut runs, &self.layers)?;
+                let changed = fit_layer(self.job, layer, &mut runs, &self.parts)?;
                 seen += 1;
                 if observe(seen, total).is_break() {
                     return Err(CompensateError::Interrupted);
@@ -307,16 +312,17 @@ fn fit_layer(
     job: &CompensateJob,
     layer: &Refit,
     runs: &mut [Runs],
-    layers: &HashMap<NodeId, Refit>,
+    parts: &HashMap<NodeId, usize>,
 ) -> Result<Option<Change>, CompensateError> {
     let rows = &layer.rows;
     let groups = rows.groups as i64;
     let mut halves = [None, None];
     let single = runs.len() == 1;
     for (number, runs) in runs.iter_mut().enumerate() {
-        let Some(y) = runs.made_by(layer.node, layers)? else { return Ok(None) };
+        let computed = &job.layers[&layer.node];
+        let Some(y) = runs.made_by(computed.node, parts)? else { return Ok(None) };
         let x = runs.smaller.patches(rows)?.f_mul_scalar(rows.factor)?;
-        let kept: Vec<i64> = job.rows[&layer.node].iter().map(|row| *row as i64).collect();
+        let kept: Vec<i64> = computed.rows.iter().map(|row| *row as i64).collect();
         let kept = Tensor::f_from_slice(&kept)?.f_to_device(y.device())?;
         let mut y = y.f_movedim_int(rows.output_axis as i64, -1)?.f_index_select(-1, &kept)?;
         let bias = job.smaller.nodes[layer.node].op.affine().and_then(|affine| affine.bias);
@@ -375,15 +381,20 @@ impl Runs<'_> {
     fn made_by(
         &mut self,
         layer: NodeId,
-        layers: &HashMap<NodeId, Refit>,
+        parts: &HashMap<NodeId, usize>,
     ) -> Result<Option<Tensor>, CompensateError> {
         while !self.made.contains_key(&layer) {
             let Some(node) = self.original.node() else { return Ok(None) };
             let mut outputs = self.original.step(&[])?;
-            if layers.contains_key(&node) && !outputs.is_empty() {
-                self.made.insert(node, outputs.swap_remove(0));
+            if let Some(parts) = parts.get(&node).filter(|_| !outputs.is_empty()) {
+                self.made.insert(node, (outputs.swap_remove(0), *parts));
             }
         }
-        Ok(self.made.remove(&layer))
+        let Some((made, parts)) = self.made.get_mut(&layer) else { return Ok(None) };
+        *parts -= 1;
+        Ok(match *parts {
+            0 => self.made.remove(&layer).map(|(made, _)| made),
+            _ => Some(made.shallow_clone()),
+        })
     }
 }

@@ -8,8 +8,8 @@ const RIDGES: [f64; 4] = [1e-4, 1e-3, 1e-2, 1e-1];
 const GAIN: f64 = 1e-6;
 
 /// Sums over positions, for every group: of x `[F]`, y `[O]`, x xᵀ, x yᵀ and y².
-pub(super) struct Moments {
-    positions: i64,
+pub(crate) struct Moments {
+    pub positions: i64,
     x: Tensor,
     y: Tensor,
     xx: Tensor,
@@ -45,7 +45,7 @@ impl Moments {
     }
 
     /// Means over positions; about the means of x and y where there is an intercept.
-    fn central(&self, intercept: bool) -> Result<Central, TchError> {
+    pub fn central(&self, intercept: bool) -> Result<Central, TchError> {
         let n = self.positions as f64;
         let mean = |tensor: &Tensor| tensor.f_div_scalar(n);
         let (x, y, mut xx, mut xy, mut yy) =
@@ -60,18 +60,19 @@ impl Moments {
     }
 }
 
-struct Central {
-    x: Tensor,
-    y: Tensor,
-    xx: Tensor,
-    xy: Tensor,
-    yy: Tensor,
+/// Means over positions, for every group: of x `[1, F]`, y `[1, O]`, and of their products.
+pub(crate) struct Central {
+    pub x: Tensor,
+    pub y: Tensor,
+    pub xx: Tensor,
+    pub xy: Tensor,
+    pub yy: Tensor,
 }
 
 impl Central {
     /// The weights `[groups, F, O]` that minimise the squared error plus λ‖W − old‖², λ over the mean of the diagonal of xx. `None`
     /// where the system cannot be solved.
-    fn solved(&self, old: &Tensor, ridge: f64) -> Result<Option<Tensor>, TchError> {
+    pub fn solved(&self, old: &Tensor, ridge: f64) -> Result<Option<Tensor>, TchError> {
         let features = self.xx.size()[1];
         let diagonal = self.xx.f_diagonal(0, 1, 2)?;
         let scale = diagonal.f_mean_dim([1i64].as_slice(), true, Kind::Double)?.f_unsqueeze(2)?;

@@ -65,7 +65,7 @@ fn compensated(original: &Arc<Graph>, gone: &[usize], fit: Compensation) -> (Com
     let job = CompensateJob {
         original,
         smaller: &smaller,
-        rows: &carried.rows,
+        layers: &carried.layers,
         data: &data,
         among: &among,
         options: &options,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use secateurs_graph::GraphError;
 use secateurs_torch::tch::TchError;
 
+use crate::compensate::CompensateError;
 use crate::data::DataError;
 use crate::tune::TuneError;
 
@@ -20,6 +21,9 @@ pub enum EvidenceError {
     /// The outputs.
     #[error(transparent)]
     Outputs(#[from] TuneError),
+    /// What implants can make.
+    #[error(transparent)]
+    Implants(#[from] CompensateError),
     /// Settings that make no sense.
     #[error("{0}")]
     Options(String),

@@ -8,6 +8,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::error::EvidenceError;
 use super::{Evidence, FORMAT_VERSION, Factor, Header, Moments, Sums};
+use crate::implants::Explained;
 use crate::whole;
 
 const KEY: &str = "secateurs";
@@ -35,6 +36,16 @@ impl Evidence {
         add("factor.gradients", Dtype::F32, vec![rows, columns], bytemuck::cast_slice(gradients))?;
         add("factor.unit_of", Dtype::U32, vec![columns], bytemuck::cast_slice(unit_of))?;
         add("factor.shares", Dtype::F32, vec![columns], bytemuck::cast_slice(shares))?;
+        for (i, Explained { form, energy, residual, .. }) in self.explained.iter().enumerate() {
+            add(
+                &format!("implants.{i}.energy"),
+                Dtype::F64,
+                vec![energy.len()],
+                bytemuck::cast_slice(energy),
+            )?;
+            let shape = vec![energy.len(), form.levels()];
+            add(&format!("implants.{i}.residual"), Dtype::F64, shape, bytemuck::cast_slice(residual))?;
+        }
         let metadata = HashMap::from([(KEY.to_owned(), text)]);
         let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| fail(e.to_string()))?;
         whole::write(path, &bytes).map_err(|source| EvidenceError::Write { path: path.to_owned(), source })
@@ -91,6 +102,13 @@ impl Evidence {
                 *values = reader.values(name, Dtype::F64, Some(len))?;
             }
         }
+        let explained = header.implants.iter().enumerate().map(|(i, (node, form))| {
+            let energy: Vec<f64> = reader.values(&format!("implants.{i}.energy"), Dtype::F64, None)?;
+            let len = Some(energy.len() * form.levels());
+            let residual = reader.values(&format!("implants.{i}.residual"), Dtype::F64, len)?;
+            Ok(Explained { node: node.clone(), form: form.clone(), energy, residual })
+        });
+        let explained = explained.collect::<Result<Vec<_>, EvidenceError>>()?;
         let whole = factor.units.len() == rows * units
             && factor.gradients.len() == rows * columns
             && factor.shares.len() == columns
@@ -101,7 +119,7 @@ impl Evidence {
         if !whole {
             return Err(foreign("its tensors do not fit together".into()));
         }
-        Ok(Some(Evidence { header, sums, factor }))
+        Ok(Some(Evidence { header, sums, factor, explained }))
     }
 }
 

@@ -20,6 +20,7 @@ use super::{
     Moments, Settings, Sums, Trace, TraceSettings,
 };
 use crate::data::{self, Batch, Dataset};
+use crate::implants::{Stream, explain};
 use crate::run::DataIdentity;
 use crate::tune::{Head, all_finite, heads, inputs};
 
@@ -27,6 +28,8 @@ use crate::tune::{Head, all_finite, heads, inputs};
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
 /// Samples before the ranking can be settled, and between two looks at it.
 const SETTLING: usize = 256;
+/// So many samples show what implants can make.
+const EXPLAINED: usize = 128;
 /// Backward passes a batch, beyond which no one would wait.
 const MAX_PASSES: usize = 4096;
 
@@ -67,6 +70,7 @@ pub fn measure(
 
 struct Measurer<'a> {
     job: &'a MeasureJob<'a>,
+    coupling: Coupling,
     session: Session,
     heads: Vec<Head>,
     columns: Columns,
@@ -132,7 +136,7 @@ impl<'a> Measurer<'a> {
         if evidence.header.samples < order.len() && !settled {
             evidence.header.ended = None;
         }
-        Ok(Measurer { job, session, heads, columns, traces, order, batch_size, evidence })
+        Ok(Measurer { job, coupling, session, heads, columns, traces, order, batch_size, evidence })
     }
 
     fn run(&mut self, observe: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Result<(), EvidenceError> {
@@ -174,6 +178,7 @@ impl<'a> Measurer<'a> {
                 saved = Instant::now();
             }
         }
+        self.explain()?;
         let header = &mut self.evidence.header;
         let all = format!("all {} samples are measured", header.samples);
         header.ended.get_or_insert(all);
@@ -185,6 +190,23 @@ impl<'a> Measurer<'a> {
             ));
         }
         self.write()
+    }
+
+    /// Measures what implants could make, on the first samples.
+    fn explain(&mut self) -> Result<(), EvidenceError> {
+        let samples = &self.order[..EXPLAINED.min(self.evidence.header.samples).min(self.order.len())];
+        let stream = Stream {
+            graph: self.job.graph,
+            data: self.job.data,
+            samples,
+            batch_size: self.job.options.batch_size,
+            session: self.job.options.session,
+        };
+        let explained = explain(&stream, &self.coupling)?;
+        self.evidence.header.implants =
+            explained.iter().map(|own| (own.node.clone(), own.form.clone())).collect();
+        self.evidence.explained = explained;
+        Ok(())
     }
 
     /// Writes the evidence with the samples that it has seen.
@@ -411,7 +433,7 @@ impl Evidence {
         };
         let factor =
             Factor { unit_of: columns.units_of.clone(), shares: columns.shares.clone(), ..Factor::default() };
-        Evidence { header, sums, factor }
+        Evidence { header, sums, factor, explained: Vec::new() }
     }
 
     /// Goes on from this evidence, if it is of what `asked` says.
@@ -443,6 +465,7 @@ impl Evidence {
             samples_in_factor: own.samples_in_factor,
             trace_blocks: own.trace_blocks,
             data: own.data.clone(),
+            implants: own.implants.clone(),
             ended: own.ended.clone(),
             ..asked
         };
@@ -515,6 +538,7 @@ fn header(
         labels,
         outputs: heads.iter().map(output).collect(),
         groups: groups(graph, coupling),
+        implants: Vec::new(),
         notes,
         ended: None,
     })

@@ -19,6 +19,9 @@ pub fn merge(shards: Vec<Evidence>) -> Result<Evidence, EvidenceError> {
         if a.settings != b.settings || a.groups != b.groups || a.outputs != b.outputs {
             return fail("evidence that was measured with different settings does not add up".into());
         }
+        if a.implants != b.implants {
+            return fail("evidence of different versions does not add up: other layers have implants".into());
+        }
         if a.labels != b.labels {
             return fail("evidence with labels and evidence without do not add up".into());
         }
@@ -26,6 +29,12 @@ pub fn merge(shards: Vec<Evidence>) -> Result<Evidence, EvidenceError> {
             add_data(&mut whole.header.data, data)?;
         }
         whole.sums.add(&shard.sums);
+        for (own, other) in whole.explained.iter_mut().zip(&shard.explained) {
+            let add =
+                |to: &mut [f64], from: &[f64]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+            add(&mut own.energy, &other.energy);
+            add(&mut own.residual, &other.residual);
+        }
         let first = whole.header.samples_in_factor as u32;
         whole.factor.sample_of.extend(shard.factor.sample_of.iter().map(|sample| first + sample));
         whole.factor.units.extend(&shard.factor.units);

@@ -37,6 +37,7 @@ use std::fmt;
 use secateurs_graph::Graph;
 use serde::{Deserialize, Serialize};
 
+use crate::implants::{Explained, ExplainedForm};
 use crate::plan::PlannedSplit;
 use crate::tune::{Objective, WeightedOutput, none_one_or_many};
 
@@ -52,6 +53,8 @@ pub struct Evidence {
     pub(crate) sums: Sums,
     /// What single samples gave.
     pub(crate) factor: Factor,
+    /// What implants can make of the rows of layers.
+    pub(crate) explained: Vec<Explained>,
 }
 
 /// What evidence is of.
@@ -82,6 +85,9 @@ pub struct Header {
     pub outputs: Vec<MeasuredOutput>,
     /// The groups.
     pub groups: Vec<MeasuredGroup>,
+    /// The layers of which it is known what implants can make, and by which forms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub implants: Vec<(String, ExplainedForm)>,
     /// What was assumed.
     pub notes: Vec<String>,
     /// Why measuring ended; `None` where it is to go on.

@@ -10,6 +10,7 @@ use secateurs_onnx::{ElementType, ModelBuilder, Tensor, WriteOptions, write};
 
 use super::curve::Grid;
 use super::{LatencyTable, Machine, Times};
+use crate::implants::ImplantSettings;
 use crate::methods::method;
 use crate::pipeline::{PlanOptions, PlanningError, ROUNDS, Stopwatch, TimedProgress, plan_timed};
 use crate::plan::{Plan, PlannedSplit};
@@ -104,6 +105,7 @@ fn options(keep: &[&str]) -> PlanOptions {
         evidence: None,
         seed: 0,
         budget: Budget::new(keep.iter().map(|limit| limit.parse().unwrap()).collect()).unwrap(),
+        implant: ImplantSettings::default(),
         select: SelectOptions::default(),
         split: PlannedSplit::default(),
         sizes: Bindings::new(),

@@ -1,13 +1,16 @@
 //! The smaller model of a plan, and its twin.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use secateurs_graph::cost::Cost;
 use secateurs_graph::coupling::Coupling;
-use secateurs_graph::surgery::{Choice, Request, Start};
+use secateurs_graph::surgery::{Choice, Computed, Request, Start};
 use secateurs_graph::{Graph, GraphError, NodeId};
 
 use super::plan::coupling;
+use crate::compensate::CompensateError;
+use crate::implants::{ImplantStart, Starts, Stream};
 use crate::plan::{Plan, PlanError};
 
 /// What a plan makes of a model.
@@ -31,8 +34,8 @@ pub struct Applied {
     pub gathers: usize,
     /// Slices that they need.
     pub slices: usize,
-    /// For layers that compute all of their rows themselves, the original's numbers of them.
-    pub rows: HashMap<NodeId, Vec<usize>>,
+    /// The layers that can be fitted anew, and what rows of the original they compute.
+    pub layers: HashMap<NodeId, Computed>,
     /// Groups that could lose units, and how many did.
     pub groups: [usize; 2],
     /// Why groups were left alone that cannot be pruned exactly, with their number.
@@ -45,6 +48,9 @@ pub enum ApplyError {
     /// The plan is not for this model, or no choice of its units.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The weights of implants cannot be fitted.
+    #[error(transparent)]
+    Implants(#[from] CompensateError),
     /// The surgery failed: our fault.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -67,6 +73,23 @@ pub fn apply_from(
     apply_choice(graph, &coupling, &choice, plan, start)
 }
 
+/// The same with weights fitted to what the rows of implants make on samples, and what users should know of that.
+pub(super) fn apply_fitted(
+    plan: &Plan,
+    stream: &Stream,
+    observe: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Result<(Applied, Vec<String>), ApplyError> {
+    let graph = &**stream.graph;
+    if plan.implants.is_empty() || plan.asked.implant.start == ImplantStart::Zero {
+        return Ok((apply(graph, plan)?, Vec::new()));
+    }
+    let coupling = coupling(graph, plan.asked.split);
+    let choice = plan.choice(graph, &coupling)?;
+    let starts = Starts::new(stream, &coupling, &choice.forms, observe)?;
+    let applied = apply_choice(graph, &coupling, &choice, plan, |request| starts.start(request))?;
+    Ok((applied, starts.notes))
+}
+
 fn apply_choice(
     graph: &Graph,
     coupling: &Coupling,
@@ -85,7 +108,7 @@ fn apply_choice(
         implanted: choice.implanted.iter().map(Vec::len).sum(),
         gathers: carried.gathers,
         slices: carried.slices,
-        rows: carried.rows,
+        layers: carried.layers,
         groups: [0; 2],
         left_alone: None,
     };

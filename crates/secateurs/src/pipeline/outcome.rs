@@ -180,7 +180,8 @@ fn notes(stages: &Stages) -> Vec<Note> {
     };
     for record in stages.log.stages::<Record>() {
         match record {
-            Record::Pruned { exact, left_alone, difference, .. } => {
+            Record::Pruned { exact, left_alone, difference, notes: own, .. } => {
+                notes.extend(own);
                 if !exact {
                     warnings.push(
                         "Groups were pruned whose removal changes what the others compute (--allow-inexact)."

@@ -8,9 +8,12 @@ use secateurs_graph::{Bindings, Dim, Graph};
 
 use super::stored::within_bytes;
 use crate::evidence::{Evidence, EvidenceError};
+use crate::implants::{ImplantSettings, ImplantShare};
 use crate::methods::{Method, MethodError};
-use crate::plan::{Asked, FORMAT_VERSION, Plan, PlannedGroup, PlannedModel, PlannedShare, PlannedSplit};
-use crate::search::{Budget, Meter, Ranking, Reached, SelectError, SelectOptions, select};
+use crate::plan::{
+    Asked, FORMAT_VERSION, Plan, PlannedGroup, PlannedImplant, PlannedModel, PlannedShare, PlannedSplit,
+};
+use crate::search::{Band, Budget, Meter, Places, Ranking, Reached, SelectError, SelectOptions, select};
 
 /// How to plan.
 #[derive(Debug, Clone)]
@@ -23,6 +26,8 @@ pub struct PlanOptions {
     pub seed: u64,
     /// What may be kept.
     pub budget: Budget,
+    /// How many units are implanted.
+    pub implant: ImplantSettings,
     /// Guards.
     pub select: SelectOptions,
     /// Which units products of axes are split into.
@@ -43,6 +48,9 @@ pub enum PlanningError {
     /// No choice meets the budget.
     #[error(transparent)]
     Select(#[from] SelectError),
+    /// Implants for a model that has no place for them.
+    #[error("the model has {0}; plan without --implant")]
+    NoPlace(String),
     /// The model cannot be timed.
     #[error("latency is limited, and cannot be measured: {0}")]
     Timing(String),
@@ -84,7 +92,18 @@ pub(super) fn plan_coupled(
         Some(joint) => Ranking::Joint(joint),
         None => Ranking::Scores(options.method.score(graph, coupling, options.seed, evidence)?),
     };
-    let select = |budget: &Budget| select(graph, coupling, &meter, &ranking, budget, &options.select);
+    let explained = evidence.map_or(&[][..], |evidence| &evidence.explained);
+    let places = match options.implant.share {
+        ImplantShare::None => None,
+        share => Some(Places::new(graph, coupling, explained))
+            .filter(|places| !places.is_empty() || share != ImplantShare::Auto),
+    };
+    if places.as_ref().is_some_and(Places::is_empty) {
+        return Err(PlanningError::NoPlace(coupling.why_no_sites(graph)));
+    }
+    let band = places.as_ref().map(|places| Band { share: options.implant.share, places });
+    let select =
+        |budget: &Budget| select(graph, coupling, &meter, &ranking, budget, band.as_ref(), &options.select);
     let selected = within_bytes(graph, coupling, &options.budget, select)?;
     let cost = graph.cost();
     let file = Path::new(graph.source.file()).file_name().unwrap_or_default();
@@ -105,6 +124,7 @@ pub(super) fn plan_coupled(
         asked: Asked {
             method: options.method.name.into(),
             seed: options.seed,
+            implant: options.implant,
             keep: options.budget.limits().iter().map(ToString::to_string).collect(),
             scope: options.select.scope,
             split: options.split,
@@ -114,8 +134,8 @@ pub(super) fn plan_coupled(
         },
         reached: selected.reached.iter().map(share).collect(),
         latency: Vec::new(),
-        groups: PlannedGroup::of_choice(graph, coupling, &selected.selection.into()),
-        implants: Vec::new(),
+        groups: PlannedGroup::of_choice(graph, coupling, &selected.choice),
+        implants: PlannedImplant::of_choice(graph, &selected.choice),
     })
 }
 

@@ -11,7 +11,7 @@ use secateurs_graph::session::SessionOptions;
 use secateurs_torch::tch::Device;
 use serde::{Deserialize, Serialize};
 
-use super::apply::apply;
+use super::apply::{Applied, apply_fitted};
 use super::environment::date;
 use super::job::{JobError, Observe, Progress, RunJob, Stage};
 use super::latency::{batch_symbols, latency_job};
@@ -23,6 +23,7 @@ use super::write::{CheckOptions, WriteAppliedOptions, write_applied, write_check
 use crate::compensate::{CompensateJob, CompensateOptions, Compensation, compensate};
 use crate::data::{self, DataOptions, Dataset};
 use crate::evidence::{Evidence, MeasureJob, MeasureOptions, Trace, measure};
+use crate::implants::{ImplantStart, Stream};
 use crate::methods::{Method, method};
 use crate::plan::Plan;
 use crate::recipe::PlanSettings;
@@ -71,6 +72,8 @@ pub(super) enum Record {
         left_alone: Option<(usize, String)>,
         /// The largest difference found by the check.
         difference: Option<f64>,
+        #[serde(default)]
+        notes: Vec<String>,
         seconds: f64,
     },
     /// The compensated model was written.
@@ -291,7 +294,7 @@ impl<'a, 'o> Stages<'a, 'o> {
         if pruned.is_none() || !path.is_file() {
             self.begins(Stage::Prune, "pruning, and checking in ONNX Runtime", 0)?;
             let start = Instant::now();
-            let applied = apply(self.job.graph, plan)?;
+            let (applied, notes) = self.applied(plan)?;
             self.directory.remove_model(run::PRUNED)?;
             let options = WriteAppliedOptions {
                 smaller: &path,
@@ -305,10 +308,28 @@ impl<'a, 'o> Stages<'a, 'o> {
                 exact: applied.exact,
                 left_alone: applied.left_alone,
                 difference: written.difference,
+                notes,
                 seconds: start.elapsed().as_secs_f64(),
             })?;
         }
         Ok(Arc::new(Graph::read(&path)?))
+    }
+
+    /// The smaller model of a plan, its implants fitted on training samples.
+    fn applied(&mut self, plan: &Plan) -> Result<(Applied, Vec<String>), JobError> {
+        let settings = self.job.settings.compensate;
+        let order = data::shuffled(self.training.len(), plan.asked.seed, 0).into_iter();
+        let samples: Vec<usize> = order.map(|i| self.training[i]).take(settings.samples).collect();
+        let graph = Arc::new(self.job.graph.clone());
+        let stream = Stream {
+            graph: &graph,
+            data: &self.data,
+            samples: &samples,
+            batch_size: settings.batch_size,
+            session: SessionOptions { device: self.job.device, ..SessionOptions::default() },
+        };
+        let observe = &mut *self.observe;
+        Ok(apply_fitted(plan, &stream, &mut |samples| observe(Progress::Samples(samples)))?)
     }
 
     /// Fits what is left to what the original makes, on training samples, or reads what was fitted; `None` where nothing is to be.
@@ -321,7 +342,10 @@ impl<'a, 'o> Stages<'a, 'o> {
         let done = self.find(|record| matches!(record, Record::Compensated { .. }).then_some(()));
         if done.is_none() || !path.is_file() {
             let start = Instant::now();
-            let applied = apply(self.job.graph, plan)?;
+            let (mut applied, _) = self.applied(plan)?;
+            if plan.asked.implant.start == ImplantStart::Zero {
+                applied.layers.retain(|_, layer| !layer.implanted);
+            }
             let (original, smaller) = (Arc::new(self.job.graph.clone()), Arc::new(applied.graph));
             let options = CompensateOptions {
                 settings,
@@ -329,11 +353,11 @@ impl<'a, 'o> Stages<'a, 'o> {
                 session: SessionOptions { device: self.job.device, ..SessionOptions::default() },
                 ..CompensateOptions::default()
             };
-            self.begins(Stage::Compensate, "fitting what is left", applied.rows.len())?;
+            self.begins(Stage::Compensate, "fitting what is left", applied.layers.len())?;
             let job = CompensateJob {
                 original: &original,
                 smaller: &smaller,
-                rows: &applied.rows,
+                layers: &applied.layers,
                 data: &self.data,
                 among: &self.training,
                 options: &options,

@@ -1,7 +1,8 @@
 //! Limits on bytes hold in the file: what surgery adds to put sizes right is counted too.
 
-use secateurs_graph::Graph;
-use secateurs_graph::coupling::{Coupling, Selection};
+use secateurs_graph::coupling::Coupling;
+use secateurs_graph::surgery::Choice;
+use secateurs_graph::{Graph, GraphError};
 
 use crate::search::{Amount, Budget, Limit, Reached, Resource, SelectError, Selected};
 
@@ -19,7 +20,7 @@ pub(super) fn within_bytes(
     let Some(limit) = budget.limit(Resource::Bytes) else { return Ok(selected) };
     let own = |reached: &&mut Reached| reached.limit.resource == Resource::Bytes;
     for _ in 0..TRIES {
-        let Some(bytes) = stored(graph, coupling, &selected.selection) else { break };
+        let Some(bytes) = stored(graph, coupling, &selected.choice) else { break };
         let Some(reached) = selected.reached.iter_mut().find(own) else { break };
         let (counted, allowed) = (reached.kept, limit.allowed(reached.of));
         *reached = Reached { limit: *limit, kept: bytes, ..*reached };
@@ -33,10 +34,9 @@ pub(super) fn within_bytes(
 }
 
 /// Bytes of the constants of the smaller graph. That it cannot be made is told by the step that makes it.
-fn stored(graph: &Graph, coupling: &Coupling, selection: &Selection) -> Option<f64> {
-    let mut smaller = graph.clone();
-    coupling.surgery(graph, selection).ok()?.apply(&mut smaller).ok()?;
-    Some(smaller.cost().bytes as f64)
+fn stored(graph: &Graph, coupling: &Coupling, choice: &Choice) -> Option<f64> {
+    let carried = coupling.carry_out(graph, choice, |_| Ok::<_, GraphError>(None)).ok()?;
+    Some(carried.graph.cost().bytes as f64)
 }
 
 #[cfg(test)]
@@ -45,6 +45,7 @@ mod tests {
     use secateurs_onnx::proto::{AttributeProto, attribute_proto::AttributeType};
     use secateurs_onnx::{ElementType, ModelBuilder, Tensor, WriteOptions, write};
 
+    use crate::implants::ImplantSettings;
     use crate::methods::method;
     use crate::pipeline::{PlanOptions, apply, plan};
     use crate::plan::PlannedSplit;
@@ -108,6 +109,7 @@ mod tests {
                 seed: seed as u64,
                 budget: Budget::new(vec![keep.parse().unwrap()]).unwrap(),
                 select: SelectOptions::default(),
+                implant: ImplantSettings::default(),
                 split: PlannedSplit::Outer,
                 sizes: Bindings::new(),
             };

@@ -6,6 +6,7 @@ use secateurs_graph::{Bindings, Graph};
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor, WriteOptions, write};
 
 use super::{Applied, CheckError, PlanOptions, WriteAppliedOptions, WriteError, apply, plan, write_applied};
+use crate::implants::ImplantSettings;
 use crate::methods::method;
 use crate::plan::{Plan, PlannedSplit};
 use crate::rng::Rng;
@@ -34,6 +35,7 @@ fn half(graph: &Graph) -> Plan {
         evidence: None,
         seed: 0,
         budget: Budget::new(vec!["params=0.5".parse().unwrap()]).unwrap(),
+        implant: ImplantSettings::default(),
         select: SelectOptions::default(),
         split: PlannedSplit::Outer,
         sizes: Bindings::new(),

@@ -18,6 +18,7 @@ use secateurs_graph::coupling::{Coupling, Group, Selection, Split};
 use secateurs_graph::surgery::Choice;
 use serde::{Deserialize, Serialize};
 
+use crate::implants::ImplantSettings;
 use crate::search::{Limit, Resource, Scope};
 
 /// The version of the format that this program writes. Version 1 had no implants.
@@ -86,6 +87,9 @@ pub struct Asked {
     pub seed: u64,
     /// The limits, as in `params=0.5`.
     pub keep: Vec<String>,
+    /// What was to be implanted.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub implant: ImplantSettings,
     /// What scores were compared with.
     pub scope: Scope,
     /// Which units products of axes were split into.
@@ -96,6 +100,10 @@ pub struct Asked {
     pub multiple_of: Option<usize>,
     /// Whether groups that change what the others compute could lose units.
     pub allow_inexact: bool,
+}
+
+fn is_default(implant: &ImplantSettings) -> bool {
+    *implant == ImplantSettings::default()
 }
 
 /// [`Split`] as plans write it.

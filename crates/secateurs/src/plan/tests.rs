@@ -5,6 +5,7 @@ use secateurs_graph::coupling::CouplingOptions;
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
 use super::{Plan, PlannedForm, PlannedImplant, json};
+use crate::implants::ImplantSettings;
 use crate::methods::method;
 use crate::pipeline::{PlanOptions, apply, plan};
 use crate::search::{Budget, SelectOptions};
@@ -28,6 +29,7 @@ fn half(graph: &Graph) -> Plan {
         evidence: None,
         seed: 0,
         budget: Budget::new(vec!["params=0.5".parse().unwrap()]).unwrap(),
+        implant: ImplantSettings::default(),
         select: SelectOptions::default(),
         split: super::PlannedSplit::Outer,
         sizes: secateurs_graph::Bindings::new(),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::compensate::CompensateSettings;
 use crate::data::DataOptions;
 use crate::evidence::{Estimator, MeasureOptions, Trace};
+use crate::implants::{ImplantSettings, ImplantShare, ImplantStart};
 use crate::methods::{MEASURED, METHODS, UNMEASURED, method};
 use crate::pipeline::PlanOptions;
 use crate::plan::PlannedSplit;
@@ -40,6 +41,10 @@ pub struct PlanSettings {
     pub method: Option<String>,
     /// What may be kept, as in `["params=0.5"]`.
     pub keep: Vec<Limit>,
+    /// How many of the units that would go are implanted instead.
+    pub implant: ImplantShare,
+    /// What implants start from.
+    pub implant_start: ImplantStart,
     /// What scores are compared with.
     pub scope: Scope,
     /// Seed of methods that draw.
@@ -60,6 +65,8 @@ impl Default for PlanSettings {
         PlanSettings {
             method: None,
             keep: Vec::new(),
+            implant: ImplantShare::default(),
+            implant_start: ImplantStart::default(),
             scope: Scope::default(),
             seed: 0,
             split: PlannedSplit::default(),
@@ -194,6 +201,7 @@ impl PlanSettings {
             evidence: None,
             seed: self.seed,
             budget: Budget::new(self.keep.clone()).map_err(|e| format!("--keep: {e}"))?,
+            implant: ImplantSettings { share: self.implant, start: self.implant_start },
             select: SelectOptions {
                 scope: self.scope,
                 max_removed: self.max_removed,

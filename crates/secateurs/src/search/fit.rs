@@ -33,6 +33,17 @@ const MAX_CHOICES: usize = 4096;
 /// How many steps of a group are exchanged at once.
 const MAX_FURTHER: usize = 8;
 
+/// The share of its budget that the tightest limit leaves unused; negative where one is exceeded.
+pub(super) fn slack(limits: &[(Limit, f64)], value: impl Fn(Resource) -> Result<f64, String>) -> f64 {
+    let slack = |(limit, of): &(Limit, f64)| {
+        let allowed = limit.allowed(*of);
+        let value = value(limit.resource).unwrap_or(f64::INFINITY);
+        // A share such as 0.1 of 30 is 3, whatever the last bit says.
+        if value <= allowed * (1.0 + 1e-12) { ((allowed - value) / allowed).max(0.0) } else { -1.0 }
+    };
+    limits.iter().map(slack).fold(f64::INFINITY, f64::min)
+}
+
 impl<'s> Search<'s> {
     /// The first steps of the merged order are taken.
     pub fn state(&self, steps: usize) -> State<'s> {
@@ -66,13 +77,7 @@ impl<'s> Search<'s> {
 
     /// The share of its budget that the tightest limit leaves unused; negative where one is exceeded.
     pub fn slack(&self, state: &State) -> f64 {
-        let slack = |(limit, of): &(Limit, f64)| {
-            let allowed = limit.allowed(*of);
-            let value = self.value(limit.resource, state).unwrap_or(f64::INFINITY);
-            // A share such as 0.1 of 30 is 3, whatever the last bit says.
-            if value <= allowed * (1.0 + 1e-12) { ((allowed - value) / allowed).max(0.0) } else { -1.0 }
-        };
-        self.limits.iter().map(slack).fold(f64::INFINITY, f64::min)
+        slack(&self.limits, |resource| self.value(resource, state))
     }
 
     pub fn fits(&self, state: &State) -> bool {
@@ -179,6 +184,12 @@ impl<'s> Search<'s> {
             Reached { limit: *limit, kept: of(state), of: of(&all) }
         };
         budget.limits().iter().map(reached).collect()
+    }
+
+    /// What the steps of a state add to the predicted change.
+    pub fn increase(&self, state: &State) -> f64 {
+        let taken = self.order.steps.iter().zip(&state.gone).flat_map(|(steps, gone)| &steps[..*gone]);
+        taken.map(|step| step.increase).sum()
     }
 
     pub fn selection(&self, state: &State) -> Selection {

@@ -10,16 +10,14 @@ use crate::evidence::Joint;
 
 /// After so large a share of the units, what steps save is counted anew: counting takes up to a millisecond a group.
 const RECOUNT: f64 = 0.01;
-/// So large a share of the units goes on beyond the budget, so that groups can exchange steps.
-const BEYOND: f64 = 0.05;
-
-/// The step that adds least to the predicted change for what it saves of the limits that do not hold yet goes next, until all hold and
-/// somewhat further. With [`Scope::Layer`] all units go, by what they add alone, and give the order within every group.
+/// The step that adds least to the predicted change for what it saves of the limits that do not hold yet goes next, until all hold, and
+/// `beyond` of all units further. With [`Scope::Layer`] all units go, by what they add alone, and give the order within every group.
 pub(super) fn order(
     joint: Joint,
     coupling: &Coupling,
     meter: &Meter,
     limits: &[(Limit, f64)],
+    beyond: f64,
     options: &SelectOptions,
 ) -> Order {
     if options.scope == Scope::Layer {
@@ -41,12 +39,14 @@ pub(super) fn order(
             };
             met = met.or(limits.iter().all(holds).then_some(gone));
         }
-        if met.is_some_and(|at| (gone - at) as f64 > BEYOND * total as f64) {
+        if met.is_some_and(|at| (gone - at) as f64 > beyond * total as f64) {
             return order;
         }
         let Some((group, price)) = search.cheapest(&savings) else { return order };
+        let before = search.joint.change();
         if let Some(units) = search.take(group) {
-            order.steps[group].push(Step { units, key: order.merged.len() as f64, score: price });
+            let (key, increase) = (order.merged.len() as f64, search.joint.change() - before);
+            order.steps[group].push(Step { units, key, score: price, increase });
             order.merged.push(group);
         }
     }
@@ -153,7 +153,7 @@ impl<'c> Search<'c> {
         let mut savings = vec![0.0; groups];
         for waiting in &self.groups {
             let size = waiting.size().min(waiting.units.len());
-            let step = Step { units: waiting.units[..size].to_vec(), key: 0.0, score: 0.0 };
+            let step = Step::of(waiting.units[..size].to_vec());
             if remove(&mut remaining, waiting.group, &step).is_err() {
                 continue;
             }
@@ -182,7 +182,7 @@ impl<'c> Search<'c> {
     fn take(&mut self, group: usize) -> Option<Vec<usize>> {
         let waiting = self.groups.iter_mut().find(|waiting| waiting.group == group)?;
         let (units, _) = waiting.next(&self.joint)?;
-        let step = Step { units, key: 0.0, score: 0.0 };
+        let step = Step::of(units);
         if let Err(last) = remove(&mut self.remaining, group, &step) {
             waiting.units.retain(|unit| *unit != last);
             return None;

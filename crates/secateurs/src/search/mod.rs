@@ -1,5 +1,8 @@
 //! From scores to a choice of units that meets a budget.
 
+mod band;
+#[cfg(test)]
+mod band_tests;
 mod budget;
 mod fit;
 mod joint;
@@ -10,6 +13,7 @@ mod select;
 mod tests;
 mod widths;
 
+pub use band::{Band, Places};
 pub use budget::{Amount, Budget, BudgetError, Limit, Resource};
 pub use meter::Meter;
 pub use select::{MAX_REMOVED, Ranking, Reached, Scope, SelectError, SelectOptions, Selected, select};

@@ -15,6 +15,15 @@ pub(super) struct Step {
     pub key: f64,
     /// The mean score, where keys are equal.
     pub score: f64,
+    /// What it adds to the predicted change, where that is predicted; 0 elsewhere.
+    pub increase: f64,
+}
+
+impl Step {
+    /// Some units, of no account.
+    pub fn of(units: Vec<usize>) -> Step {
+        Step { units, key: 0.0, score: 0.0, increase: 0.0 }
+    }
 }
 
 /// All steps that guards allow.
@@ -122,7 +131,7 @@ impl Queue<'_> {
             Scope::Global => score,
             Scope::Layer => -halfway / self.units as f64,
         };
-        Some(Step { units, key, score })
+        Some(Step { units, key, score, increase: 0.0 })
     }
 
     fn may_take(&self, step: &Step) -> bool {

@@ -1,9 +1,11 @@
 //! The choice of units: the lowest scores go until the budget holds, then the highest that still fit come back.
 
 use secateurs_graph::Graph;
-use secateurs_graph::coupling::{Coupling, Remaining, Selection};
+use secateurs_graph::coupling::{Coupling, Remaining};
+use secateurs_graph::surgery::Choice;
 use serde::{Deserialize, Serialize};
 
+use super::band::{Band, Bander};
 use super::budget::{Amount, Budget, Limit, Resource};
 use super::fit::{CLOSE, Search, State};
 use super::joint;
@@ -11,6 +13,7 @@ use super::meter::Meter;
 use super::order::Order;
 use crate::evidence::Joint;
 use crate::format;
+use crate::implants::ImplantShare;
 
 /// What scores are compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -43,6 +46,10 @@ pub struct SelectOptions {
     /// Whether groups may lose units whose removal changes what the others compute.
     pub allow_inexact: bool,
 }
+
+/// So large a share of the units goes on beyond the budget, so that groups can exchange steps; and with implants, which save less.
+const BEYOND: f64 = 0.05;
+const BEYOND_IMPLANTED: f64 = 0.5;
 
 /// At most nine tenths of a group go: a layer of one unit is a bottleneck that no later training widens.
 pub const MAX_REMOVED: f64 = 0.9;
@@ -90,10 +97,12 @@ impl Reached {
 /// A choice of units.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Selected {
-    /// The kept units.
-    pub selection: Selection,
+    /// The kept units, and those of them that are implanted.
+    pub choice: Choice,
     /// What is kept of each limited resource.
     pub reached: Vec<Reached>,
+    /// The predicted change of the outputs, in nats or squares as it was measured, of methods that predict it.
+    pub predicted: Option<f64>,
 }
 
 /// Why there is no choice.
@@ -127,6 +136,11 @@ pub enum SelectError {
         /// What the whole model has.
         limits: Vec<Reached>,
     },
+    /// Implants beside a limit that they cannot keep.
+    #[error(
+        "implants cannot be chosen with scope=layer and a limit on units, which says how many units every group has; limit params or macs"
+    )]
+    ImplantedUnits,
     /// Latency of which nothing was measured.
     #[error("latency cannot be limited: {0}")]
     Latency(String),
@@ -143,7 +157,7 @@ fn list(reached: &[Reached], text: impl Fn(&Reached) -> String) -> String {
 
 /// Chooses units that meet every limit of the budget, as closely as units permit: within 1 % where possible.
 ///
-/// `meter` says what choices cost. Limits that the whole model meets hold
+/// `meter` says what choices cost, `band` how many of the units that would go are implanted instead. Limits that the whole model meets hold
 /// anyway beside others. With [`Scope::Layer`] a limit on units keeps
 /// `round(share·n)` of the n units of every group, at least one.
 pub fn select(
@@ -152,6 +166,7 @@ pub fn select(
     meter: &Meter,
     ranking: &Ranking,
     budget: &Budget,
+    band: Option<&Band>,
     options: &SelectOptions,
 ) -> Result<Selected, SelectError> {
     let eligible: usize = eligible(coupling, options).map(|g| coupling.groups[g].units.len()).sum();
@@ -174,10 +189,17 @@ pub fn select(
     }
     let order = match ranking {
         Ranking::Scores(scores) => Order::new(coupling, scores, options),
-        Ranking::Joint(joint) => joint::order(joint.clone(), coupling, meter, &limits, options),
+        Ranking::Joint(joint) => {
+            let beyond = if band.is_some() { BEYOND_IMPLANTED } else { BEYOND };
+            joint::order(joint.clone(), coupling, meter, &limits, beyond, options)
+        }
     };
+    let predicts = matches!(ranking, Ranking::Joint(_)) && options.scope == Scope::Global;
     let mut search = Search { coupling, meter, order: &order, limits };
     let layer = options.scope == Scope::Layer;
+    if layer && band.is_some() && budget.limit(Resource::Units).is_some() {
+        return Err(SelectError::ImplantedUnits);
+    }
     let units = budget.limit(Resource::Units).filter(|_| layer);
     let units = units.map(|limit| limit.allowed(eligible as f64) / eligible as f64);
     // With a share of units for every group, what each keeps is given, whatever the sum is; and widths become multiples.
@@ -229,7 +251,21 @@ pub fn select(
         let bounds = search.bounds(&search.state(given), &state, None);
         state = search.widened(state, &bounds);
     }
-    Ok(Selected { reached: search.reached(budget, &state), selection: search.selection(&state) })
+    let predicted = predicts.then(|| search.increase(&state));
+    let plain = Selected {
+        reached: search.reached(budget, &state),
+        choice: search.selection(&state).into(),
+        predicted,
+    };
+    let Some(band) = band else { return Ok(plain) };
+    let limits = &search.limits;
+    let bander = Bander { coupling, meter, order: &order, limits, band, given, predicts };
+    let implanted =
+        bander.best(budget).filter(|implanted| match (band.share, implanted.predicted, predicted) {
+            (ImplantShare::Auto, Some(with), Some(without)) => with < without,
+            _ => true,
+        });
+    Ok(implanted.unwrap_or(plain))
 }
 
 /// The groups that may lose units.

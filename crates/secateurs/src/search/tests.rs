@@ -32,14 +32,14 @@ fn dense(widths: &[usize]) -> Graph {
     Graph::from_model(model.output(&format!("v{}", widths.len() + 1)).build().unwrap()).unwrap()
 }
 
-struct Setting {
-    graph: Graph,
-    coupling: Coupling,
-    sizes: Bindings,
+pub(super) struct Setting {
+    pub graph: Graph,
+    pub coupling: Coupling,
+    pub sizes: Bindings,
 }
 
 impl Setting {
-    fn new(widths: &[usize]) -> Setting {
+    pub fn new(widths: &[usize]) -> Setting {
         let graph = dense(widths);
         let coupling = graph.coupling(&CouplingOptions::default());
         assert_eq!(coupling.groups.len(), widths.len());
@@ -60,7 +60,7 @@ impl Setting {
         let costs = Costs::new(&self.graph, &self.coupling, &self.sizes);
         let budget = Budget::new(limits.to_vec()).unwrap();
         let meter = Meter::new(&costs, &self.coupling, options);
-        select(&self.graph, &self.coupling, &meter, &ranking, &budget, options)
+        select(&self.graph, &self.coupling, &meter, &ranking, &budget, None, options)
     }
 
     fn value(&self, resource: Resource, selection: &Selection) -> f64 {
@@ -84,7 +84,7 @@ impl Setting {
     }
 }
 
-fn limit(resource: Resource, share: f64) -> Limit {
+pub(super) fn limit(resource: Resource, share: f64) -> Limit {
     Limit::share(resource, share)
 }
 
@@ -110,28 +110,28 @@ proptest! {
         let setting = Setting::new(&widths);
         let options = SelectOptions { scope, ..SelectOptions::default() };
         let selected = setting.select(seed, &[limit(resource, share)], &options).unwrap();
-        let kept = setting.share(resource, &selected.selection);
+        let kept = setting.share(resource, &selected.choice.selection);
         prop_assert!((selected.reached[0].share() - kept).abs() < 1e-12);
         if scope == Scope::Layer && resource == Resource::Units {
-            for (kept, &n) in selected.selection.kept.iter().zip(&widths) {
+            for (kept, &n) in selected.choice.selection.kept.iter().zip(&widths) {
                 prop_assert_eq!(kept.len(), ((share * n as f64).round() as usize).max(1));
             }
         } else {
             prop_assert!(kept <= share + 1e-12, "{} {}", kept, share);
             for (group, &width) in widths.iter().enumerate() {
-                let mut more = selected.selection.clone();
+                let mut more = selected.choice.selection.clone();
                 let back = (0..width).find(|u| !more.kept[group].contains(u));
                 more.kept[group].extend(back);
                 more.kept[group].sort_unstable();
                 let fits = setting.share(resource, &more) <= share && back.is_some();
                 prop_assert!(kept >= 0.99 * share || scope == Scope::Layer || !fits, "{} {}", kept, share);
             }
-            let shares: Vec<f64> = selected.selection.kept.iter().zip(&widths).map(|(k, n)| k.len() as f64 / *n as f64).collect();
+            let shares: Vec<f64> = selected.choice.selection.kept.iter().zip(&widths).map(|(k, n)| k.len() as f64 / *n as f64).collect();
             let spread = shares.iter().copied().fold(0.0, f64::max) - shares.iter().copied().fold(1.0, f64::min);
             prop_assert!(scope == Scope::Global || spread < 0.45, "{:?}", shares);
             prop_assert!(kept >= 0.99 * share || scope == Scope::Global || kept > share - 0.05, "{} {}", kept, share);
         }
-        for (kept, &n) in selected.selection.kept.iter().zip(&widths) {
+        for (kept, &n) in selected.choice.selection.kept.iter().zip(&widths) {
             prop_assert!(!kept.is_empty() && kept.len() as f64 >= (1.0 - MAX_REMOVED) * n as f64 - 0.5);
             prop_assert!(kept.is_sorted_by(|a, b| a < b) && *kept.last().unwrap() < n);
         }
@@ -153,11 +153,11 @@ proptest! {
         let limits = [limit(Resource::Params, params), limit(Resource::Units, units)];
         match setting.select(seed, &limits, &options) {
             Ok(selected) => {
-                prop_assert!(setting.share(Resource::Params, &selected.selection) <= params + 1e-12);
+                prop_assert!(setting.share(Resource::Params, &selected.choice.selection) <= params + 1e-12);
                 if scope == Scope::Global {
-                    prop_assert!(setting.share(Resource::Units, &selected.selection) <= units + 1e-12);
+                    prop_assert!(setting.share(Resource::Units, &selected.choice.selection) <= units + 1e-12);
                 }
-                for (kept, &n) in selected.selection.kept.iter().zip(&widths) {
+                for (kept, &n) in selected.choice.selection.kept.iter().zip(&widths) {
                     prop_assert!(n < multiple || kept.len() % multiple == 0, "{} of {}", kept.len(), n);
                 }
             }
@@ -178,7 +178,7 @@ proptest! {
         let closest = brute_force(&setting, &widths, resource, share);
         match setting.select(seed, &[limit(resource, share)], &options) {
             Ok(selected) => {
-                let kept = setting.share(resource, &selected.selection);
+                let kept = setting.share(resource, &selected.choice.selection);
                 let closest = closest.unwrap();
                 // Within 1 % of the budget where units permit, and else the closest that there is.
                 prop_assert!(kept >= (0.99 * share).min(closest) - 1e-9, "{} {} {}", kept, closest, share);
@@ -214,10 +214,19 @@ fn the_lowest_scores_go() {
     let chosen = |scope| {
         let options = SelectOptions { scope, ..SelectOptions::default() };
         let meter = Meter::new(&costs, &setting.coupling, &options);
-        select(&setting.graph, &setting.coupling, &meter, &Ranking::Scores(scores.clone()), &budget, &options)
-            .unwrap()
-            .selection
-            .kept
+        select(
+            &setting.graph,
+            &setting.coupling,
+            &meter,
+            &Ranking::Scores(scores.clone()),
+            &budget,
+            None,
+            &options,
+        )
+        .unwrap()
+        .choice
+        .selection
+        .kept
     };
     assert_eq!(chosen(Scope::Layer), [[4, 5, 6, 7], [0, 1, 2, 3]]);
     assert_eq!(chosen(Scope::Global), [[4, 5, 6, 7], [0, 1, 2, 3]]);
@@ -270,8 +279,9 @@ fn the_last_index_of_an_axis_stays_and_the_next_units_go_instead() {
         let options = SelectOptions { scope, ..SelectOptions::default() };
         let meter = Meter::new(&costs, &coupling, &options);
         let selected =
-            select(&graph, &coupling, &meter, &Ranking::Scores(scores.clone()), &budget, &options).unwrap();
-        assert_eq!(selected.selection.kept, [[3, 5, 6, 7]]);
+            select(&graph, &coupling, &meter, &Ranking::Scores(scores.clone()), &budget, None, &options)
+                .unwrap();
+        assert_eq!(selected.choice.selection.kept, [[3, 5, 6, 7]]);
     }
 }
 
@@ -298,7 +308,7 @@ fn a_model_without_groups_has_nothing_to_prune() {
     let options = SelectOptions::default();
     let meter = Meter::new(&costs, &coupling, &options);
     let error =
-        select(&graph, &coupling, &meter, &Ranking::Scores(Vec::new()), &budget, &options).unwrap_err();
+        select(&graph, &coupling, &meter, &Ranking::Scores(Vec::new()), &budget, None, &options).unwrap_err();
     assert!(error.to_string().contains("'w0'"), "{error}");
 }
 
@@ -312,7 +322,7 @@ fn an_absolute_limit_is_met_as_its_share_is() {
         let selected = setting.select(1, &[absolute], &SelectOptions::default()).unwrap();
         let reached = selected.reached[0];
         assert_eq!((reached.limit, reached.of), (absolute, setting.value(resource, &all)));
-        assert_eq!(reached.kept, setting.value(resource, &selected.selection));
+        assert_eq!(reached.kept, setting.value(resource, &selected.choice.selection));
         assert!(reached.kept <= amount && reached.kept >= 0.97 * amount, "{reached:?}");
     }
 }
@@ -398,8 +408,8 @@ fn sets_are_chosen_nearly_as_well_as_by_trying_all() {
         for selected in [&chosen, &chosen_alone] {
             assert!(selected.reached[0].share() <= share);
         }
-        ratios.push(change(&gone_of(&chosen.selection)) / best);
-        ratios_alone.push(change(&gone_of(&chosen_alone.selection)) / best);
+        ratios.push(change(&gone_of(&chosen.choice.selection)) / best);
+        ratios_alone.push(change(&gone_of(&chosen_alone.choice.selection)) / best);
     }
     let mean = |ratios: &[f64]| ratios.iter().map(|r| r.ln()).sum::<f64>() / ratios.len() as f64;
     assert!(ratios.iter().all(|r| *r >= 1.0 - 1e-9), "{ratios:?}");

@@ -47,6 +47,7 @@ pub fn pruned(graph: &Graph, seed: u64) -> Result<(Plan, Applied), String> {
         evidence: None,
         seed,
         budget,
+        implant: ImplantSettings::default(),
         select: SelectOptions { scope: Scope::Layer, ..SelectOptions::default() },
         split: PlannedSplit::default(),
         sizes: Bindings::new(),

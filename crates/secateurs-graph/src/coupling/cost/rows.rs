@@ -5,7 +5,7 @@ use crate::coupling::{Coupling, Remaining};
 use crate::dim::Dim;
 use crate::error::GraphError;
 use crate::graph::{Graph, NodeId, Use};
-use crate::surgery::{Form, NodeForm, Place};
+use crate::surgery::{Form, NodeForm, Place, RowBias};
 
 /// What rows of a node cost, as parameters and multiply–accumulates at the bound sizes.
 #[derive(Clone, PartialEq, Debug)]
@@ -21,6 +21,7 @@ pub struct RowCosts {
 }
 
 /// A node that computes implanted units in another form.
+#[derive(Clone)]
 pub(super) struct FormedRows {
     pub node: NodeId,
     form: Form,
@@ -34,11 +35,14 @@ pub(super) struct FormedRows {
 /// The sizes of a weight's axes of rows and channels, with their spaces.
 type Axis2 = [(usize, Option<u32>); 2];
 
+#[derive(Clone)]
 enum Bias {
     /// The op has no input for one: one is added by an addition.
     None,
     /// The input is left out.
     Absent,
+    /// A number for each row that is known, and computed from no parameter; a constant where rows part.
+    Computed,
     /// A number for each row and each combination of indices of other axes.
     ByRow(Use, Vec<(usize, Option<u32>)>),
     /// The same for all rows.
@@ -57,7 +61,8 @@ impl FormedRows {
             (None, _) => Bias::None,
             (Some((_, None)), _) => Bias::Absent,
             (Some((i, Some(_))), None) => Bias::Shared(at(i)),
-            (Some((i, Some(value))), Some(_)) => {
+            (Some(_), Some(RowBias::Known(..))) => Bias::Computed,
+            (Some((i, Some(value))), Some(RowBias::Constant(_))) => {
                 let shape = graph.values[value].fact.known_shape().unwrap_or_default();
                 let others = shape[..shape.len() - 1].iter().enumerate();
                 let sized =
@@ -89,7 +94,7 @@ impl FormedRows {
         let bias = match &self.bias {
             Bias::ByRow(at, _) => Some(*at),
             Bias::Shared(at) => Some(*at).filter(|_| rows == implanted && self.own_bias),
-            Bias::None | Bias::Absent => None,
+            Bias::None | Bias::Absent | Bias::Computed => None,
         };
         if implanted == 0 { Vec::new() } else { std::iter::once(self.weight_use).chain(bias).collect() }
     }
@@ -109,6 +114,7 @@ impl FormedRows {
                     let each: usize = others.iter().map(|axis| left(costs, remaining, *axis)).product();
                     each * if self.own_bias { stay } else { rows } + own
                 }
+                Bias::Computed => rows,
                 // A lone number that is added is no parameter.
                 Bias::None if own == 1 => 0,
                 Bias::None | Bias::Absent | Bias::Shared(_) => own,

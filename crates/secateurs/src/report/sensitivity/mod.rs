@@ -209,12 +209,13 @@ mod tests {
                 group(3, vec![parameter("reads", false), parameter("makes", true)]),
                 group(1, vec![parameter("only", false)]),
             ],
+            implants: Vec::new(),
             notes: vec![],
             ended: None,
         };
         let half = quadratic.sum.iter().map(|sum| 0.5 * sum).collect();
         let sums = Sums { quadratic, quadratic_of_half: half, ..Sums::default() };
-        Evidence { header, sums, factor: Factor::default() }
+        Evidence { header, sums, factor: Factor::default(), explained: Vec::new() }
     }
 
     #[test]

@@ -1,0 +1,104 @@
+//! Second moments of what rows read and make.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use secateurs_graph::rows::Rows;
+use secateurs_graph::session::{Session, SessionOptions};
+use secateurs_graph::surgery::Site;
+use secateurs_graph::{Graph, NodeId};
+use secateurs_torch::tch::{self, TchError, Tensor};
+
+use crate::compensate::CompensateError;
+use crate::compensate::moments::Moments;
+use crate::data::Dataset;
+use crate::tune::inputs;
+
+/// So many positions for each number that a row multiplies are looked at, where there are as many.
+const POSITIONS: usize = 8;
+/// Layers whose rows multiply more numbers have no moments: a gigabyte and minutes each.
+const MAX_FEATURES: usize = 8192;
+
+/// Samples of a model whose activations are looked at.
+pub(crate) struct Stream<'a> {
+    pub graph: &'a Arc<Graph>,
+    pub data: &'a Arc<Dataset>,
+    /// The samples, in the order in which they are read.
+    pub samples: &'a [usize],
+    /// How many run at once.
+    pub batch_size: usize,
+    pub session: SessionOptions,
+}
+
+impl Stream<'_> {
+    /// The moments of sites: of what an implant would read, `[groups, positions, channels]`, and what the rows make. Sites that do not run
+    /// or are too wide have none.
+    pub fn moments(
+        &self,
+        sites: &[&Site],
+        observe: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<HashMap<NodeId, Moments>, CompensateError> {
+        let session = Session::new(self.graph.clone(), self.session)?;
+        tch::no_grad(|| self.run(&session, sites, observe))
+    }
+
+    fn run(
+        &self,
+        session: &Session,
+        sites: &[&Site],
+        observe: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<HashMap<NodeId, Moments>, CompensateError> {
+        let batch_size = self.data.fixed_batch_size().unwrap_or(self.batch_size);
+        let batches = self.samples.len().div_ceil(batch_size).max(1);
+        let wanted: HashMap<NodeId, &Rows> =
+            sites.iter().filter(|s| s.rows.channels <= MAX_FEATURES).map(|s| (s.node, &s.rows)).collect();
+        let mut moments: HashMap<NodeId, Moments> = HashMap::new();
+        let order = self.data.filled(self.samples.to_vec());
+        for batch in self.data.loader(order, batch_size, self.data.reading_threads()) {
+            let batch = batch?;
+            let mut walk = session.walk(&inputs(session, &batch)?)?;
+            while let Some(node) = walk.node() {
+                let Some(rows) = wanted.get(&node) else {
+                    walk.step(&[])?;
+                    continue;
+                };
+                let weight = walk.input(rows.weight).map(Tensor::size).unwrap_or_default();
+                let x = centre(&walk.patches(rows)?, rows, &weight)?;
+                let Some(y) = walk.step(&[])?.into_iter().next() else { continue };
+                let most = (POSITIONS * rows.channels).div_ceil(batches);
+                let own = moments_of(&x, &y, rows, most)?;
+                let sum = match moments.remove(&node) {
+                    Some(sum) => sum.sum(&own)?,
+                    None => own,
+                };
+                moments.insert(node, sum);
+            }
+            if observe(batch.indices.len()).is_break() {
+                return Err(CompensateError::Interrupted);
+            }
+        }
+        Ok(moments)
+    }
+}
+
+/// Of patches `[groups, positions, channels · taps]` those of the tap that a pointwise op has, times the op's factor.
+fn centre(patches: &Tensor, rows: &Rows, weight: &[i64]) -> Result<Tensor, TchError> {
+    let mut axes = rows.centre.clone();
+    axes.sort_unstable();
+    let tap = axes.iter().fold(0, |at, (axis, place)| at * weight[*axis] + *place as i64);
+    let [groups, positions, _] = patches.size()[..] else { return Ok(patches.shallow_clone()) };
+    let by_tap = patches.f_reshape([groups, positions, rows.channels as i64, rows.taps as i64])?;
+    let tap = if rows.centre.is_empty() { 0 } else { tap };
+    by_tap.f_select(3, tap)?.f_mul_scalar(rows.factor)
+}
+
+/// The moments of at most so many positions, evenly spread.
+fn moments_of(x: &Tensor, y: &Tensor, rows: &Rows, most: usize) -> Result<Moments, TchError> {
+    let (groups, per_group) = (rows.groups as i64, (rows.rows / rows.groups) as i64);
+    let y = y.f_movedim_int(rows.output_axis as i64, -1)?.f_reshape([-1, groups, per_group])?;
+    let y = y.f_transpose(0, 1)?;
+    let step = (x.size()[1] / most.max(1) as i64).max(1);
+    let end = x.size()[1];
+    Moments::of(&x.f_slice(1, 0, end, step)?.f_contiguous()?, &y.f_slice(1, 0, end, step)?.f_contiguous()?)
+}
