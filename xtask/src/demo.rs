@@ -12,8 +12,8 @@ const LINES: &[&str] = &[
     "secateurs eval assets/cifar10-preresnet29.onnx --data assets/cifar10-sample.npz \
      --preset cifar10",
     // A fifth is held out; the few images show how it works, not what it can do.
-    "secateurs compress assets/cifar10-preresnet29.onnx --data assets/cifar10-sample.npz --recipe cifar10 \
-     --recipe magnitude --epochs 6 --batch-size 32 --validation 0.2 --restart -o target/demo",
+    "secateurs compress assets/cifar10-preresnet29.onnx --data assets/cifar10-sample.npz --preset cifar10 \
+     --recipe hap --keep params=0.5 --epochs 6 --batch-size 32 --validation 0.2 --restart -o target/demo",
 ];
 
 pub fn command(arguments: &[String]) -> Result<()> {

@@ -119,6 +119,8 @@ pub enum Schedule {
     Cosine,
     /// A straight line.
     Linear,
+    /// To a tenth at a half of the steps, and to a hundredth at three quarters.
+    Steps,
     /// Not at all.
     Constant,
 }
@@ -183,7 +185,7 @@ macro_rules! names {
 
 names! {
     OptimizerKind: Sgd = "sgd", AdamW = "adamw";
-    Schedule: Cosine = "cosine", Linear = "linear", Constant = "constant";
+    Schedule: Cosine = "cosine", Linear = "linear", Steps = "steps", Constant = "constant";
     Objective: Auto = "auto", Classes = "classes", MultiLabel = "multi-label", Values = "values";
     TunePrecision: Bf16 = "bf16", F32 = "f32", F64 = "f64";
     BatchNormMode: Auto = "auto", Train = "train", Freeze = "freeze";

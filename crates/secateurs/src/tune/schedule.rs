@@ -28,7 +28,9 @@ impl LearningRates {
         let left = match self.schedule {
             Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
             Schedule::Linear => 1.0 - done,
-            Schedule::Constant => 1.0,
+            Schedule::Steps if done >= 0.75 => 0.01,
+            Schedule::Steps if done >= 0.5 => 0.1,
+            Schedule::Steps | Schedule::Constant => 1.0,
         };
         self.peak * (self.last + (1.0 - self.last) * left)
     }
@@ -47,6 +49,8 @@ mod tests {
         assert!((cosine.at(14) - 0.2).abs() < 1e-12);
         assert!((rates(Schedule::Linear).at(9) - 1.1).abs() < 1e-12);
         assert_eq!(rates(Schedule::Constant).at(13), 2.0);
+        let stepped = LearningRates { last: 0.0, warmup: 0, steps: 8, ..rates(Schedule::Steps) };
+        assert_eq!([0, 3, 4, 5, 6, 7].map(|step| stepped.at(step)), [2.0, 2.0, 0.2, 0.2, 0.02, 0.02]);
         let none = LearningRates { warmup: 0, steps: 0, ..cosine };
         assert_eq!(none.at(0), 2.0);
     }
