@@ -2,6 +2,7 @@
 
 mod budget;
 mod fit;
+mod frontier;
 mod joint;
 mod meter;
 mod order;
@@ -11,5 +12,6 @@ mod tests;
 mod widths;
 
 pub use budget::{Amount, Budget, BudgetError, Limit, Resource};
+pub use frontier::{Frontier, frontier};
 pub use meter::Meter;
-pub use select::{MAX_REMOVED, Ranking, Reached, Scope, SelectError, SelectOptions, Selected, select};
+pub use select::{Fixed, MAX_REMOVED, Ranking, Reached, Scope, SelectError, SelectOptions, Selected, select};

@@ -42,6 +42,27 @@ pub struct SelectOptions {
     pub multiple_of: Option<usize>,
     /// Whether groups may lose units whose removal changes what the others compute.
     pub allow_inexact: bool,
+    /// What is given.
+    pub fixed: Fixed,
+}
+
+/// Units of which nothing is chosen, by group; of groups beyond the end there are none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fixed {
+    /// Those that have gone before: they go first.
+    pub gone: Vec<Vec<usize>>,
+    /// Those that stay.
+    pub stay: Vec<Vec<usize>>,
+}
+
+impl Fixed {
+    pub(super) fn gone(&self, group: usize) -> &[usize] {
+        self.gone.get(group).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn stay(&self, group: usize) -> &[usize] {
+        self.stay.get(group).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// At most nine tenths of a group go: a layer of one unit is a bottleneck that no later training widens.
@@ -54,6 +75,7 @@ impl Default for SelectOptions {
             max_removed: MAX_REMOVED,
             multiple_of: None,
             allow_inexact: false,
+            fixed: Fixed::default(),
         }
     }
 }
@@ -94,6 +116,9 @@ pub struct Selected {
     pub selection: Selection,
     /// What is kept of each limited resource.
     pub reached: Vec<Reached>,
+    /// In what order units would go, by group; those that have gone before come first, and the choice is, but for exchanges at its end,
+    /// the beginning.
+    pub order: Vec<(usize, Vec<usize>)>,
 }
 
 /// Why there is no choice.
@@ -190,6 +215,8 @@ pub fn select(
         };
         order.merged.iter().take_while(goes).count()
     };
+    // What has gone before has gone.
+    let given = if layer { given } else { order.given(&options.fixed) };
     if layer {
         search.limits.retain(|(limit, _)| limit.resource != Resource::Units);
     }
@@ -229,7 +256,11 @@ pub fn select(
         let bounds = search.bounds(&search.state(given), &state, None);
         state = search.widened(state, &bounds);
     }
-    Ok(Selected { reached: search.reached(budget, &state), selection: search.selection(&state) })
+    Ok(Selected {
+        reached: search.reached(budget, &state),
+        selection: search.selection(&state),
+        order: order.units(),
+    })
 }
 
 /// The groups that may lose units.

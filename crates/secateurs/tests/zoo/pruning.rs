@@ -45,6 +45,7 @@ pub fn pruned(graph: &Graph, seed: u64) -> Result<(Plan, Applied), String> {
     let options = PlanOptions {
         method: method("random").unwrap(),
         evidence: None,
+        scores: None,
         seed,
         budget,
         select: SelectOptions { scope: Scope::Layer, ..SelectOptions::default() },
