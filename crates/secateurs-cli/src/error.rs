@@ -81,6 +81,7 @@ impl CliError {
             JobError::Run(error) => CliError::Input(error.to_string()),
             JobError::Evaluate(error) => (*error).into(),
             JobError::Data(error) => (*error).into(),
+            JobError::TooMuchLost(text) => CliError::Budget(text),
             JobError::Planning { model, source } => CliError::planning(source, &model),
             JobError::Plan(error) => error.into(),
             JobError::Apply(error) => CliError::applying(error, model, None),

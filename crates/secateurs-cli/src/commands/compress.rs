@@ -14,13 +14,16 @@ use crate::error::Result;
 /// What units are worth is measured on the training data, unless --method names a method that needs no data.
 ///
 /// RUN is a directory of readable artifacts: config.toml, evidence.safetensors, plan.json, pruned.onnx, compensated.onnx, metrics.jsonl, model.onnx (the result),
-/// report.html and report.json. The same command goes on where it was interrupted or killed. Choices are made on samples that are
+/// report.html and report.json; with --steps or --max-drop also the plans of the models that were tried (trial-N.json), and the model and
+/// evidence of each step (step-N.onnx, step-N.evidence.safetensors). The same command goes on where it was interrupted or killed. Choices are made on samples that are
 /// held out of the training data; test data are read once, at the end. Without labels the model is tuned and scored by the
 /// original's outputs.
 #[derive(Args)]
 #[command(after_help = "Examples:
   secateurs compress model.onnx --data train.npz --test test.npz --keep params=0.5 -o run
   secateurs compress model.onnx --data photos/ --recipe magnitude --epochs 10 --crop-padding 4 --flip -o run
+  secateurs compress model.onnx --data train.npz --max-drop 1 -o run
+  secateurs compress model.onnx --data train.npz --keep macs=0.3 --steps 4 -o run
   secateurs compress model.onnx --data train.npz --recipe cifar10 --recipe mine.toml -o run")]
 pub struct Compress {
     #[command(flatten)]
@@ -28,9 +31,26 @@ pub struct Compress {
     #[command(flatten)]
     pruning: PruningArguments,
     #[command(flatten)]
+    choice: ChoiceArguments,
+    #[command(flatten)]
     compensation: CompensationArguments,
     #[command(flatten)]
     run: RunArguments,
+}
+
+/// How far the choice goes: keys of the table `[plan]` of recipes.
+#[derive(Args, Serialize)]
+#[command(next_help_heading = "Pruning")]
+struct ChoiceArguments {
+    /// Look for the smallest model that loses at most so many points of accuracy (without labels: of agreement with the original) on the
+    /// held-out samples, compensated and before tuning. Smallest is by --keep, which is then the least that is tried, or else by parameters
+    #[arg(long, value_name = "POINTS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_drop: Option<f64>,
+    /// Reach the budget in N steps: units are measured anew on the smaller model of each [default: 1]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steps: Option<u32>,
 }
 
 /// How what is left takes over from what goes: the table `[compensate]` of recipes.
@@ -50,7 +70,8 @@ struct CompensationArguments {
 
 impl Compress {
     pub fn run(self) -> Result {
-        let plan = self.pruning.table()?;
+        let mut plan = self.pruning.table()?;
+        plan.extend(table(&self.choice)?);
         // One seed for all draws.
         let seed = plan.get("seed").map(|seed| ("seed".to_owned(), seed.clone()));
         let tune = seed.into_iter().collect();

@@ -70,6 +70,7 @@ impl Watch {
             }
             Progress::Samples(done) => self.bar.inc(done as u64),
             Progress::Tuning(event) => self.tuning(event),
+            Progress::Tried(text) => self.say(text),
             Progress::WasFinished(date) => {
                 self.say(&format!("this run was finished on {date}; --restart does it again"))
             }

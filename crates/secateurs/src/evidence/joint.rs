@@ -124,14 +124,34 @@ impl Joint {
         (d - self.explained[unit]).max(1e-9 * d)
     }
 
-    fn column(&self, unit: usize) -> &[f32] {
+    pub(super) fn column(&self, unit: usize) -> &[f32] {
         &self.columns[unit * self.rows..][..self.rows]
     }
 
     /// M⁻¹ a_u.
     fn solved(&self, unit: usize) -> Vec<f64> {
-        let column = self.column(unit);
+        self.inverted(self.column(unit))
+    }
+
+    /// M⁻¹ a.
+    pub(super) fn inverted(&self, column: &[f32]) -> Vec<f64> {
         self.inverse.chunks_exact(self.rows.max(1)).map(|row| dot(column, row)).collect()
+    }
+
+    /// How many rows are used.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Takes a unit out of M and leaves what is known of the others as it is. Its share of D is what it returns.
+    pub(super) fn drop_unit(&mut self, unit: usize) -> f64 {
+        debug_assert!(!self.gone[unit], "a unit goes once");
+        self.gone[unit] = true;
+        let d = self.damping[unit];
+        let z = self.solved(unit);
+        let left = (d - dot(self.column(unit), &z)).max(1e-9 * d);
+        self.add_to_inverse(&z, 1.0 / left);
+        d
     }
 
     /// M⁻¹ + factor · z zᵀ.
@@ -144,7 +164,7 @@ impl Joint {
 }
 
 /// In eight sums, which a processor adds up side by side.
-fn dot(a: &[f32], b: &[f64]) -> f64 {
+pub(super) fn dot(a: &[f32], b: &[f64]) -> f64 {
     let mut sums = [0.0; 8];
     let (a_chunks, b_chunks) = (a.chunks_exact(8), b.chunks_exact(8));
     let rest: f64 =
@@ -203,6 +223,7 @@ mod tests {
             let rows = 7;
             let mut joint = Joint::of(columns[..rows * units].to_vec(), rows, units);
             let damping = joint.damping.clone();
+            let mut set = super::super::GoneSet::new(joint.clone());
             let mut gone = vec![false; units];
             for unit in order.into_iter().filter(|u| *u < units) {
                 let before = joint.change();
@@ -212,6 +233,8 @@ mod tests {
                 let wanted = direct(&columns, rows, units, &damping, &gone);
                 prop_assert!((joint.change() - wanted).abs() <= 1e-6 * wanted.max(1e-3), "{} {wanted}", joint.change());
                 prop_assert!((before + increase - joint.change()).abs() <= 1e-12 * joint.change().max(1.0));
+                set.add(unit);
+                prop_assert!((set.change() - wanted).abs() <= 1e-5 * wanted.max(1e-3), "{} {wanted}", set.change());
             }
         }
     }

@@ -16,8 +16,10 @@ mod measure;
 mod merge;
 mod options;
 mod rank;
+mod remap;
 mod root;
 mod scores;
+mod sets;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -30,6 +32,7 @@ pub use merge::merge;
 pub use options::{Estimator, MeasureOptions, Trace};
 pub use rank::spearman;
 pub use scores::{Score, Scored};
+pub use sets::GoneSet;
 pub use verify::{Correlation, Kind, Removal, Verification, VerifyOptions, verify};
 
 use std::fmt;

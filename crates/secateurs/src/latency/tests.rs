@@ -103,6 +103,7 @@ fn options(keep: &[&str]) -> PlanOptions {
     PlanOptions {
         method: method("random").unwrap(),
         evidence: None,
+        scores: None,
         seed: 0,
         budget: Budget::new(keep.iter().map(|limit| limit.parse().unwrap()).collect()).unwrap(),
         implant: ImplantSettings::default(),

@@ -89,6 +89,8 @@ pub enum Progress<'a> {
     Samples(usize),
     /// The training goes on.
     Tuning(&'a Event),
+    /// A smaller model was tried on the way to the choice, and this came of it.
+    Tried(&'a str),
     /// Nothing is left to do, as the run was finished then.
     WasFinished(&'a str),
 }
@@ -119,6 +121,9 @@ pub enum JobError {
         /// Why.
         source: PlanningError,
     },
+    /// Every smaller model loses too much of the metric.
+    #[error("{0}")]
+    TooMuchLost(String),
     /// The plan in the directory.
     #[error(transparent)]
     Plan(PlanError),

@@ -2,19 +2,26 @@
 
 mod apply;
 mod check;
+mod choosing;
+mod chosen;
 mod compress;
 mod environment;
 mod evaluate;
 mod example;
 mod job;
 mod latency;
+mod ledger;
+mod metric_drop;
 mod outcome;
 mod plan;
+mod record;
 mod samples;
 mod sensitivity;
 mod stages;
+mod steps;
 mod stored;
 mod timed;
+mod trials;
 mod tune;
 mod write;
 #[cfg(test)]

@@ -5,18 +5,23 @@ use std::collections::BTreeMap;
 use secateurs_graph::graph::NodeId;
 use secateurs_graph::{Bindings, Graph};
 
+use super::chosen;
 use super::environment::environment;
 use super::job::JobError;
+use super::ledger::ledger;
+use super::record::Record;
 use super::samples::samples;
 use super::sensitivity;
-use super::stages::{Models, Record, Stages};
+use super::stages::{Models, Stages, VALIDATION};
+use super::timed::WITHIN;
 use super::write::file_bytes;
 use crate::data::Dataset;
+use crate::format::significant;
 use crate::plan::Plan;
 use crate::report::{
     Change, ChosenState, Count, DataDescription, Figures, FileHash, LatencyBatch, LatencyConditions, Layer,
-    Measured, Metric, Note, NoteWeight, Quality, Quantity, Report, Rollback, Step, Training,
-    TrainingEvaluation, TrainingStep, Unit,
+    LayerUnits, Measured, Metric, Note, NoteWeight, Quality, Report, Rollback, Training, TrainingEvaluation,
+    TrainingStep,
 };
 use crate::run::{self, settings_table};
 use crate::runtime::Timing;
@@ -53,9 +58,7 @@ pub(super) fn report(
         }
     };
     let (before, after) = (units.map(|u| u[0]), units.map(|u| u[1]));
-    // What tuning started from.
-    let compensated = stages.scores(Models::COMPENSATED, "validation").is_some();
-    let untuned = if compensated { Models::COMPENSATED } else { Models::PRUNED };
+    let untuned = untuned(stages);
     let started = started(stages);
     let mut settings = settings_table(config);
     if let Some(Event::Started { resolved, .. }) = &started {
@@ -72,8 +75,9 @@ pub(super) fn report(
         result: figures(Models::RESULT, result, after, result_times),
         sizes: sizes.clone(),
         latency: conditions,
-        notes: notes(stages),
-        layers: layers(&models.original, result, sizes),
+        notes: notes(stages, plan.as_ref()),
+        layers: layers(&models.original, result, sizes, &chosen::units(plan.as_ref(), &models.original)?),
+        frontier: chosen::frontier(stages, plan.as_ref())?,
         sensitivity: sensitivity::of_run(stages, plan.as_ref(), &models.original)?,
         training: training(stages),
         ledger: ledger(stages, plan.as_ref(), models),
@@ -91,7 +95,15 @@ fn file_name(graph: &Graph) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn quality(scores: &Scores) -> Quality {
+/// What tuning started from.
+pub(super) fn untuned(stages: &Stages) -> &'static str {
+    match stages.scores(Models::COMPENSATED, VALIDATION) {
+        Some(_) => Models::COMPENSATED,
+        None => Models::PRUNED,
+    }
+}
+
+pub(super) fn quality(scores: &Scores) -> Quality {
     let values = [
         (Metric::Accuracy, scores.accuracy, scores.accuracy_standard_error),
         (Metric::Loss, scores.loss, None),
@@ -137,8 +149,9 @@ fn seconds(stages: &Stages) -> f64 {
     stages_seconds + epochs.sum::<f64>()
 }
 
-fn notes(stages: &Stages) -> Vec<Note> {
+fn notes(stages: &Stages, plan: Option<&Plan>) -> Vec<Note> {
     let (mut warnings, mut notes) = (Vec::new(), Vec::new());
+    warnings.extend(missed_latency(stages, plan));
     if stages.validation.is_empty() {
         warnings.push(
             "No samples were held out, so that nothing but the training data says which epoch is best."
@@ -219,8 +232,55 @@ fn notes(stages: &Stages) -> Vec<Note> {
     warnings.chain(notes.into_iter().map(note(NoteWeight::Note))).collect()
 }
 
+/// That the result is slower than a limit on latency, as measured.
+fn missed_latency(stages: &Stages, plan: Option<&Plan>) -> Option<String> {
+    let settings = stages.config.plan.as_ref()?;
+    // Beside a limit on the drop it says how fast a model needs not become.
+    let limit = settings.keep.iter().find(|limit| limit.resource == Resource::Latency)?;
+    if settings.max_drop.is_some() {
+        return None;
+    }
+    // The batch size that the plan was made for is measured first.
+    let timed = stages.log.stages::<Record>().find_map(|record| match record {
+        Record::Timed { batch, original, result, .. } => Some((batch, original.median_ms, result.median_ms)),
+        _ => None,
+    });
+    let (beyond, what) = match timed {
+        Some((batch, original, result)) => {
+            let allowed = limit.allowed(original);
+            let text = format!(
+                "the result takes {} ms at batch {batch}, where {limit} allows {} ms",
+                significant(result, 3),
+                significant(allowed, 3)
+            );
+            (result / allowed - 1.0, text)
+        }
+        None => {
+            let beyond = plan?.beyond_latency()?;
+            (
+                beyond,
+                format!(
+                    "the pruned model is slower than {limit} allows, as measured while units were chosen"
+                ),
+            )
+        }
+    };
+    (beyond > WITHIN).then(|| {
+        format!(
+            "The limit on latency is missed by {:.0} %: {what}. Times on this machine may vary, or smaller models may not be faster; ask for \
+             less, or limit macs.",
+            100.0 * beyond
+        )
+    })
+}
+
 /// Nodes with matrices, kernels or MACs, as they were and as they are; norms follow the layers before them.
-fn layers(original: &Graph, result: &Graph, sizes: &Bindings) -> Vec<Layer> {
+fn layers(
+    original: &Graph,
+    result: &Graph,
+    sizes: &Bindings,
+    units: &BTreeMap<NodeId, LayerUnits>,
+) -> Vec<Layer> {
     let (before, after) = (parameters(original), parameters(result));
     let by_name: BTreeMap<String, NodeId> =
         result.order.iter().map(|&id| (result.node_label(id), id)).collect();
@@ -248,6 +308,7 @@ fn layers(original: &Graph, result: &Graph, sizes: &Bindings) -> Vec<Layer> {
             op: original.nodes[id].op.name().to_owned(),
             channels: [channels(original, id), new.map_or(0, |id| channels(result, id))],
             parameters: [own as u64, now as u64],
+            units: units.get(&id).cloned(),
             macs: [macs(original, id), new.map_or(Count::Number(0), |id| macs(result, id))],
         })
     };
@@ -322,98 +383,6 @@ fn training(stages: &Stages) -> Option<Training> {
     let chose = !stages.validation.is_empty() && !training.evaluations.is_empty();
     training.chosen = chosen.filter(|_| chose).map(state);
     Some(training)
-}
-
-fn ledger(stages: &Stages, plan: Option<&Plan>, models: &Models) -> Vec<Step> {
-    let quantity = |name: &str, unit, predicted: Option<f64>, measured: Option<f64>| Quantity {
-        name: name.into(),
-        unit,
-        predicted: predicted.map(Measured::exact),
-        measured: measured.map(Measured::exact),
-    };
-    let step = |record: Record| {
-        let seconds = record.seconds();
-        let (name, quantities) = match record {
-            Record::Scored { model, on, scores, .. } => {
-                let metrics = quality(&scores).metrics.into_iter();
-                let quantities = metrics.map(|(metric, measured)| Quantity {
-                    name: metric.name().into(),
-                    unit: metric.unit(),
-                    predicted: None,
-                    measured: Some(measured),
-                });
-                (format!("{model} model on {on} data"), quantities.collect())
-            }
-            Record::Measured { samples, reliability, .. } => {
-                let quantities = vec![
-                    quantity("samples", Unit::Count, None, Some(samples as f64)),
-                    quantity("reliability of the ranking", Unit::Share, None, Some(reliability)),
-                ];
-                ("measure".into(), quantities)
-            }
-            Record::Compensated { layers, samples, .. } => {
-                let quantities = vec![
-                    quantity("layers fitted", Unit::Count, None, Some(layers[0] as f64)),
-                    quantity("samples", Unit::Count, None, Some(samples as f64)),
-                ];
-                ("compensate".into(), quantities)
-            }
-            Record::Planned { .. } => {
-                let reached = plan.iter().flat_map(|plan| &plan.reached);
-                let kept = |(resource, share): (&String, &crate::plan::PlannedShare)| {
-                    quantity(&format!("{resource} kept"), Unit::Share, Some(share.share), None)
-                };
-                let rounds = plan.iter().flat_map(|plan| &plan.latency).enumerate();
-                let timed = rounds.map(|(i, round)| {
-                    let name =
-                        format!("latency, round {}{}", i + 1, if round.chosen { ", chosen" } else { "" });
-                    quantity(&name, Unit::Milliseconds, Some(round.predicted_ms), Some(round.measured_ms))
-                });
-                // What was measured of latency is told by round.
-                let counted = reached.filter(|(resource, _)| *resource != Resource::Latency.name());
-                ("plan".into(), counted.map(kept).chain(timed).collect())
-            }
-            Record::Pruned { .. } => {
-                let cost = |graph: &Graph| graph.cost();
-                let (before, after) = (cost(&models.original), models.pruned.as_deref().map(cost));
-                let macs =
-                    |dim: &secateurs_graph::Dim| dim.bind(&stages.config.sizes).known().map(|n| n as f64);
-                let measured = |resource: &str| {
-                    let after = after.as_ref()?;
-                    match resource {
-                        "params" => Some(after.params as f64 / before.params.max(1) as f64),
-                        "bytes" => Some(after.bytes as f64 / before.bytes.max(1) as f64),
-                        "macs" => Some(macs(&after.macs)? / macs(&before.macs)?),
-                        _ => None,
-                    }
-                };
-                let reached = plan.iter().flat_map(|plan| &plan.reached);
-                let kept = reached.filter_map(|(resource, share)| {
-                    let measured = measured(resource)?;
-                    Some(quantity(
-                        &format!("{resource} kept"),
-                        Unit::Share,
-                        Some(share.share),
-                        Some(measured),
-                    ))
-                });
-                ("prune".into(), kept.collect())
-            }
-            Record::Tuned { optimizer_steps, .. } => {
-                let steps = quantity("steps", Unit::Count, None, Some(optimizer_steps as f64));
-                ("tune".into(), vec![steps])
-            }
-            Record::Timed { batch, original, result, .. } => {
-                let time =
-                    |name, timing: &Timing| quantity(name, Unit::Milliseconds, None, Some(timing.median_ms));
-                let times = vec![time("original, median", &original), time("result, median", &result)];
-                (format!("latency at batch {batch}"), times)
-            }
-            Record::Finished { .. } => return None,
-        };
-        Some(Step { name, seconds, quantities })
-    };
-    stages.log.stages::<Record>().filter_map(step).collect()
 }
 
 fn description(stages: &Stages, result: &Graph) -> DataDescription {

@@ -7,13 +7,15 @@ use secateurs_graph::coupling::{Costs, Coupling, CouplingOptions, Remaining};
 use secateurs_graph::{Bindings, Dim, Graph};
 
 use super::stored::within_bytes;
-use crate::evidence::{Evidence, EvidenceError};
+use crate::evidence::{Evidence, EvidenceError, Joint};
 use crate::implants::{ImplantSettings, ImplantShare};
-use crate::methods::{Method, MethodError};
+use crate::methods::{Method, MethodError, Scorer, Scores};
 use crate::plan::{
     Asked, FORMAT_VERSION, Plan, PlannedGroup, PlannedImplant, PlannedModel, PlannedShare, PlannedSplit,
 };
-use crate::search::{Band, Budget, Meter, Places, Ranking, Reached, SelectError, SelectOptions, select};
+use crate::search::{
+    Band, Budget, Meter, Places, Ranking, Reached, SelectError, SelectOptions, frontier, select,
+};
 
 /// How to plan.
 #[derive(Debug, Clone)]
@@ -22,6 +24,8 @@ pub struct PlanOptions {
     pub method: &'static Method,
     /// What was measured of them, for methods that need it.
     pub evidence: Option<Arc<Evidence>>,
+    /// Scores in place of the method's own, for methods that need no evidence: those of a smaller model that an earlier step made.
+    pub scores: Option<Arc<Scores>>,
     /// The seed of its draws.
     pub seed: u64,
     /// What may be kept.
@@ -88,9 +92,11 @@ pub(super) fn plan_coupled(
         Some(latency) => meter.with_latency(latency),
         None => meter,
     };
-    let ranking = match options.method.joint(evidence) {
-        Some(joint) => Ranking::Joint(joint),
-        None => Ranking::Scores(options.method.score(graph, coupling, options.seed, evidence)?),
+    let joint = evidence.filter(|_| options.method.needs_evidence()).map(Joint::new);
+    let ranking = match (&joint, options.method.scorer, &options.scores) {
+        (Some(joint), Scorer::Joint, _) => Ranking::Joint(joint.clone()),
+        (_, Scorer::Model(_), Some(scores)) => Ranking::Scores((**scores).clone()),
+        _ => Ranking::Scores(options.method.score(graph, coupling, options.seed, evidence)?),
     };
     let explained = evidence.map_or(&[][..], |evidence| &evidence.explained);
     let places = match options.implant.share {
@@ -105,6 +111,8 @@ pub(super) fn plan_coupled(
     let select =
         |budget: &Budget| select(graph, coupling, &meter, &ranking, budget, band.as_ref(), &options.select);
     let selected = within_bytes(graph, coupling, &options.budget, select)?;
+    let predicted =
+        joint.map(|joint| frontier(coupling, &meter, joint, &selected, options.budget.limits())).unzip();
     let cost = graph.cost();
     let file = Path::new(graph.source.file()).file_name().unwrap_or_default();
     let share = |r: &Reached| {
@@ -126,6 +134,7 @@ pub(super) fn plan_coupled(
             seed: options.seed,
             implant: options.implant,
             keep: options.budget.limits().iter().map(ToString::to_string).collect(),
+            max_drop: None,
             scope: options.select.scope,
             split: options.split,
             max_removed: options.select.max_removed,
@@ -134,6 +143,8 @@ pub(super) fn plan_coupled(
         },
         reached: selected.reached.iter().map(share).collect(),
         latency: Vec::new(),
+        predicted: selected.predicted.filter(|_| !selected.choice.forms.is_empty()).or(predicted.1),
+        frontier: predicted.0,
         groups: PlannedGroup::of_choice(graph, coupling, &selected.choice),
         implants: PlannedImplant::of_choice(graph, &selected.choice),
     })

@@ -9,7 +9,6 @@ use std::time::Instant;
 use secateurs_graph::Graph;
 use secateurs_graph::session::SessionOptions;
 use secateurs_torch::tch::Device;
-use serde::{Deserialize, Serialize};
 
 use super::apply::{Applied, apply_fitted};
 use super::environment::date;
@@ -17,19 +16,18 @@ use super::job::{JobError, Observe, Progress, RunJob, Stage};
 use super::latency::{batch_symbols, latency_job};
 use super::open_data;
 use super::outcome;
-use super::plan::{PlanOptions, PlanningError, macs_sizes};
-use super::timed::{ROUNDS, Stopwatch, TimedProgress, child_clock, plan_timed};
+use super::plan::macs_sizes;
+use super::record::Record;
 use super::write::{CheckOptions, WriteAppliedOptions, write_applied, write_checked};
-use crate::compensate::{CompensateJob, CompensateOptions, Compensation, compensate};
+use crate::compensate::{CompensateJob, CompensateOptions, Compensated, Compensation, compensate};
 use crate::data::{self, DataOptions, Dataset};
-use crate::evidence::{Evidence, MeasureJob, MeasureOptions, Trace, measure};
 use crate::implants::{ImplantStart, Stream};
 use crate::methods::{Method, method};
 use crate::plan::Plan;
 use crate::recipe::PlanSettings;
 use crate::report::{self, Report};
 use crate::run::{self, Config, DataIdentity, Log, ModelIdentity, RunDirectory};
-use crate::runtime::{LatencyRequest, Timing, cache_folder, measure_in_child};
+use crate::runtime::{LatencyRequest, Timing, measure_in_child};
 use crate::tune::{Event, ScoreOptions, Scores, TuneJob, scores, tune};
 
 /// The models of a run.
@@ -51,68 +49,13 @@ impl Models {
     }
 }
 
-const VALIDATION: &str = "validation";
+pub(super) const VALIDATION: &str = "validation";
 const TEST: &str = "test";
-
-/// What stages found, as the log keeps it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub(super) enum Record {
-    /// A model was scored.
-    Scored { model: String, on: String, scores: Scores, seconds: f64 },
-    /// Units were measured.
-    Measured { samples: usize, reliability: f64, notes: Vec<String>, seconds: f64 },
-    /// The plan was written.
-    Planned { seconds: f64 },
-    /// The pruned model was written.
-    Pruned {
-        /// Units before and after.
-        units: [usize; 2],
-        exact: bool,
-        left_alone: Option<(usize, String)>,
-        /// The largest difference found by the check.
-        difference: Option<f64>,
-        #[serde(default)]
-        notes: Vec<String>,
-        seconds: f64,
-    },
-    /// The compensated model was written.
-    Compensated {
-        /// Layers with new weights, of how many.
-        layers: [usize; 2],
-        samples: usize,
-        notes: Vec<String>,
-        difference: Option<f64>,
-        seconds: f64,
-    },
-    /// The tuned model was written.
-    Tuned { chosen: usize, optimizer_steps: usize, notes: Vec<String>, difference: Option<f64>, seconds: f64 },
-    /// Latency was measured.
-    Timed { batch: usize, shapes: Vec<(String, Vec<usize>)>, original: Timing, result: Timing, seconds: f64 },
-    /// The report was written.
-    Finished { date: String },
-}
-
-impl Record {
-    /// Wall-clock time.
-    pub fn seconds(&self) -> f64 {
-        match self {
-            Record::Scored { seconds, .. }
-            | Record::Measured { seconds, .. }
-            | Record::Planned { seconds }
-            | Record::Pruned { seconds, .. }
-            | Record::Compensated { seconds, .. }
-            | Record::Tuned { seconds, .. }
-            | Record::Timed { seconds, .. } => *seconds,
-            Record::Finished { .. } => 0.0,
-        }
-    }
-}
 
 /// A run at work.
 pub(super) struct Stages<'a, 'o> {
     pub job: &'a RunJob<'a>,
-    observe: &'a mut Observe<'o>,
+    pub observe: &'a mut Observe<'o>,
     pub directory: RunDirectory,
     pub log: Log,
     pub config: Config,
@@ -165,10 +108,13 @@ impl<'a, 'o> Stages<'a, 'o> {
             tune: job.settings.tune.clone(),
             latency: job.settings.latency.clone(),
         };
-        let directory = RunDirectory::open(job.folder, &config, job.restart)?;
-        let log = directory.log()?;
         let tuning = &job.settings.tune;
         let (training, validation) = data::split(&data, tuning.validation, tuning.validation_seed);
+        if plan.is_some() {
+            super::metric_drop::check(job, &data, &validation)?;
+        }
+        let directory = RunDirectory::open(job.folder, &config, job.restart)?;
+        let log = directory.log()?;
         Ok(Stages { job, observe, directory, log, config, data, test, training, validation })
     }
 
@@ -189,102 +135,6 @@ impl<'a, 'o> Stages<'a, 'o> {
         })?;
         let _ = (self.observe)(Progress::WasFinished(&date));
         Ok(Some(report))
-    }
-
-    /// Measures units on training samples, or reads what was measured.
-    fn measure(&mut self, graph: &Arc<Graph>, options: &PlanOptions) -> Result<Arc<Evidence>, JobError> {
-        let path = self.directory.file(run::EVIDENCE);
-        let measured = self.find(|record| matches!(record, Record::Measured { .. }).then_some(()));
-        if measured.is_some() && path.is_file() {
-            return Ok(Arc::new(Evidence::read(&path)?));
-        }
-        let settings = &self.job.settings;
-        let measure_options = MeasureOptions {
-            seed: options.seed,
-            outputs: self.job.outputs,
-            objective: settings.tune.objective,
-            split: options.split,
-            trace: settings.measure.trace.or(options.method.needs_trace().then_some(Trace::Projected)),
-            session: SessionOptions { device: self.job.device, ..SessionOptions::default() },
-            ..settings.measure.options()
-        };
-        let total = measure_options.samples.min(self.training.len());
-        self.begins(Stage::Measure, "measuring what every unit is worth", total)?;
-        let start = Instant::now();
-        let (data, among) = (self.data.clone(), self.training.clone());
-        let job = MeasureJob { graph, data: &data, among: &among, options: &measure_options, file: &path };
-        let observe = &mut *self.observe;
-        let mut done = 0;
-        let evidence = measure(&job, &mut |progress| {
-            let new = progress.samples - std::mem::replace(&mut done, progress.samples);
-            observe(Progress::Samples(new))
-        })?;
-        self.done(Record::Measured {
-            samples: evidence.header.samples,
-            reliability: evidence.reliability(),
-            notes: evidence.header.notes.clone(),
-            seconds: start.elapsed().as_secs_f64(),
-        })?;
-        Ok(Arc::new(evidence))
-    }
-
-    /// Chooses units, or reads the choice.
-    pub fn plan(&mut self, graph: &Arc<Graph>, options: &PlanOptions) -> Result<Plan, JobError> {
-        let path = self.directory.file(run::PLAN);
-        let planned = self.find(|record| matches!(record, Record::Planned { .. }).then_some(()));
-        if planned.is_some() && path.is_file() {
-            return Ok(Plan::read(&path)?);
-        }
-        let mut options = options.clone();
-        if options.method.needs_evidence() {
-            // A budget that cannot be met is best known at once.
-            if let Some(random) = method("random") {
-                self.choose(graph, &PlanOptions { method: random, ..options.clone() }, 0)?;
-            }
-            options.evidence = Some(self.measure(graph, &options)?);
-        }
-        self.begins(Stage::Plan, "choosing units", 0)?;
-        let start = Instant::now();
-        let plan = self.choose(graph, &options, ROUNDS)?;
-        plan.write(&path)?;
-        self.done(Record::Planned { seconds: start.elapsed().as_secs_f64() })?;
-        Ok(plan)
-    }
-
-    /// Chooses units. Where latency is limited, so many smaller models are timed on the way.
-    fn choose(&mut self, graph: &Graph, options: &PlanOptions, rounds: usize) -> Result<Plan, JobError> {
-        let settings = &self.job.settings.latency;
-        let cache = cache_folder();
-        let mut stopwatch = Stopwatch {
-            options: settings.options(),
-            batch: settings.batches.first().copied().unwrap_or(1),
-            cache: cache.as_deref(),
-            rounds,
-            clock: &mut child_clock(self.job.latency_child),
-        };
-        let mut timed = 0;
-        let plan = plan_timed(graph, options, &mut stopwatch, &mut |progress| {
-            let begins = |what: String, samples| Progress::Begins { stage: Stage::Latency, what, samples };
-            let flow = match progress {
-                TimedProgress::Layers { total: 0, .. } => ControlFlow::Continue(()),
-                TimedProgress::Layers { done: 0, total } => (self.observe)(begins(
-                    format!("timing {total} layers in ONNX Runtime, once for this machine"),
-                    total,
-                )),
-                TimedProgress::Layers { done, .. } => {
-                    (self.observe)(Progress::Samples(done - std::mem::replace(&mut timed, done)))
-                }
-                TimedProgress::Round(0) => (self.observe)(begins("timing the model".into(), 0)),
-                TimedProgress::Round(round) => {
-                    (self.observe)(begins(format!("timing a smaller model beside it, round {round}"), 0))
-                }
-            };
-            flow.is_continue()
-        });
-        plan.map_err(|source| match source {
-            PlanningError::Interrupted => JobError::Interrupted,
-            source => JobError::Planning { model: graph.source.file().into(), source },
-        })
     }
 
     /// Removes the units, or reads the smaller model.
@@ -316,7 +166,7 @@ impl<'a, 'o> Stages<'a, 'o> {
     }
 
     /// The smaller model of a plan, its implants fitted on training samples.
-    fn applied(&mut self, plan: &Plan) -> Result<(Applied, Vec<String>), JobError> {
+    pub(super) fn applied(&mut self, plan: &Plan) -> Result<(Applied, Vec<String>), JobError> {
         let settings = self.job.settings.compensate;
         let order = data::shuffled(self.training.len(), plan.asked.seed, 0).into_iter();
         let samples: Vec<usize> = order.map(|i| self.training[i]).take(settings.samples).collect();
@@ -342,28 +192,8 @@ impl<'a, 'o> Stages<'a, 'o> {
         let done = self.find(|record| matches!(record, Record::Compensated { .. }).then_some(()));
         if done.is_none() || !path.is_file() {
             let start = Instant::now();
-            let (mut applied, _) = self.applied(plan)?;
-            if plan.asked.implant.start == ImplantStart::Zero {
-                applied.layers.retain(|_, layer| !layer.implanted);
-            }
-            let (original, smaller) = (Arc::new(self.job.graph.clone()), Arc::new(applied.graph));
-            let options = CompensateOptions {
-                settings,
-                seed: plan.asked.seed,
-                session: SessionOptions { device: self.job.device, ..SessionOptions::default() },
-                ..CompensateOptions::default()
-            };
-            self.begins(Stage::Compensate, "fitting what is left", applied.layers.len())?;
-            let job = CompensateJob {
-                original: &original,
-                smaller: &smaller,
-                layers: &applied.layers,
-                data: &self.data,
-                among: &self.training,
-                options: &options,
-            };
-            let observe = &mut *self.observe;
-            let found = compensate(&job, &mut |_, _| observe(Progress::Samples(1)))?;
+            let (applied, _) = self.applied(plan)?;
+            let found = self.fitted(applied, plan)?;
             self.directory.remove_model(run::COMPENSATED)?;
             let check = CheckOptions { check: self.job.check, sizes: &self.config.sizes };
             let written =
@@ -377,6 +207,31 @@ impl<'a, 'o> Stages<'a, 'o> {
             })?;
         }
         Ok(Some(Arc::new(Graph::read(&path)?)))
+    }
+
+    /// A smaller model whose layers are fitted to what the original makes, on training samples.
+    pub(super) fn fitted(&mut self, mut applied: Applied, plan: &Plan) -> Result<Compensated, JobError> {
+        if plan.asked.implant.start == ImplantStart::Zero {
+            applied.layers.retain(|_, layer| !layer.implanted);
+        }
+        let (original, smaller) = (Arc::new(self.job.graph.clone()), Arc::new(applied.graph));
+        let options = CompensateOptions {
+            settings: self.job.settings.compensate,
+            seed: plan.asked.seed,
+            session: SessionOptions { device: self.job.device, ..SessionOptions::default() },
+            ..CompensateOptions::default()
+        };
+        self.begins(Stage::Compensate, "fitting what is left", applied.layers.len())?;
+        let job = CompensateJob {
+            original: &original,
+            smaller: &smaller,
+            layers: &applied.layers,
+            data: &self.data,
+            among: &self.training,
+            options: &options,
+        };
+        let observe = &mut *self.observe;
+        Ok(compensate(&job, &mut |_, _| observe(Progress::Samples(1)))?)
     }
 
     /// Scores a model on the samples that are held out.
@@ -417,6 +272,23 @@ impl<'a, 'o> Stages<'a, 'o> {
         let noun = if on == TEST { "test data" } else { "the held-out samples" };
         self.begins(Stage::Score, &format!("scoring the {model} model on {noun}"), samples.len())?;
         let start = Instant::now();
+        let scores = self.scored(graph, teacher, data, samples)?;
+        self.done(Record::Scored {
+            model: model.into(),
+            on: on.into(),
+            scores,
+            seconds: start.elapsed().as_secs_f64(),
+        })
+    }
+
+    /// Scores of a model, beside another one where there is one.
+    pub(super) fn scored(
+        &mut self,
+        graph: &Arc<Graph>,
+        teacher: Option<&Arc<Graph>>,
+        data: &Arc<Dataset>,
+        samples: &[usize],
+    ) -> Result<Scores, JobError> {
         let options = ScoreOptions {
             outputs: self.job.outputs,
             objective: self.job.settings.tune.objective,
@@ -427,13 +299,7 @@ impl<'a, 'o> Stages<'a, 'o> {
             // What is scored is scored whole: nothing is lost if the process ends.
             let _ = observe(Progress::Samples(done));
         };
-        let scores = scores(graph, teacher, data, samples, &options, &mut progress)?;
-        self.done(Record::Scored {
-            model: model.into(),
-            on: on.into(),
-            scores,
-            seconds: start.elapsed().as_secs_f64(),
-        })
+        Ok(scores(graph, teacher, data, samples, &options, &mut progress)?)
     }
 
     /// What the log says of a model on data.
@@ -546,14 +412,14 @@ impl<'a, 'o> Stages<'a, 'o> {
         self.log.stages::<Record>().filter_map(choose).last()
     }
 
-    fn begins(&mut self, stage: Stage, what: &str, samples: usize) -> Result<(), JobError> {
+    pub(super) fn begins(&mut self, stage: Stage, what: &str, samples: usize) -> Result<(), JobError> {
         match (self.observe)(Progress::Begins { stage, what: what.into(), samples }) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(JobError::Interrupted),
         }
     }
 
-    fn done(&mut self, record: Record) -> Result<(), JobError> {
+    pub(super) fn done(&mut self, record: Record) -> Result<(), JobError> {
         Ok(self.log.append_synced(&record)?)
     }
 }

@@ -106,6 +106,7 @@ mod tests {
             let options = PlanOptions {
                 method: method("random").unwrap(),
                 evidence: None,
+                scores: None,
                 seed: seed as u64,
                 budget: Budget::new(vec![keep.parse().unwrap()]).unwrap(),
                 select: SelectOptions::default(),

@@ -128,6 +128,11 @@ impl Formatter for Lines {
         w.write_all(b"\"")
     }
 
+    fn write_f64<W: ?Sized + Write>(&mut self, w: &mut W, value: f64) -> io::Result<()> {
+        self.open(w)?;
+        self.pretty.write_f64(w, value)
+    }
+
     fn write_u64<W: ?Sized + Write>(&mut self, w: &mut W, value: u64) -> io::Result<()> {
         self.open(w)?;
         write!(w, "{value}")

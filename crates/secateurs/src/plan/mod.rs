@@ -19,7 +19,7 @@ use secateurs_graph::surgery::Choice;
 use serde::{Deserialize, Serialize};
 
 use crate::implants::ImplantSettings;
-use crate::search::{Limit, Resource, Scope};
+use crate::search::{Frontier, Limit, Resource, Scope};
 
 /// The version of the format that this program writes. Version 1 had no implants.
 pub const FORMAT_VERSION: u64 = 2;
@@ -43,6 +43,13 @@ pub struct Plan {
     /// Where latency was limited, the choices that were timed on the way to this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub latency: Vec<LatencyRound>,
+    /// By how much the outputs are predicted to change, in nats or squares, where units were measured and the others take over what they
+    /// can; of a choice in steps the change from the step before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted: Option<f64>,
+    /// Where units were measured, what smaller models cost and are predicted to change, along the order in which units go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frontier: Option<Frontier>,
     /// The groups that lose units, or have units that other layers are to compute.
     pub groups: Vec<PlannedGroup>,
     /// The nodes whose rows of implanted units other layers compute.
@@ -90,6 +97,9 @@ pub struct Asked {
     /// What was to be implanted.
     #[serde(default, skip_serializing_if = "is_default")]
     pub implant: ImplantSettings,
+    /// How many points of the validation metric could be lost, where that was the limit and `keep` followed from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_drop: Option<f64>,
     /// What scores were compared with.
     pub scope: Scope,
     /// Which units products of axes were split into.

@@ -27,6 +27,7 @@ fn half(graph: &Graph) -> Plan {
     let options = PlanOptions {
         method: method("magnitude").unwrap(),
         evidence: None,
+        scores: None,
         seed: 0,
         budget: Budget::new(vec!["params=0.5".parse().unwrap()]).unwrap(),
         implant: ImplantSettings::default(),

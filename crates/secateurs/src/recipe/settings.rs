@@ -11,7 +11,7 @@ use crate::methods::{MEASURED, METHODS, UNMEASURED, method};
 use crate::pipeline::PlanOptions;
 use crate::plan::PlannedSplit;
 use crate::runtime::LatencyOptions;
-use crate::search::{Budget, Limit, MAX_REMOVED, Scope, SelectOptions};
+use crate::search::{Budget, Limit, MAX_REMOVED, Resource, Scope, SelectOptions};
 use crate::tune::TuneOptions;
 
 /// All settings of a run; recipes have these tables.
@@ -45,6 +45,13 @@ pub struct PlanSettings {
     pub implant: ImplantShare,
     /// What implants start from.
     pub implant_start: ImplantStart,
+    /// How many points of the validation metric may be lost before tuning; the smallest model that holds is searched for, and `keep`, where
+    /// there is one, is the least that it may keep.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_drop: Option<f64>,
+    /// In how many steps the budget is reached; units are measured anew between them.
+    #[serde(skip_serializing_if = "is_one")]
+    pub steps: usize,
     /// What scores are compared with.
     pub scope: Scope,
     /// Seed of methods that draw.
@@ -60,6 +67,17 @@ pub struct PlanSettings {
     pub allow_inexact: bool,
 }
 
+/// Runs of before have no steps.
+fn is_one(steps: &usize) -> bool {
+    *steps == 1
+}
+
+/// More steps would remove less than a unit of most groups each.
+const MOST_STEPS: usize = 100;
+
+/// Less than any model keeps: where a drop is limited and no resource, the search ends where guards end it.
+const NOTHING: f64 = 1e-9;
+
 impl Default for PlanSettings {
     fn default() -> PlanSettings {
         PlanSettings {
@@ -67,6 +85,8 @@ impl Default for PlanSettings {
             keep: Vec::new(),
             implant: ImplantShare::default(),
             implant_start: ImplantStart::default(),
+            max_drop: None,
+            steps: 1,
             scope: Scope::default(),
             seed: 0,
             split: PlannedSplit::default(),
@@ -196,17 +216,23 @@ impl PlanSettings {
     pub fn options(&self, sizes: Bindings) -> Result<PlanOptions, String> {
         self.check()?;
         let method = self.method.as_deref().and_then(method).unwrap_or(UNMEASURED);
+        let keep = match self.max_drop {
+            Some(_) if self.keep.is_empty() => vec![Limit::share(Resource::Params, NOTHING)],
+            _ => self.keep.clone(),
+        };
         Ok(PlanOptions {
             method,
             evidence: None,
+            scores: None,
             seed: self.seed,
-            budget: Budget::new(self.keep.clone()).map_err(|e| format!("--keep: {e}"))?,
             implant: ImplantSettings { share: self.implant, start: self.implant_start },
+            budget: Budget::new(keep).map_err(|e| format!("--keep: {e}"))?,
             select: SelectOptions {
                 scope: self.scope,
                 max_removed: self.max_removed,
                 multiple_of: self.multiple,
                 allow_inexact: self.allow_inexact,
+                ..SelectOptions::default()
             },
             split: self.split,
             sizes,
@@ -221,6 +247,12 @@ impl PlanSettings {
         if !(0.0..=1.0).contains(&self.max_removed) {
             return Err(format!("plan.max_removed = {}: must be a number from 0 to 1", self.max_removed));
         }
+        if let Some(points) = self.max_drop.filter(|points| !(0.0..=100.0).contains(points)) {
+            return Err(format!("plan.max_drop = {points}: must be a number of points from 0 to 100"));
+        }
+        if !(1..=MOST_STEPS).contains(&self.steps) {
+            return Err(format!("plan.steps = {}: must be from 1 to {MOST_STEPS}", self.steps));
+        }
         match self.multiple {
             Some(0) => Err("plan.multiple = 0: must be at least 1".into()),
             _ => Ok(()),
@@ -232,6 +264,9 @@ impl Settings {
     /// Refuses settings that make no sense, naming them.
     pub fn check(&self) -> Result<(), String> {
         self.plan.check()?;
+        if self.plan.max_drop.is_some() && self.tune.validation == 0.0 {
+            return Err("plan.max_drop: the drop is measured on samples that are held out, and tune.validation = 0 holds none out".into());
+        }
         self.measure.check()?;
         self.compensate.check().map_err(|reason| format!("compensate.{reason}"))?;
         self.tune.check().map_err(|reason| format!("tune.{reason}"))?;

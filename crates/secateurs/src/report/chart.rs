@@ -48,6 +48,8 @@ pub struct Mark<'a> {
     pub class: &'static str,
     /// Where.
     pub x: f64,
+    /// How high the point there is, where one is meant.
+    pub y: Option<f64>,
     /// What is there, in a sentence.
     pub text: String,
 }
@@ -91,7 +93,8 @@ impl LineChart<'_> {
         let marks = self.marks.iter().map(|m| m.x);
         let ends = self.x_range.into_iter().chain(points().map(|p| p.0)).chain(marks);
         let x = Scale::ending_with(ends, Spacing::Linear, 6);
-        let y = Scale::covering(points().map(|p| p.1), self.spacing, if self.height < 8.0 { 3 } else { 5 });
+        let heights = points().map(|p| p.1).chain(self.marks.iter().filter_map(|m| m.y));
+        let y = Scale::covering(heights, self.spacing, if self.height < 8.0 { 3 } else { 5 });
         let across = |value: f64| x.place(value).map(|p| 100.0 * p);
         let up = |value: f64| y.place(value).map(|p| 100.0 * (1.0 - p));
         let dots = |s: &Series| s.points.len() <= MOST_DOTS;
@@ -111,6 +114,11 @@ impl LineChart<'_> {
                 @for series in self.series.iter().filter(|s| dots(s)) {
                     @for (left, top) in series.points.iter().filter_map(|p| across(p.0).zip(up(p.1))) {
                         circle.(series.class) cx=(percent(left)) cy=(percent(top)) r="2.5" {}
+                    }
+                }
+                @for mark in &self.marks {
+                    @if let Some((left, top)) = across(mark.x).zip(mark.y.and_then(up)) {
+                        circle.(mark.class) cx=(percent(left)) cy=(percent(top)) r="5" {}
                     }
                 }
                 (self.strips(&across))
@@ -195,6 +203,8 @@ pub enum Symbol {
     Mark,
     /// A dot.
     Dot,
+    /// A part of a bar.
+    Block,
 }
 
 /// Names, the classes that give their colours, and what stands for them.
@@ -209,6 +219,7 @@ pub fn legend(entries: &[(&str, &str, Symbol)]) -> Markup {
                                 Symbol::Line => line x1="0" x2="18" y1="5" y2="5" {},
                                 Symbol::Mark => line x1="9" x2="9" y1="0" y2="10" {},
                                 Symbol::Dot => circle cx="9" cy="5" r="3" {},
+                                Symbol::Block => rect.(class) x="3" y="0" width="12" height="10" {},
                             }
                         }
                         (name)
@@ -254,6 +265,28 @@ pub fn bars([before, after]: [u64; 2], most: u64) -> Markup {
     }
 }
 
+/// A bar of parts that make up a whole, each with the class that gives its colour.
+pub fn stacked(parts: &[(u64, &str)]) -> Markup {
+    let whole = parts.iter().map(|(n, _)| n).sum::<u64>().max(1) as f64;
+    let mut before = 0;
+    let placed: Vec<(f64, f64, &str)> = parts
+        .iter()
+        .map(|(n, class)| {
+            let from = before;
+            before += n;
+            (100.0 * from as f64 / whole, 100.0 * *n as f64 / whole, *class)
+        })
+        .filter(|(_, width, _)| *width > 0.0)
+        .collect();
+    html! {
+        svg.stacked width="100%" height="12" aria-hidden="true" {
+            @for (from, width, class) in placed {
+                rect.(class) x=(percent(from)) width=(percent(width)) y="0" height="12" {}
+            }
+        }
+    }
+}
+
 /// Not more than `most` points: means of as many points each, in their order. Values that are not finite do not count.
 pub fn bucket_means(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     let size = points.len().div_ceil(most.max(1)).max(1);
@@ -290,7 +323,7 @@ mod tests {
             x_range: [0.0, 1.0],
             spacing,
             series: series.collect(),
-            marks: vec![Mark { name: "rollback", class: "bad", x: 0.5, text: "at 0.5".into() }],
+            marks: vec![Mark { name: "rollback", class: "bad", x: 0.5, y: None, text: "at 0.5".into() }],
             height: 12.0,
         };
         chart.figure().into_string()

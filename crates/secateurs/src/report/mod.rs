@@ -8,6 +8,7 @@ mod command;
 mod encoding;
 mod figures;
 mod floored;
+mod frontier;
 mod layers;
 mod ledger;
 mod measured;
@@ -61,6 +62,9 @@ pub struct Report {
     pub notes: Vec<Note>,
     /// The layers, in the order in which they run.
     pub layers: Vec<Layer>,
+    /// What smaller models cost and change; `None` where units were not measured.
+    #[serde(default)]
+    pub frontier: Option<Frontier>,
     /// What units are worth; `None` where it was not measured.
     pub sensitivity: Option<Sensitivity>,
     /// The training; `None` where there was none.
@@ -163,10 +167,58 @@ pub struct Layer {
     pub op: String,
     /// Output channels.
     pub channels: [u64; 2],
+    /// What became of the units that it makes; `None` where it makes none that could go.
+    #[serde(default)]
+    pub units: Option<LayerUnits>,
     /// Trained numbers.
     pub parameters: [u64; 2],
     /// Multiply–accumulates at the sizes of the report.
     pub macs: [Count; 2],
+}
+
+/// What became of the units that a layer makes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerUnits {
+    /// What a unit is.
+    pub kind: String,
+    /// Those that stay as they are.
+    pub kept: u64,
+    /// Those that another layer computes.
+    pub implanted: u64,
+    /// Those that went.
+    pub removed: u64,
+}
+
+/// What smaller models cost and change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Frontier {
+    /// The resource whose share is the cost, as in `params`.
+    pub resource: String,
+    /// What the search predicted along the order in which units go: a line for every step.
+    pub predicted: Vec<FrontierLine>,
+    /// Smaller models that were made, compensated and measured on the validation split, the smallest first.
+    pub measured: Vec<FrontierPoint>,
+    /// The choice, with the change that was predicted.
+    pub chosen: FrontierPoint,
+}
+
+/// What was predicted in a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FrontierLine {
+    /// As in `step 2`.
+    pub name: String,
+    /// The models, the smallest first.
+    pub points: Vec<FrontierPoint>,
+}
+
+/// A smaller model.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct FrontierPoint {
+    /// The share of the resource that it keeps.
+    pub kept: f64,
+    /// The change of the outputs from the original's, in nats or squares; that of steps added up, where it is predicted.
+    #[serde(deserialize_with = "encoding::or_nan")]
+    pub change: f64,
 }
 
 /// A training.

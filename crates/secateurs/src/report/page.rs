@@ -3,7 +3,8 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{
-    Note, NoteWeight, Report, command, figures, layers, ledger, samples, sensitivity, settings, training,
+    Note, NoteWeight, Report, command, figures, frontier, layers, ledger, samples, sensitivity, settings,
+    training,
 };
 use crate::format::duration;
 
@@ -82,6 +83,9 @@ fn sections(report: &Report) -> Vec<Section> {
     }
     if !report.layers.is_empty() {
         sections.push(section("layers", "Layers", layers::table(&report.layers)));
+    }
+    if let Some(frontier) = &report.frontier {
+        sections.push(section("frontier", "Cost and predicted change", frontier::section(frontier)));
     }
     if let Some(sensitivity) = &report.sensitivity {
         sections.push(section("sensitivity", "What units are worth", sensitivity::section(sensitivity)));

@@ -91,6 +91,24 @@ fn verification() -> Verification {
     }
 }
 
+/// Two steps, of which the second was chosen.
+fn frontier() -> Frontier {
+    let point = |kept, change| FrontierPoint { kept, change };
+    let line = |name: &str, points: &[(f64, f64)]| FrontierLine {
+        name: name.into(),
+        points: points.iter().map(|(kept, change)| point(*kept, *change)).collect(),
+    };
+    Frontier {
+        resource: "params".into(),
+        predicted: vec![
+            line("step 1", &[(0.7, 0.002), (0.85, 0.0004), (1.0, 0.0)]),
+            line("step 2", &[(0.45, 0.04), (0.5, 0.02), (0.7, 0.002)]),
+        ],
+        measured: vec![point(0.5, 0.031), point(0.7, 0.003)],
+        chosen: point(0.5, 0.02),
+    }
+}
+
 /// A run with all that a report can hold.
 fn full() -> Report {
     let (epochs, steps_per_epoch) = (30, 351);
@@ -109,6 +127,12 @@ fn full() -> Report {
         name: format!("/layer{i}/Conv"),
         op: "Conv".into(),
         channels: [64, 64 - i],
+        units: (i > 0).then(|| LayerUnits {
+            kind: "channel".into(),
+            kept: 60 - i,
+            implanted: if i == 29 { 4 } else { 0 },
+            removed: if i == 29 { i } else { i + 4 },
+        }),
         parameters: [36_864, 576 * (64 - i)],
         macs: [Count::Number(9_437_184), Count::Formula(format!("{}*batch", 147_456 * (64 - i)))],
     };
@@ -142,6 +166,7 @@ fn full() -> Report {
             Note { weight: NoteWeight::Note, text: "Equal in ONNX Runtime to 2e-7.".into() },
         ],
         layers: (0..30).map(layer).collect(),
+        frontier: Some(frontier()),
         sensitivity: Some(sensitivity()),
         training: Some(Training {
             epochs,
@@ -223,6 +248,7 @@ fn minimal() -> Report {
         latency: None,
         notes: vec![],
         layers: vec![],
+        frontier: None,
         sensitivity: None,
         training: None,
         ledger: vec![],
@@ -272,7 +298,15 @@ fn a_full_report_has_every_figure() {
         "Warning. Training went back to step 2,808. Equal in ONNX Runtime to 2e-7.",
         // Layers.
         "29 of 30 layers have fewer output channels",
-        "/ layer29/ Conv Conv 64 → 35 36.9 k → 20.2 k 9.44 M → 5160960*batch",
+        "kept implanted pruned layer output channels units parameters MACs",
+        "/ layer29/ Conv Conv 64 → 35 31 kept, 4 implanted, 29 pruned 36.9 k → 20.2 k 9.44 M → 5160960*batch",
+        // What smaller models cost and change.
+        "Cost and predicted change What a smaller model is predicted to change",
+        "Units were measured anew for every step; the changes of steps are added up. Measured are models",
+        "change of the outputs (logarithmic) step 1 step 2 measured chosen",
+        "The smaller, the larger the change; chosen: 50.0 % of parameters kept, 0.0200 predicted.",
+        "% of parameters kept 50 step 1: 0.00200 step 2: 0.0200 measured: 0.0310",
+        "Chosen: 50.0 % of parameters kept, 0.0200 predicted.",
         // What units are worth.
         "304 units in 2 groups, of which 122 were removed, scored by quadratic on 2,048 samples; the ranking's reliability is 0.9981.",
         "Of layers with more than 96 units, as many are shown, spread evenly over the ranking. stays removed",
@@ -325,6 +359,7 @@ fn a_minimal_report_says_what_was_not_done_and_no_more() {
         assert!(text.contains(expected), "no {expected:?} in {text}");
     }
     let absent = [
+        "Cost and predicted change",
         "Test set",
         "Validation",
         "Latency",
@@ -339,6 +374,35 @@ fn a_minimal_report_says_what_was_not_done_and_no_more() {
     for absent in absent {
         assert!(!text.contains(absent), "{absent:?} in {text}");
     }
+}
+
+#[test]
+fn units_are_parts_of_a_whole_bar_and_the_choice_is_a_dot_on_the_chart() {
+    let page = render(&full());
+    // 31 kept, 4 implanted and 29 pruned of 64.
+    let bar = r#"<rect class="kept" x="0.00%" width="48.44%" y="0" height="12"></rect><rect class="implanted" x="48.44%" width="6.25%" y="0" height="12"></rect><rect class="pruned" x="54.69%" width="45.31%" y="0" height="12"></rect>"#;
+    assert!(page.contains(bar), "{page}");
+    // Half of the parameters, from 45 % on the left to all on the right.
+    assert!(page.contains(r#"<circle class="chosen" cx="9.09%""#) && page.contains(r#"r="5""#), "{page}");
+    // One step has no name, and without implants none are explained.
+    let mut report = full();
+    report.frontier.as_mut().unwrap().predicted.truncate(1);
+    report.layers.truncate(20);
+    let text = text(&render(&report));
+    assert!(text.contains("predicted measured chosen") && !text.contains("step 1"), "{text}");
+    assert!(text.contains("kept pruned layer output channels units") && !text.contains("implanted"));
+}
+
+#[test]
+fn a_report_of_before_has_no_frontier_and_can_be_read() {
+    let mut json = serde_json::to_value(full()).unwrap();
+    json.as_object_mut().unwrap().remove("frontier");
+    for layer in json["layers"].as_array_mut().unwrap() {
+        layer.as_object_mut().unwrap().remove("units");
+    }
+    let report: Report = serde_json::from_value(json).unwrap();
+    assert!(report.frontier.is_none() && report.layers.iter().all(|layer| layer.units.is_none()));
+    assert!(!text(&render(&report)).contains("Cost and predicted change"));
 }
 
 #[test]
@@ -394,6 +458,9 @@ fn hostile_texts_stay_texts() {
     report.notes = vec![Note { weight: NoteWeight::Note, text: evil() }];
     report.layers[0].name = evil();
     report.layers[0].op = evil();
+    report.layers[0].units = Some(LayerUnits { kind: evil(), kept: 1, implanted: 1, removed: 1 });
+    let frontier = report.frontier.as_mut().unwrap();
+    (frontier.resource, frontier.predicted[0].name) = (evil(), evil());
     report.layers[0].macs[0] = Count::Formula(evil());
     let sensitivity = report.sensitivity.as_mut().unwrap();
     (sensitivity.score, sensitivity.notes) = (evil(), vec![evil()]);

@@ -106,12 +106,14 @@ fn marks(training: &Training, per_epoch: f64) -> Vec<Mark<'_>> {
         name: "rollback",
         class: "bad",
         x: rollback.step as f64 / per_epoch,
+        y: None,
         text: format!("rollback at step {}: {}", count(rollback.step), rollback.reason),
     });
     let chosen = training.chosen.iter().map(|chosen| Mark {
         name: "chosen",
         class: "chosen",
         x: chosen.step as f64 / per_epoch,
+        y: None,
         text: format!("chosen: step {}", count(chosen.step)),
     });
     rollbacks.chain(chosen).collect()

@@ -40,6 +40,34 @@ pub const REPORT_JSON: &str = "report.json";
 pub const REPORT_HTML: &str = "report.html";
 const LOCK: &str = "lock";
 
+/// What units are worth that a step of the choice begins with: those of the original in the first.
+pub fn evidence_file(for_step: usize) -> String {
+    match for_step {
+        1 => EVIDENCE.to_owned(),
+        step => format!("step-{step}.{EVIDENCE}"),
+    }
+}
+
+/// The model that a step ends with.
+pub fn step_file(step: usize) -> String {
+    format!("step-{step}.onnx")
+}
+
+/// The plan of a smaller model that was tried on the way to the choice.
+pub fn trial_file(number: usize) -> String {
+    format!("trial-{number}.json")
+}
+
+/// Whether it is a file of a step or a trial.
+fn is_of_choice(name: &str) -> bool {
+    let numbered = |prefix: &str, suffixes: &[&str]| {
+        let rest =
+            name.strip_prefix(prefix).map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+        rest.is_some_and(|rest| suffixes.contains(&rest) && name.len() > prefix.len() + rest.len())
+    };
+    numbered("trial-", &[".json"]) || numbered("step-", &[".onnx", ".evidence.safetensors"])
+}
+
 /// What a run consists of; `--restart` removes these and nothing else. The config goes last: with it goes the right to.
 const ARTIFACTS: &[&str] = &[
     METRICS,
@@ -138,11 +166,12 @@ impl RunDirectory {
     }
 
     fn discard(&self) -> Result<(), RunError> {
-        for name in ARTIFACTS {
+        let of_choice = entries(&self.path)?.into_iter().filter(|name| is_of_choice(name));
+        for name in of_choice.chain(ARTIFACTS.iter().map(|name| (*name).to_owned())) {
             match name.ends_with(".onnx") {
-                true => self.remove_model(name)?,
+                true => self.remove_model(&name)?,
                 false => {
-                    let path = self.file(name);
+                    let path = self.file(&name);
                     match std::fs::remove_file(&path) {
                         Err(e) if e.kind() != io::ErrorKind::NotFound => {
                             return Err(RunError::write(&path)(e));

@@ -145,7 +145,8 @@ impl<'s> Bander<'s> {
             Reached { limit: *limit, kept: of(&best.meter, &best.remaining), of: of(self.meter, &none) }
         });
         let reached = reached.collect();
-        Some(Selected { reached, predicted: self.predicts.then_some(best.predicted), choice: best.choice })
+        let predicted = self.predicts.then_some(best.predicted);
+        Some(Selected { reached, predicted, choice: best.choice, order: self.order.units() })
     }
 
     /// The first steps that meet the limits with this share of them implanted.
@@ -181,7 +182,7 @@ impl<'s> Bander<'s> {
         let all: usize = taken.iter().map(|(_, step)| step.units.len()).sum();
         let mut wanted = (share * all as f64).round() as usize;
         let mut implanted: Vec<Vec<usize>> = vec![Vec::new(); self.order.steps.len()];
-        for (group, step) in taken.iter().rev() {
+        for (group, step) in taken[self.given.min(steps)..].iter().rev() {
             let offered = |unit: &&usize| self.offered(*group, **unit, rank);
             if wanted < step.units.len() {
                 break;

@@ -27,6 +27,10 @@ pub(super) fn order(
     let mut search = Search::new(joint, coupling, options);
     let mut order =
         Order { steps: vec![Vec::new(); coupling.groups.len()], merged: Vec::new(), refused: 0.0 };
+    for (group, units) in search.take_gone(options) {
+        order.steps[group].push(Step { key: f64::NEG_INFINITY, ..Step::of(units) });
+        order.merged.push(group);
+    }
     let (mut counted, mut met) = (None, None);
     let mut savings = Vec::new();
     loop {
@@ -124,7 +128,7 @@ impl<'c> Search<'c> {
                 groups.push(Waiting {
                     group: g,
                     offset,
-                    units: (0..units).collect(),
+                    units: (0..units).filter(|unit| !options.fixed.stay(g).contains(unit)).collect(),
                     kept: units,
                     fewest: fewest(units, options.max_removed),
                     multiple: if units >= multiple { multiple } else { 1 },
@@ -133,6 +137,26 @@ impl<'c> Search<'c> {
             offset += units;
         }
         Search { joint, remaining: Remaining::new(coupling), groups, gone: 0 }
+    }
+
+    /// Takes what has gone before, by group.
+    fn take_gone(&mut self, options: &SelectOptions) -> Vec<(usize, Vec<usize>)> {
+        let mut taken = Vec::new();
+        for waiting in &mut self.groups {
+            let own = options.fixed.gone(waiting.group);
+            // What an axis would lose its last index with stays, as ever.
+            let units: Vec<usize> =
+                own.iter().copied().filter(|&unit| self.remaining.remove(waiting.group, unit)).collect();
+            if units.is_empty() {
+                continue;
+            }
+            waiting.units.retain(|unit| !units.contains(unit));
+            waiting.kept -= units.len();
+            self.gone += units.len();
+            units.iter().for_each(|unit| self.joint.remove(waiting.offset + unit));
+            taken.push((waiting.group, units));
+        }
+        taken
     }
 
     /// What a step of each group saves: of every limit that does not hold the share of what is too much, of all limits once they hold.

@@ -5,6 +5,7 @@ mod band;
 mod band_tests;
 mod budget;
 mod fit;
+mod frontier;
 mod joint;
 mod meter;
 mod order;
@@ -15,5 +16,6 @@ mod widths;
 
 pub use band::{Band, Places};
 pub use budget::{Amount, Budget, BudgetError, Limit, Resource};
+pub use frontier::{Frontier, frontier};
 pub use meter::Meter;
-pub use select::{MAX_REMOVED, Ranking, Reached, Scope, SelectError, SelectOptions, Selected, select};
+pub use select::{Fixed, MAX_REMOVED, Ranking, Reached, Scope, SelectError, SelectOptions, Selected, select};

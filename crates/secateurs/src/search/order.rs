@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use secateurs_graph::coupling::{Coupling, Group, Remaining};
 
-use super::select::{Scope, SelectOptions, eligible};
+use super::select::{Fixed, Scope, SelectOptions, eligible};
 
 /// Units of one group that go together.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,8 +39,18 @@ pub(super) struct Order {
 
 impl Order {
     pub fn new(coupling: &Coupling, scores: &[Vec<f64>], options: &SelectOptions) -> Order {
-        let groups = coupling.groups.iter().zip(scores);
-        let mut queues: Vec<Queue> = groups.map(|(g, s)| Queue::new(g, s, options)).collect();
+        let mut scores = scores.to_vec();
+        for (g, own) in scores.iter_mut().enumerate() {
+            options.fixed.gone(g).iter().for_each(|&unit| own[unit] = f64::NEG_INFINITY);
+        }
+        let groups = coupling.groups.iter().zip(&scores).enumerate();
+        let mut queues: Vec<Queue> = groups
+            .map(|(g, (group, own))| {
+                let mut queue = Queue::new(group, own, options);
+                queue.waiting.retain(|unit| !options.fixed.stay(g).contains(unit));
+                queue
+            })
+            .collect();
         let mut next = vec![None; queues.len()];
         eligible(coupling, options).for_each(|g| next[g] = queues[g].next());
         let mut remaining = Remaining::new(coupling);
@@ -67,6 +77,27 @@ impl Order {
             }
             next[g] = queue.next();
         }
+    }
+
+    /// How many steps it takes until all that has gone before has gone.
+    pub fn given(&self, fixed: &Fixed) -> usize {
+        let mut next = vec![0; self.steps.len()];
+        let has_gone = |&g: &usize| {
+            next[g] += 1;
+            self.steps[g][next[g] - 1].units.iter().any(|unit| fixed.gone(g).contains(unit))
+        };
+        let gone: Vec<bool> = self.merged.iter().map(has_gone).collect();
+        gone.iter().rposition(|gone| *gone).map_or(0, |last| last + 1)
+    }
+
+    /// The units of the steps, in the order in which they go.
+    pub fn units(&self) -> Vec<(usize, Vec<usize>)> {
+        let mut next = vec![0; self.steps.len()];
+        let step = |&g: &usize| {
+            next[g] += 1;
+            (g, self.steps[g][next[g] - 1].units.clone())
+        };
+        self.merged.iter().map(step).collect()
     }
 }
 

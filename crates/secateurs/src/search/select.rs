@@ -45,6 +45,27 @@ pub struct SelectOptions {
     pub multiple_of: Option<usize>,
     /// Whether groups may lose units whose removal changes what the others compute.
     pub allow_inexact: bool,
+    /// What is given.
+    pub fixed: Fixed,
+}
+
+/// Units of which nothing is chosen, by group; of groups beyond the end there are none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fixed {
+    /// Those that have gone before: they go first.
+    pub gone: Vec<Vec<usize>>,
+    /// Those that stay.
+    pub stay: Vec<Vec<usize>>,
+}
+
+impl Fixed {
+    pub(super) fn gone(&self, group: usize) -> &[usize] {
+        self.gone.get(group).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn stay(&self, group: usize) -> &[usize] {
+        self.stay.get(group).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// So large a share of the units goes on beyond the budget, so that groups can exchange steps; and with implants, which save less.
@@ -61,6 +82,7 @@ impl Default for SelectOptions {
             max_removed: MAX_REMOVED,
             multiple_of: None,
             allow_inexact: false,
+            fixed: Fixed::default(),
         }
     }
 }
@@ -103,6 +125,9 @@ pub struct Selected {
     pub reached: Vec<Reached>,
     /// The predicted change of the outputs, in nats or squares as it was measured, of methods that predict it.
     pub predicted: Option<f64>,
+    /// In what order units would go, by group; those that have gone before come first, and the choice is, but for exchanges at its end,
+    /// the beginning.
+    pub order: Vec<(usize, Vec<usize>)>,
 }
 
 /// Why there is no choice.
@@ -212,6 +237,8 @@ pub fn select(
         };
         order.merged.iter().take_while(goes).count()
     };
+    // What has gone before has gone.
+    let given = if layer { given } else { order.given(&options.fixed) };
     if layer {
         search.limits.retain(|(limit, _)| limit.resource != Resource::Units);
     }
@@ -256,6 +283,7 @@ pub fn select(
         reached: search.reached(budget, &state),
         choice: search.selection(&state).into(),
         predicted,
+        order: order.units(),
     };
     let Some(band) = band else { return Ok(plain) };
     let limits = &search.limits;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use secateurs::implants::ImplantSettings;
 use secateurs::methods::method;
 use secateurs::pipeline::{Applied, PlanOptions, apply, macs_sizes, plan};
 use secateurs::plan::{Plan, PlannedSplit};
@@ -45,6 +46,7 @@ pub fn pruned(graph: &Graph, seed: u64) -> Result<(Plan, Applied), String> {
     let options = PlanOptions {
         method: method("random").unwrap(),
         evidence: None,
+        scores: None,
         seed,
         budget,
         implant: ImplantSettings::default(),

@@ -1,0 +1,201 @@
+//! The choice in steps, and by how much the metric may drop.
+//!
+//! A step chooses among the units of the original from what was measured of the model that the step before it has made: what has gone stays
+//! gone, and what is left is worth what the smaller model makes it worth. So the last plan says all that goes of the original, and is
+//! carried out and compensated like any other. Budgets shrink geometrically. Where the metric may not drop too far, the first step that
+//! goes too far is the last, and goes as far as the metric permits.
+
+use std::sync::Arc;
+
+use secateurs_graph::Graph;
+
+use super::job::JobError;
+use super::metric_drop::{metric, narrow};
+use super::plan::{PlanOptions, PlanningError, coupling};
+use super::stages::{Models, Stages};
+use super::trials::{Begin, Tried};
+use crate::evidence::Header;
+use crate::methods::{Scorer, Scores};
+use crate::plan::Plan;
+use crate::search::{Amount, Budget, Fixed, Limit, SelectError};
+
+/// Shares that are searched for are written with so many decimals.
+const DECIMALS: f64 = 1e4;
+
+impl Stages<'_, '_> {
+    /// Chooses units by trying smaller models. `first` is any plan that meets the budget, where the user has given one.
+    pub(super) fn try_out(
+        &mut self,
+        original: &Arc<Graph>,
+        options: &PlanOptions,
+        first: Option<&Plan>,
+    ) -> Result<Plan, JobError> {
+        let settings = &self.job.settings.plan;
+        let (steps, max_drop) = (settings.steps, settings.max_drop);
+        self.validate(Models::ORIGINAL, original, None)?;
+        let target = self.target(original, options, first)?;
+        let mut tried: Vec<Tried> = Vec::new();
+        let mut best: Option<usize> = None;
+        let mut start: Vec<f64> = vec![1.0; target.len()];
+        let mut begin = Begin {
+            of_step: 1,
+            model: original.clone(),
+            options: options.clone(),
+            loss: self.original_loss(),
+        };
+        for of_step in 1..=steps {
+            let end: Vec<f64> =
+                target.iter().map(|share| share.powf(of_step as f64 / steps as f64)).collect();
+            // The last one is what was asked for, to the last digit.
+            let exact = of_step == steps && !self.job.settings.plan.keep.is_empty();
+            let budget = if exact { options.budget.clone() } else { budget_of(&options.budget, &end) };
+            let found = self.attempt(original, &begin, budget, &tried)?;
+            let holds = found.trial.holds;
+            tried.push(found);
+            if !holds {
+                let gap = start.iter().zip(&end).map(|(a, b)| a.min(1.0) - b.min(1.0)).fold(0.0, f64::max);
+                narrow(gap, |way| -> Result<bool, JobError> {
+                    let shares: Vec<f64> = start.iter().zip(&end).map(|(a, b)| a + way * (b - a)).collect();
+                    let found =
+                        self.attempt(original, &begin, budget_of(&options.budget, &shares), &tried)?;
+                    let holds = found.trial.holds;
+                    tried.push(found);
+                    if holds {
+                        best = Some(tried.len() - 1);
+                    }
+                    Ok(holds)
+                })?;
+                break;
+            }
+            (best, start) = (Some(tried.len() - 1), end);
+            if of_step < steps
+                && let Some(last) = tried.last_mut()
+            {
+                let model = self.step_model(last)?;
+                last.model = None;
+                begin = self.next(original, options, last, model)?;
+            }
+        }
+        match best {
+            Some(best) => Ok(tried.swap_remove(best).plan),
+            None => Err(too_much_lost(&tried, max_drop.unwrap_or(0.0))),
+        }
+    }
+
+    /// What share of each limited resource is left in the end; where the user has not said it, the least that guards permit.
+    fn target(
+        &mut self,
+        original: &Graph,
+        options: &PlanOptions,
+        first: Option<&Plan>,
+    ) -> Result<Vec<f64>, JobError> {
+        let limits = options.budget.limits();
+        let share = |limit: &Limit| match limit.amount {
+            Amount::Share(share) => share,
+            Amount::Absolute(amount) => {
+                let reached = first.and_then(|plan| plan.reached.get(limit.resource.name()));
+                reached.map_or(1.0, |reached| amount / reached.of.max(f64::MIN_POSITIVE))
+            }
+        };
+        if first.is_some() {
+            return Ok(limits.iter().map(share).collect());
+        }
+        match self.choose(original, options, 0) {
+            Err(JobError::Planning {
+                source: PlanningError::Select(SelectError::Unmeetable { nearest, .. }),
+                ..
+            }) => Ok(nearest.iter().map(|reached| (DECIMALS * reached.share()).ceil() / DECIMALS).collect()),
+            Err(error) => Err(error),
+            Ok(_) => Ok(limits.iter().map(share).collect()),
+        }
+    }
+
+    /// What the next step begins with: what is measured of the model that this one has made, in the units of the original.
+    fn next(
+        &mut self,
+        original: &Arc<Graph>,
+        options: &PlanOptions,
+        tried: &Tried,
+        model: Arc<Graph>,
+    ) -> Result<Begin, JobError> {
+        let of_step = tried.trial.of_step + 1;
+        let split = options.split;
+        let (groups, smaller) = (coupling(original, split), coupling(&model, split));
+        let selection = tried.plan.resolve(original, &groups)?;
+        let origins = groups.origins(original, &selection, &model, &smaller);
+        // For each unit of the original its group and number in the smaller model.
+        let mut now: Vec<Vec<Option<(usize, usize)>>> =
+            groups.groups.iter().map(|group| vec![None; group.units.len()]).collect();
+        for (g, units) in origins.iter().enumerate() {
+            for (u, origin) in units.iter().enumerate() {
+                if let Some((group, unit)) = origin {
+                    now[*group][*unit] = Some((g, u));
+                }
+            }
+        }
+        let mut fixed = Fixed::default();
+        for (kept, now) in selection.kept.iter().zip(&now) {
+            let gone = (0..now.len()).filter(|unit| kept.binary_search(unit).is_err());
+            fixed.gone.push(gone.collect());
+            // Of what cannot be found again nothing is known.
+            fixed.stay.push(kept.iter().copied().filter(|unit| now[*unit].is_none()).collect());
+        }
+        let mut next = options.clone();
+        next.select.fixed = fixed;
+        match options.method.scorer {
+            Scorer::Model(score) => {
+                let scores = score(&model, &smaller, options.seed).map_err(|source| JobError::Planning {
+                    model: original.source.file().into(),
+                    source: source.into(),
+                })?;
+                let score = |at: &Option<(usize, usize)>| at.map_or(0.0, |(group, unit)| scores[group][unit]);
+                let scores: Scores = now.iter().map(|units| units.iter().map(score).collect()).collect();
+                next.scores = Some(Arc::new(scores));
+            }
+            Scorer::Evidence(_) | Scorer::Joint => {
+                let measured = self.measure(&model, options, of_step)?;
+                let offsets = offsets(&measured.header);
+                let from: Vec<Option<usize>> =
+                    now.iter().flatten().map(|at| at.map(|(group, unit)| offsets[group] + unit)).collect();
+                let like = options.evidence.as_ref().unwrap_or(&measured);
+                next.evidence = Some(Arc::new(measured.renumbered(like, &from)));
+            }
+        }
+        Ok(Begin { of_step, model, options: next, loss: tried.trial.scores.loss })
+    }
+}
+
+/// The number of every group's first unit through all groups.
+fn offsets(header: &Header) -> Vec<usize> {
+    let next = |next: &mut usize, units: usize| Some(std::mem::replace(next, *next + units));
+    header.groups.iter().scan(0, |sum, group| next(sum, group.units)).collect()
+}
+
+/// These shares of the resources of a budget.
+fn budget_of(budget: &Budget, shares: &[f64]) -> Budget {
+    budget.limits().iter().zip(shares).fold(budget.clone(), |budget, (limit, &share)| {
+        let share = if share < 1.0 {
+            ((DECIMALS * share).round() / DECIMALS).clamp(1.0 / DECIMALS, 1.0 - 1.0 / DECIMALS)
+        } else {
+            share
+        };
+        budget.with(Limit::share(limit.resource, share))
+    })
+}
+
+/// That no smaller model holds, with the one that comes closest.
+fn too_much_lost(tried: &[Tried], most: f64) -> JobError {
+    let known = tried.iter().filter_map(|tried| Some((tried.trial.drop?, &tried.trial)));
+    let nearest = known.min_by(|a, b| a.0.total_cmp(&b.0));
+    let (drop, trial) = match nearest {
+        Some(nearest) => nearest,
+        None => return JobError::Settings("--max-drop: no model that was tried has a metric".into()),
+    };
+    JobError::TooMuchLost(format!(
+        "no smaller model that was tried keeps the {} within {most} points; the nearest, {}, loses {drop:.2}. Allow more with --max-drop, \
+         or hold more samples out: the drop is measured on {}",
+        metric(&trial.scores),
+        trial.kept(),
+        trial.scores.samples
+    ))
+}
