@@ -8,5 +8,6 @@ mod blocking;
 mod convolution;
 mod masking;
 mod net;
+mod origins;
 mod recurrent;
 mod tying;

@@ -237,8 +237,50 @@ impl Model {
                 let difference = self.difference(&coupling, &selection, &selection, batch);
                 assert!(difference <= tolerance, "seed {seed}, batch {batch}: differs by {difference:e}");
             }
+            self.goes_as_its_origin(&coupling, &selection, tolerance);
         }
         self
+    }
+
+    /// For each unit of a smaller model what it was here, as it is told when the smaller model has been in a file.
+    pub fn origins(
+        &self,
+        coupling: &Coupling,
+        kept: &Selection,
+    ) -> (Graph, Coupling, Vec<Vec<Option<(usize, usize)>>>) {
+        let smaller = Graph::from_model(self.smaller(coupling, kept).to_model()).unwrap();
+        let own = smaller.coupling(&CouplingOptions { split: self.split, open: false });
+        let origins = coupling.origins(&self.graph, kept, &smaller, &own);
+        (smaller, own, origins)
+    }
+
+    /// A unit removed from the smaller model leaves what is left when the unit that it was goes with the others.
+    fn goes_as_its_origin(&self, coupling: &Coupling, kept: &Selection, tolerance: f64) {
+        let (smaller, own, origins) = self.origins(coupling, kept);
+        let mut seen = std::collections::HashSet::new();
+        for (g, units) in origins.iter().enumerate() {
+            for (u, origin) in units.iter().enumerate() {
+                let Some((group, unit)) = *origin else { continue };
+                assert!(kept.kept[group].contains(&unit), "it is gone");
+                assert!(seen.insert((group, unit)), "two units were one");
+                // One a group is tried.
+                if u != units.len() / 2 || !Remaining::of_selection(coupling, kept).remove(group, unit) {
+                    continue;
+                }
+                let (mut then, mut both) = (Selection::all(&own), kept.clone());
+                then.kept[g].retain(|other| *other != u);
+                both.kept[group].retain(|other| *other != unit);
+                let mut twice = smaller.clone();
+                own.surgery(&smaller, &then).unwrap().apply(&mut twice).unwrap();
+                let at_once = self.smaller(coupling, &both);
+                let outputs = self.run(&twice, 2).into_iter().zip(self.run(&at_once, 2));
+                let difference = outputs.map(|(a, b)| relative(&a, &b)).fold(0.0, f64::max);
+                assert!(
+                    difference <= tolerance.max(1e-6),
+                    "unit {u} of group {g}: differs by {difference:e}"
+                );
+            }
+        }
     }
 
     /// Between the model with `kept` and the twin masked for `twin`, in 64 bits.

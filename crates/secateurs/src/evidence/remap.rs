@@ -59,3 +59,69 @@ impl Evidence {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use secateurs_graph::coupling::{CouplingOptions, Selection};
+
+    use crate::evidence::tests::{assert_near, convolutional, data, double, measured};
+    use crate::evidence::{Joint, MeasureOptions, Score, Trace};
+
+    #[test]
+    fn what_a_smaller_model_shows_in_units_of_the_original_is_what_the_masked_original_shows() {
+        let folder = tempfile::tempdir().unwrap();
+        let original = convolutional(true);
+        let coupling = original.coupling(&CouplingOptions::default());
+        let mut kept = Selection::all(&coupling);
+        // Every third unit goes.
+        kept.kept.iter_mut().for_each(|units| units.retain(|unit| unit % 3 != 1));
+        let (mut smaller, mut masked) = ((*original).clone(), (*original).clone());
+        coupling.surgery(&original, &kept).unwrap().apply(&mut smaller).unwrap();
+        coupling.masking(&original, &kept).unwrap().apply(&mut masked).unwrap();
+        let smaller_coupling = smaller.coupling(&CouplingOptions::default());
+        let origins = coupling.origins(&original, &kept, &smaller, &smaller_coupling);
+        let offsets: Vec<usize> = coupling
+            .groups
+            .iter()
+            .scan(0, |next, group| Some(std::mem::replace(next, *next + group.units.len())))
+            .collect();
+        let units: usize = coupling.groups.iter().map(|group| group.units.len()).sum();
+        let mut from = vec![None; units];
+        for (number, (group, unit)) in origins.iter().flatten().flatten().enumerate() {
+            from[offsets[*group] + unit] = Some(number);
+        }
+        let left: usize = kept.kept.iter().map(Vec::len).sum();
+        assert_eq!(from.iter().flatten().count(), left, "all units are found again");
+        let data = data(&original, folder.path(), Some(4));
+        let options = MeasureOptions { trace: Some(Trace::PerSample), ..double() };
+        let of_original = measured(&original, &data, &options);
+        let of_masked = measured(&Arc::new(masked), &data, &options);
+        let renumbered = measured(&Arc::new(smaller), &data, &options).renumbered(&of_original.header, &from);
+        assert!(renumbered.check(&original, options.split).is_ok());
+        for &score in Score::ALL {
+            let (mut wanted, found) = (of_masked.score(score).unwrap(), renumbered.score(score).unwrap());
+            // The weights of what is gone, and what it would have been activated by, are still in the masked model.
+            for (unit, _) in from.iter().enumerate().filter(|(_, from)| from.is_none()) {
+                (wanted.values[unit], wanted.errors[unit]) = (0.0, 0.0);
+            }
+            // A trace is that of a unit's own weights, which read fewer channels now.
+            if !score.needs_trace() {
+                assert_near(&found.values, &wanted.values, 1e-6);
+                assert_near(&found.errors, &wanted.errors, 1e-5);
+            }
+        }
+        let set: Vec<usize> = (0..units).filter(|unit| unit % 2 == 0).collect();
+        let (wanted, found) = (of_masked.predicted(&set), renumbered.predicted(&set));
+        assert!((wanted.0 / found.0 - 1.0).abs() < 1e-6, "{wanted:?} {found:?}");
+        // With means absorbed and the others rescaled as well.
+        let change = |evidence| {
+            let mut joint = Joint::new(evidence);
+            (0..units).filter(|unit| from[*unit].is_some()).take(3).for_each(|unit| joint.remove(unit));
+            joint.change()
+        };
+        let (wanted, found) = (change(&of_masked), change(&renumbered));
+        assert!((wanted / found - 1.0).abs() < 1e-3, "{wanted} {found}");
+    }
+}

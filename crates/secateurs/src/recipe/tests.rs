@@ -4,6 +4,7 @@ use toml::Table;
 
 use super::*;
 use crate::methods::method;
+use crate::search::Resource;
 
 fn error(text: &str) -> String {
     Recipe::parse("my.toml", text).unwrap_err().to_string()
@@ -40,6 +41,20 @@ fn without_a_method_it_follows_from_whether_units_are_measured() {
 }
 
 #[test]
+fn a_limit_on_the_drop_needs_no_budget_and_steps_do() {
+    let options = |plan: PlanSettings| plan.options([].into());
+    let drop = PlanSettings { max_drop: Some(1.0), ..PlanSettings::default() };
+    let budget = options(drop.clone()).unwrap().budget;
+    assert_eq!(budget.limits()[0].resource, Resource::Params);
+    let keep = vec!["macs=0.4".parse().unwrap()];
+    let budget = options(PlanSettings { keep: keep.clone(), ..drop }).unwrap().budget;
+    assert_eq!(budget.limits(), keep);
+    assert!(options(PlanSettings { steps: 3, ..PlanSettings::default() }).unwrap_err().contains("--keep"));
+    // What was there before steps were is not written otherwise.
+    assert!(!toml::to_string(&PlanSettings::default()).unwrap().contains("steps"));
+}
+
+#[test]
 fn unknown_keys_are_named_with_their_line_and_the_nearest_key() {
     assert_eq!(
         error("[tune]\nepochs = 2\n\nlearning_rat = 0.1\n"),
@@ -65,6 +80,9 @@ fn values_of_a_wrong_kind_or_without_sense_are_named() {
     assert!(error("[tune]\nmomentum = 2.0").starts_with("my.toml: tune.momentum = 2"));
     assert!(error("[plan]\nmethod = 'magic'").contains("my.toml: plan.method = 'magic'"));
     assert!(error("[latency]\nruns = 0").contains("latency.runs"));
+    assert!(error("[plan]\nmax_drop = -0.5").contains("plan.max_drop = -0.5"));
+    assert!(error("[plan]\nsteps = 0").contains("plan.steps = 0"));
+    assert!(error("[plan]\nmax_drop = 1\n[tune]\nvalidation = 0.0").contains("tune.validation = 0"));
 }
 
 #[test]

@@ -305,7 +305,7 @@ fn a_full_report_has_every_figure() {
         "Units were measured anew for every step; the changes of steps are added up. Measured are models",
         "change of the outputs (logarithmic) step 1 step 2 measured chosen",
         "The smaller, the larger the change; chosen: 50.0 % of parameters kept, 0.0200 predicted.",
-        "% of parameters kept 50 step 1: 0.00200 step 2: 0.0200 measured: 0.0310",
+        "% of parameters kept 50.00 step 1: 0.002000 step 2: 0.02000 measured: 0.03100",
         "Chosen: 50.0 % of parameters kept, 0.0200 predicted.",
         // What units are worth.
         "304 units in 2 groups, of which 122 were removed, scored by quadratic on 2,048 samples; the ranking's reliability is 0.9981.",
@@ -533,9 +533,9 @@ fn nothing_is_loaded() {
 #[test]
 fn charts_and_tables_can_be_read_out() {
     let page = render(&full());
-    // Three of the training, one a layer, and the shades of the heat map.
-    assert_eq!(page.matches("role=\"img\" aria-labelledby").count(), 6);
-    assert_eq!(page.matches("<desc id=").count(), 6);
+    // Three of the training, the frontier, one a layer, and the shades of the heat map.
+    assert_eq!(page.matches("role=\"img\" aria-labelledby").count(), 7);
+    assert_eq!(page.matches("<desc id=").count(), 7);
     let ids: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|part| part.split('"').next()).collect();
     assert_eq!(ids.len(), ids.iter().collect::<std::collections::BTreeSet<_>>().len(), "{ids:?}");
     // What is not named is hidden, or lies in what is named.

@@ -145,6 +145,22 @@ fn a_torn_line_is_dropped_and_a_damaged_one_is_named() {
 }
 
 #[test]
+fn a_restart_removes_files_of_steps_and_trials_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunDirectory::open(folder.path(), &config(), false).unwrap();
+    let own = [trial_file(12), step_file(1), step_file(1) + ".data", evidence_file(1), evidence_file(3)];
+    let other = ["trial-.json", "trial-1.txt", "step-1.md", "step-one.onnx", "my-step-1.onnx"];
+    for name in own.iter().map(String::as_str).chain(other) {
+        run.write(name, b"x").unwrap();
+    }
+    drop(run);
+    drop(RunDirectory::open(folder.path(), &config(), true).unwrap());
+    let mut expected = [&["config.toml", "lock"][..], &other[..]].concat();
+    expected.sort_unstable();
+    assert_eq!(names(folder.path()), expected);
+}
+
+#[test]
 fn training_that_is_done_again_is_logged_once() {
     let folder = tempfile::tempdir().unwrap();
     let run = RunDirectory::open(folder.path(), &config(), false).unwrap();

@@ -11,6 +11,8 @@ mod meter;
 mod order;
 mod select;
 #[cfg(test)]
+mod steps_test;
+#[cfg(test)]
 mod tests;
 mod widths;
 

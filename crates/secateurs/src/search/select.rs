@@ -238,7 +238,7 @@ pub fn select(
         order.merged.iter().take_while(goes).count()
     };
     // What has gone before has gone.
-    let given = if layer { given } else { order.given(&options.fixed) };
+    let given = if layer { given } else { given.max(order.given(&options.fixed)) };
     if layer {
         search.limits.retain(|(limit, _)| limit.resource != Resource::Units);
     }

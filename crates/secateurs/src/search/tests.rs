@@ -15,7 +15,7 @@ use crate::methods::method;
 use crate::rng::Rng;
 
 /// Dense layers of these widths, 5 inputs, 3 outputs.
-fn dense(widths: &[usize]) -> Graph {
+pub(super) fn dense(widths: &[usize]) -> Graph {
     let mut model = ModelBuilder::new(17).input("v0", ElementType::Float32, &["batch", "5"]);
     let mut inputs = 5;
     for (i, &width) in widths.iter().chain(&[3]).enumerate() {
