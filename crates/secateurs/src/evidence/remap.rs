@@ -98,7 +98,7 @@ mod tests {
         let options = MeasureOptions { trace: Some(Trace::PerSample), ..double() };
         let of_original = measured(&original, &data, &options);
         let of_masked = measured(&Arc::new(masked), &data, &options);
-        let renumbered = measured(&Arc::new(smaller), &data, &options).renumbered(&of_original.header, &from);
+        let renumbered = measured(&Arc::new(smaller), &data, &options).renumbered(&of_original, &from);
         assert!(renumbered.check(&original, options.split).is_ok());
         for &score in Score::ALL {
             let (mut wanted, found) = (of_masked.score(score).unwrap(), renumbered.score(score).unwrap());

@@ -31,7 +31,7 @@ impl Net {
     fn select(&self, ranking: &Ranking, limit: Limit, options: &SelectOptions) -> Selected {
         let budget = Budget::new(vec![limit]).unwrap();
         self.with_meter(options, |meter| {
-            select(&self.graph, &self.coupling, meter, ranking, &budget, options).unwrap()
+            select(&self.graph, &self.coupling, meter, ranking, &budget, None, options).unwrap()
         })
     }
 }
@@ -52,7 +52,7 @@ fn ranking(seed: u64, widths: &[usize], whole_sets: bool) -> Ranking {
 
 /// The units of each group that go in a choice.
 fn gone(widths: &[usize], selected: &Selected) -> Vec<Vec<usize>> {
-    let groups = widths.iter().zip(&selected.selection.kept);
+    let groups = widths.iter().zip(&selected.choice.selection.kept);
     groups.map(|(&n, kept)| (0..n).filter(|unit| !kept.contains(unit)).collect()).collect()
 }
 
@@ -73,14 +73,14 @@ proptest! {
         let limit = |share| Limit::share(Resource::Macs, share);
         let first = net.select(&ranking(seed, &widths, whole_sets), limit(share), &options);
         // One unit of every group that is left is not to go.
-        let stay: Vec<Vec<usize>> = first.selection.kept.iter().map(|kept| kept[..1].to_vec()).collect();
+        let stay: Vec<Vec<usize>> = first.choice.selection.kept.iter().map(|kept| kept[..1].to_vec()).collect();
         let fixed = Fixed { gone: gone(&widths, &first), stay: stay.clone() };
         let next = SelectOptions { fixed, ..options.clone() };
         let reached = first.reached[0].share();
         // All else is ranked anew.
         let again = ranking(seed + 1, &widths, whole_sets);
         let second = net.select(&again, limit(reached.max(0.3) * further.max(0.8)), &next);
-        for ((before, after), stay) in first.selection.kept.iter().zip(&second.selection.kept).zip(&stay) {
+        for ((before, after), stay) in first.choice.selection.kept.iter().zip(&second.choice.selection.kept).zip(&stay) {
             prop_assert!(after.iter().all(|unit| before.contains(unit)), "{before:?} {after:?}");
             prop_assert!(after.contains(&stay[0]));
         }
@@ -126,8 +126,8 @@ fn with_scope_layer_all_groups_keep_the_same_share_after_a_step_too() {
     let fixed = Fixed { gone: gone(&widths, &first), stay: Vec::new() };
     let next = SelectOptions { fixed, ..options };
     let second = net.select(&ranking(2, &widths, false), Limit::share(Resource::Units, 0.5), &next);
-    assert_eq!(second.selection.kept.iter().map(Vec::len).collect::<Vec<_>>(), [10, 20]);
-    for (before, after) in first.selection.kept.iter().zip(&second.selection.kept) {
+    assert_eq!(second.choice.selection.kept.iter().map(Vec::len).collect::<Vec<_>>(), [10, 20]);
+    for (before, after) in first.choice.selection.kept.iter().zip(&second.choice.selection.kept) {
         assert!(after.iter().all(|unit| before.contains(unit)));
     }
 }
