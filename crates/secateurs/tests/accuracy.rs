@@ -42,8 +42,12 @@ fn correct(model: &str, data: &str, options: DataOptions) -> Option<(u64, u64)> 
 #[test]
 fn preresnet_on_the_cifar10_test_set() {
     let options = DataOptions { preset: Some(Preset::Cifar10), ..DataOptions::default() };
-    if let Some(counts) = correct("assets/cifar10-preresnet29.onnx", "data/cifar10/test.npz", options) {
-        assert_eq!(counts, (8942, 8942));
+    for (model, right) in
+        [("assets/cifar10-preresnet29.onnx", 8942), ("assets/cifar10-preresnet29-dense.onnx", 9236)]
+    {
+        if let Some(counts) = correct(model, "data/cifar10/test.npz", options.clone()) {
+            assert_eq!(counts, (right, right), "{model}");
+        }
     }
 }
 

@@ -1,0 +1,126 @@
+//! `compress` and `plan` with implants.
+
+mod support;
+
+use std::path::Path;
+
+use secateurs::plan::{Plan, PlannedForm};
+use secateurs::run::{COMPENSATED, METRICS, PLAN, PRUNED};
+use secateurs_graph::Graph;
+use secateurs_onnx::proto::AttributeProto;
+use secateurs_onnx::proto::attribute_proto::AttributeType;
+use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
+use support::{Folder, ends, normal};
+
+/// Layers of 24 and 20 neurons.
+fn deep() -> ModelBuilder {
+    ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "4"])
+        .constant("w", &normal(&[4, 24], 1))
+        .constant("b", &normal(&[24], 2))
+        .constant("v", &normal(&[24, 20], 3))
+        .constant("c", &normal(&[20], 4))
+        .constant("u", &normal(&[20, 3], 5))
+        .node("Gemm", &["x", "w", "b"], &["h"])
+        .node("Relu", &["h"], &["i"])
+        .node("Gemm", &["i", "v", "c"], &["j"])
+        .node("Relu", &["j"], &["k"])
+        .node("MatMul", &["k", "u"], &["y"])
+        .output("y")
+}
+
+/// A layer whose weight is computed.
+fn without_places() -> ModelBuilder {
+    let to = AttributeProto {
+        name: Some("to".into()),
+        r#type: Some(AttributeType::Int.into()),
+        i: Some(1),
+        ..AttributeProto::default()
+    };
+    let halves = Tensor::from_slice(vec![4, 12], &[0.5f64; 48]).unwrap();
+    ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "4"])
+        .constant("w", &halves)
+        .constant("two", &Tensor::scalar(2.0f64))
+        .constant("v", &normal(&[12, 3], 2))
+        .node("Mul", &["w", "two"], &["twice"])
+        .node_with("Cast", &["twice"], &["cast"], vec![to])
+        .node("MatMul", &["x", "cast"], &["h"])
+        .node("Relu", &["h"], &["i"])
+        .node("MatMul", &["i", "v"], &["y"])
+        .output("y")
+}
+
+fn words(model: &str, data: &str, run: &str, more: &[&str]) -> Vec<String> {
+    let fixed =
+        ["compress", model, "--data", data, "-o", run, "--threads", "1", "--no-latency", "--epochs", "0"];
+    fixed.iter().chain(more).map(|word| (*word).to_owned()).collect()
+}
+
+#[test]
+fn a_share_of_what_would_go_is_implanted_and_fitted() {
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", deep()), folder.data("data.npz", 400, true));
+    for (start, more) in
+        [("least-squares", &["--compensate", "none"][..]), ("zero", &[]), ("least-squares", &[])]
+    {
+        let run = folder.path(&format!("run-{start}-{}", more.len()));
+        let implant = ["--keep", "params=0.6", "--implant", "0.5", "--implant-start", start];
+        ends(0, &words(&model, &data, &run, &[&implant[..], more].concat()), &[]);
+        let plan = Plan::read(&Path::new(&run).join(PLAN)).unwrap();
+        let implanted: usize = plan.groups.iter().map(|group| group.implanted.len()).sum();
+        assert!(implanted >= 4, "{plan:?}");
+        assert!(
+            plan.implants
+                .iter()
+                .all(|implant| matches!(implant.form, PlannedForm::LowRank { rank } if rank > 0))
+        );
+        let reached = &plan.reached["params"];
+        assert!(reached.share <= 0.6);
+        // What was counted is what is there, before and behind compensation, which changes numbers alone.
+        let params = |file: &str| Graph::read(&Path::new(&run).join(file)).unwrap().cost().params as f64;
+        assert_eq!(params(PRUNED), reached.kept);
+        if more.is_empty() {
+            assert_eq!(params(COMPENSATED), reached.kept);
+        }
+        // The second matrix of a pair starts from zero, or from what its rows make.
+        let pruned = Graph::read(&Path::new(&run).join(PRUNED)).unwrap();
+        let seconds: Vec<f64> = pruned
+            .values
+            .values()
+            .filter(|value| value.name.contains("second"))
+            .filter_map(|value| pruned_tensor(&pruned, &value.name))
+            .flatten()
+            .collect();
+        assert!(!seconds.is_empty());
+        assert_eq!(seconds.iter().all(|x| *x == 0.0), start == "zero");
+        let log = std::fs::read_to_string(Path::new(&run).join(METRICS)).unwrap();
+        assert!(log.contains("\"event\":\"pruned\""), "{log}");
+    }
+}
+
+fn pruned_tensor(graph: &Graph, name: &str) -> Option<Vec<f64>> {
+    let (id, _) = graph.values.iter().find(|(_, value)| value.name == name)?;
+    graph.tensor(id)?.to_f64_vec().ok()
+}
+
+#[test]
+fn implants_without_a_place_and_shares_that_are_none_are_refused() {
+    let folder = Folder::new();
+    let model = folder.model("model.onnx", without_places());
+    let plan = folder.path("plan.json");
+    let words = |share: &str| -> Vec<String> {
+        ["plan", &model, "--keep", "params=0.5", "--method", "random", "--implant", share, "-o", &plan]
+            .map(str::to_owned)
+            .to_vec()
+    };
+    ends(2, &words("0.1"), &["the model has no place for implants", "plan without --implant"]);
+    // As many as help are none.
+    ends(0, &words("auto"), &[]);
+    assert!(Plan::read(Path::new(&plan)).unwrap().implants.is_empty());
+    ends(2, &words("2"), &["implant is none, auto, or a share of the removed units such as 0.1"]);
+    let layered = folder.model("deep.onnx", deep());
+    let words =
+        ["plan", &layered, "--keep", "units=0.5", "--scope", "layer", "--implant", "0.1", "-o", &plan];
+    ends(2, &words, &["implants cannot be chosen with scope=layer and a limit on units"]);
+}
