@@ -1,0 +1,3 @@
+#![no_main]
+
+secateurs_libfuzzer::fuzz!(secateurs_fuzz::inference);
