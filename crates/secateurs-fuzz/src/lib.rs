@@ -1,4 +1,5 @@
-//! What fuzzing runs. `fuzz/` puts libFuzzer around it (`cargo xtask fuzz`); the test of this crate runs it without any tool.
+//! What fuzzing runs: the test of this crate some thousand times with every target, `cargo xtask fuzz` a million times. It needs no
+//! other tool. Inputs that once failed are kept in `corpus/`.
 //!
 //! An input is an ONNX file. Its mutations are made in the decoded message ([`mutate`]), as random bytes seldom get past the decoder, and
 //! sometimes in the bytes. A target fails by a panic, by memory beyond what [`memory`] allows for the input's size, or by taking too long.

@@ -67,6 +67,7 @@ fn survives(name: &str) {
         }
     }
     let panics: Vec<String> = panics.iter().map(|(place, why)| format!("{place}: {why}")).collect();
+    eprintln!("{name}: {executions} executions, {} inputs to begin with", inputs.len());
     assert!(panics.is_empty(), "{name} panics in {} places:\n{}", panics.len(), panics.join("\n"));
 }
 
@@ -123,7 +124,7 @@ impl Watch {
 
 /// The kept inputs, and what they began with.
 fn corpus(name: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(name);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
     let mut paths: Vec<PathBuf> = match std::fs::read_dir(&folder) {
         Ok(entries) => entries.map(|entry| entry.expect("a folder can be listed").path()).collect(),
         Err(_) => Vec::new(),

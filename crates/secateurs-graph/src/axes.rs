@@ -145,7 +145,7 @@ impl AxisMap {
     }
 }
 
-/// The map of a node whose inputs do not fit its op.
+/// Why nothing of a node can go whose inputs do not fit its op.
 const UNFIT: &str = "its inputs are not what the op takes";
 
 impl Graph {
@@ -153,28 +153,33 @@ impl Graph {
     /// everything is blocked.
     pub fn axis_map(&self, node: &Node) -> AxisMap {
         let (facts, outputs) = (self.input_facts(node), self.output_facts(node));
-        let map = node.op.axes(&node.op_inputs(&facts), &outputs);
-        let own = outputs.iter().map(Some).zip(&map.outputs);
-        match facts
-            .iter()
-            .copied()
-            .zip(&map.inputs)
-            .chain(own)
-            .all(|(fact, axes)| map.fits(fact, axes.as_deref()))
-        {
-            true => map,
-            false => AxisMap::blocked(&facts, &outputs, UNFIT),
+        let mut map = node.op.axes(&node.op_inputs(&facts), &outputs);
+        let negative = map.atoms.iter().any(|atom| atom.size.known().is_some_and(|size| size < 0));
+        let own = outputs.iter().map(Some).zip(&mut map.outputs);
+        for (fact, axes) in facts.iter().copied().zip(&mut map.inputs).chain(own) {
+            let rank = fact.and_then(Fact::rank);
+            if axes.as_ref().zip(rank).is_some_and(|(axes, rank)| axes.len() != rank) {
+                // Known as little as one that the map leaves out.
+                *axes = None;
+            }
         }
+        let own = outputs.iter().map(Some).zip(&map.outputs);
+        let mut values = facts.iter().copied().zip(&map.inputs).chain(own);
+        let fits = values.all(|(fact, axes)| map.fits(fact, axes.as_deref()));
+        if negative || map.inputs.len() > facts.len() || !fits {
+            return AxisMap::blocked(&facts, &outputs, UNFIT);
+        }
+        map
     }
 }
 
 impl AxisMap {
-    /// Whether axes can be those of a value, as far as sizes are numbers. Another number of axes is for the reader to see.
+    /// Whether axes can be those of a value, as far as sizes are numbers.
     fn fits(&self, fact: Option<&Fact>, axes: Option<&[Axis]>) -> bool {
         let (Some(shape), Some(axes)) = (fact.and_then(|fact| fact.shape.as_deref()), axes) else {
             return true;
         };
-        shape.len() != axes.len() || shape.iter().zip(axes).all(|(dim, axis)| self.has_size(axis, dim))
+        shape.iter().zip(axes).all(|(dim, axis)| self.has_size(axis, dim))
     }
 
     fn has_size(&self, axis: &Axis, dim: &Dim) -> bool {

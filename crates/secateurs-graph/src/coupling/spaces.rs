@@ -291,7 +291,7 @@ impl<'g> Builder<'g> {
             .collect();
         // What can be pruned belongs to a parameter, or is a product of few such axes.
         let longest = self.graph.values.values().filter_map(|value| match &value.source {
-            Source::Tensor(tensor) => tensor.shape().iter().copied().max(),
+            Source::Tensor(tensor) if !tensor.is_empty() => tensor.shape().iter().copied().max(),
             _ => None,
         });
         let most = longest.max().unwrap_or(0usize).saturating_mul(PRODUCTS).max(MAX_CELLS);
@@ -302,7 +302,7 @@ impl<'g> Builder<'g> {
                     space.barred.get_or_insert_with(|| Reason::Large(sizes[i].clone()));
                 }
                 (_, Some(cells)) if cells > most => {
-                    space.barred.get_or_insert_with(|| Reason::Large((cells as i64).into()));
+                    space.barred.get_or_insert_with(|| Reason::Large(sizes[i].clone()));
                 }
                 // The only index of an axis stays; one that is merely dropped or made can go.
                 (Some(n), _) if n > 1 || (n == 1 && space.example.is_none()) => space.cells = n as usize,

@@ -1,3 +1,0 @@
-#![no_main]
-
-secateurs_libfuzzer::fuzz!(secateurs_fuzz::reader);
