@@ -10,3 +10,4 @@ mod masking;
 mod net;
 mod recurrent;
 mod tying;
+mod unfit;
