@@ -1,5 +1,6 @@
 //! `cargo xtask coverage`: runs the tests that see what is covered and writes `docs/coverage.md` from what they saw.
 
+mod practice;
 mod pruning;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,10 +30,10 @@ pub fn command(arguments: &[String]) -> Result<()> {
     let python = fixtures::make()?;
     test::nextest()?;
     let [cases] = observe("secateurs-graph", "onnx_node_tests", ["SECATEURS_COVERAGE"], &python)?;
-    let seen = ["SECATEURS_ZOO_COVERAGE", "SECATEURS_PRUNING_COVERAGE"];
-    let [models, pruned] = observe("secateurs", "zoo", seen, &python)?;
+    let seen = ["SECATEURS_ZOO_COVERAGE", "SECATEURS_PRUNING_COVERAGE", "SECATEURS_PRACTICE"];
+    let [models, pruned, practice] = observe("secateurs", "zoo", seen, &python)?;
     let path = paths::repo().join("docs").join("coverage.md");
-    fs::write(&path, page(&cases, &models, &pruned))
+    fs::write(&path, page(&cases, &models, &pruned, &practice))
         .with_context(|| format!("cannot write {}", path.display()))?;
     println!("{}", path.display());
     Ok(())
@@ -62,7 +63,7 @@ fn observe<const N: usize>(
     Ok(seen)
 }
 
-fn page(cases: &[Value], models: &[Value], pruned: &[Value]) -> String {
+fn page(cases: &[Value], models: &[Value], pruned: &[Value], practice: &[Value]) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut ops = BTreeMap::<String, Op>::new();
     let mut unregistered = BTreeMap::<String, usize>::new();
@@ -133,6 +134,7 @@ fn page(cases: &[Value], models: &[Value], pruned: &[Value]) -> String {
         );
     }
     page.push_str(&pruning::section(pruned));
+    page.push_str(&practice::section(practice));
     page.push_str("\n## Cases of registered ops that do not pass\n\n| case | reason |\n|---|---|\n");
     page.push_str(&reasons.join("\n"));
     page.push_str("\n\n## Ops that are not registered\n\n");

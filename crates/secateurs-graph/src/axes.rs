@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::dim::Dim;
 use crate::fact::Fact;
+use crate::graph::{Graph, Node};
 
 /// The index of an atom in [`AxisMap::atoms`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -141,6 +142,65 @@ impl AxisMap {
         }
         map.outputs[0] = Some(axes);
         map
+    }
+}
+
+/// Why nothing of a node can go whose inputs do not fit its op.
+const UNFIT: &str = "its inputs are not what the op takes";
+
+impl Graph {
+    /// A node's axis map. Where the sizes of its inputs contradict what its op makes of them, as in a file that no engine would run,
+    /// everything is blocked.
+    pub fn axis_map(&self, node: &Node) -> AxisMap {
+        let (facts, outputs) = (self.input_facts(node), self.output_facts(node));
+        let mut map = node.op.axes(&node.op_inputs(&facts), &outputs);
+        let negative = map.atoms.iter().any(|atom| atom.size.known().is_some_and(|size| size < 0));
+        let own = outputs.iter().map(Some).zip(&mut map.outputs);
+        for (fact, axes) in facts.iter().copied().zip(&mut map.inputs).chain(own) {
+            let rank = fact.and_then(Fact::rank);
+            if axes.as_ref().zip(rank).is_some_and(|(axes, rank)| axes.len() != rank) {
+                // Known as little as one that the map leaves out.
+                *axes = None;
+            }
+        }
+        let own = outputs.iter().map(Some).zip(&map.outputs);
+        let mut values = facts.iter().copied().zip(&map.inputs).chain(own);
+        let fits = values.all(|(fact, axes)| map.fits(fact, axes.as_deref()));
+        if negative || map.inputs.len() > facts.len() || !fits {
+            return AxisMap::blocked(&facts, &outputs, UNFIT);
+        }
+        map
+    }
+}
+
+impl AxisMap {
+    /// Whether axes can be those of a value, as far as sizes are numbers.
+    fn fits(&self, fact: Option<&Fact>, axes: Option<&[Axis]>) -> bool {
+        let (Some(shape), Some(axes)) = (fact.and_then(|fact| fact.shape.as_deref()), axes) else {
+            return true;
+        };
+        shape.iter().zip(axes).all(|(dim, axis)| self.has_size(axis, dim))
+    }
+
+    fn has_size(&self, axis: &Axis, dim: &Dim) -> bool {
+        let mut total = Some(0i64);
+        for segment in axis {
+            let own = match segment {
+                Segment::Product(atoms) => atoms
+                    .iter()
+                    .map(|atom| self.atoms[atom.0].size.known())
+                    .try_fold(1i64, |product, size| product.checked_mul(size?)),
+                Segment::Pick { atom, indices } => {
+                    let size = self.atoms[atom.0].size.known().unwrap_or(i64::MAX);
+                    if indices.iter().any(|&index| index as i64 >= size) {
+                        return false;
+                    }
+                    Some(indices.len() as i64)
+                }
+            };
+            total = total.zip(own).and_then(|(total, own)| total.checked_add(own));
+        }
+        total.zip(dim.known()).is_none_or(|(total, size)| total == size)
     }
 }
 

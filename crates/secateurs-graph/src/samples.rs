@@ -52,9 +52,8 @@ pub fn sample_axes(graph: &Graph) -> SecondaryMap<ValueId, SampleAxis> {
     let Some(samples) = samples else { return found };
     for &id in &graph.order {
         let node = &graph.nodes[id];
-        let facts = graph.input_facts(node);
         let outputs = graph.output_facts(node);
-        let map = node.op.axes(&node.op_inputs(&facts), &outputs);
+        let map = graph.axis_map(node);
         let atom = sample_atom(node, &map, &found, &samples);
         for (i, output) in node.outputs.iter().enumerate() {
             let Some(value) = *output else { continue };

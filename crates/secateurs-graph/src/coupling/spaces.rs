@@ -11,7 +11,7 @@ use super::frames::Frames;
 use super::reason::Reason;
 use crate::axes::{AtomId, Axis, AxisMap, Role, Segment};
 use crate::dim::Dim;
-use crate::graph::{Graph, NodeId, ValueId};
+use crate::graph::{Graph, NodeId, Source, ValueId};
 use crate::op::InputRole;
 
 /// All index spaces of a graph, and where they occur.
@@ -36,6 +36,11 @@ pub(crate) struct Space {
     /// A value axis in the space, to name it by.
     pub example: Option<(ValueId, usize)>,
 }
+
+/// Axes are followed index by index up to this length, and beyond it up to so many times the longest axis of a constant: a few bytes of
+/// a file can declare any size.
+const MAX_CELLS: usize = 1 << 16;
+const PRODUCTS: usize = 16;
 
 /// A space whose indices are a direct sum of products or picks of others.
 pub(crate) struct Composite {
@@ -152,7 +157,7 @@ impl<'g> Builder<'g> {
         let node = &self.graph.nodes[id];
         let facts = self.graph.input_facts(node);
         let outputs = self.graph.output_facts(node);
-        let map = node.op.axes(&node.op_inputs(&facts), &outputs);
+        let map = self.graph.axis_map(node);
         let first = self.sets.len() as u32;
         for atom in &map.atoms {
             let var = self.variable(atom.size.clone());
@@ -284,9 +289,21 @@ impl<'g> Builder<'g> {
                 Composite { node, total: space_of[var as usize], parts: axis.iter().map(part).collect() }
             })
             .collect();
+        // What can be pruned belongs to a parameter, or is a product of few such axes.
+        let longest = self.graph.values.values().filter_map(|value| match &value.source {
+            Source::Tensor(tensor) if !tensor.is_empty() => tensor.shape().iter().copied().max(),
+            _ => None,
+        });
+        let most = longest.max().unwrap_or(0usize).saturating_mul(PRODUCTS).max(MAX_CELLS);
         let frames = Frames::new(&sizes, &composites);
         for (i, space) in spaces.iter_mut().enumerate() {
             match (sizes[i].known(), frames.of(i as u32)) {
+                (Some(n), _) if n as u64 > most as u64 => {
+                    space.barred.get_or_insert_with(|| Reason::Large(sizes[i].clone()));
+                }
+                (_, Some(cells)) if cells > most => {
+                    space.barred.get_or_insert_with(|| Reason::Large(sizes[i].clone()));
+                }
                 // The only index of an axis stays; one that is merely dropped or made can go.
                 (Some(n), _) if n > 1 || (n == 1 && space.example.is_none()) => space.cells = n as usize,
                 (None, Some(cells)) => space.cells = cells,

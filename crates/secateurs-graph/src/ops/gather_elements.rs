@@ -44,6 +44,13 @@ impl Op for GatherElements {
         if shape.len() != from.len() {
             return Err(OpError::invalid("the indices have another number of axes than the input"));
         }
+        let beyond = |i: &usize| shape[*i].known().zip(from[*i].known()).is_some_and(|(len, size)| len > size);
+        if let Some(at) = (0..from.len()).find(|i| *i != axis && beyond(i)) {
+            return Err(OpError::Invalid(format!(
+                "the indices have {} rows along axis {at}, of which the input has {}",
+                shape[at], from[at]
+            )));
+        }
         let content = index.known_ints().zip(sizes(&shape)).zip(sizes(from)).and_then(|((indices, at), from)| {
             rearrange(input, &shape, |to, source| {
                 source.copy_from_slice(to);

@@ -62,7 +62,9 @@ impl Op for ReverseSequence {
         };
         let role = |axis| if axis == time { Role::Blocked("reversed in part") } else { Role::Free };
         let axes: Vec<Axis> = shape.iter().enumerate().map(|(i, dim)| map.axis(dim, role(i))).collect();
-        map.inputs[1] = Some(vec![axes[batch].clone()]);
+        if let Some(lengths) = map.inputs.get_mut(1) {
+            *lengths = Some(vec![axes[batch].clone()]);
+        }
         (map.inputs[0], map.outputs[0]) = (Some(axes.clone()), Some(axes));
         map
     }

@@ -114,9 +114,11 @@ impl Op for ScatterND {
         let role = |axis| if axis < depth { indexed.clone() } else { Role::Free };
         let axes: Vec<Axis> = shape.iter().enumerate().map(|(i, dim)| map.axis(dim, role(i))).collect();
         let mut index: Vec<Axis> = indices.iter().map(|dim| map.axis(dim, rows.clone())).collect();
-        map.inputs[1] = Some(index.clone());
-        index.pop();
-        map.inputs[2] = Some([&index[..], &axes[depth..]].concat());
+        if let [_, at, updates, ..] = &mut map.inputs[..] {
+            *at = Some(index.clone());
+            index.pop();
+            *updates = Some([&index[..], &axes[depth..]].concat());
+        }
         (map.inputs[0], map.outputs[0]) = (Some(axes.clone()), Some(axes));
         map
     }

@@ -94,7 +94,7 @@ impl<'g> Site<'g> {
             .iter()
             .map(|v| constant(graph, (*v)?).filter(|t| t.shape() == [count]))
             .collect::<Option<_>>()?;
-        let map = layer.op.axes(&layer.op_inputs(&graph.input_facts(layer)), &graph.output_facts(layer));
+        let map = graph.axis_map(layer);
         let (weight, channels) = [1, 0].into_iter().find_map(|i| {
             let tensor = constant(graph, layer.inputs.get(i).copied().flatten()?)?;
             Some((i, channels(&map, i, tensor.shape())?))

@@ -49,8 +49,7 @@ impl<'g> Constant<'g> {
     pub fn axis(&self, graph: &Graph, axis: usize) -> Option<usize> {
         self.views.iter().rev().try_fold(axis, |axis, &id| {
             let node = &graph.nodes[id];
-            let facts = graph.input_facts(node);
-            let map = node.op.axes(&node.op_inputs(&facts), &graph.output_facts(node));
+            let map = graph.axis_map(node);
             let own = map.outputs.first()?.as_ref()?.get(axis)?;
             match &own[..] {
                 [Segment::Product(atoms)] if atoms.len() <= 1 => {

@@ -11,3 +11,4 @@ mod net;
 mod origins;
 mod recurrent;
 mod tying;
+mod unfit;

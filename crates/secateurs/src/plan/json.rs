@@ -11,19 +11,23 @@ use crate::whole;
 
 pub(super) fn read(path: &Path) -> Result<Plan, PlanError> {
     let text = std::fs::read(path).map_err(|source| PlanError::Io { path: path.into(), source })?;
+    parse(&text, path)
+}
+
+pub(super) fn parse(text: &[u8], path: &Path) -> Result<Plan, PlanError> {
     let format = |reason: String| PlanError::Format { path: path.into(), reason };
     #[derive(Deserialize)]
     struct Version {
         format_version: u64,
     }
     // First, as a later version may have other fields.
-    let version: Version = serde_json::from_slice(&text).map_err(|e| format(e.to_string()))?;
+    let version: Version = serde_json::from_slice(text).map_err(|e| format(e.to_string()))?;
     match version.format_version {
         OLDEST_VERSION..=FORMAT_VERSION => {}
         0 => return Err(format("format version 0 does not exist".into())),
         found => return Err(PlanError::Version { path: path.into(), found }),
     }
-    let mut plan: Plan = serde_json::from_slice(&text).map_err(|e| format(e.to_string()))?;
+    let mut plan: Plan = serde_json::from_slice(text).map_err(|e| format(e.to_string()))?;
     plan.format_version = FORMAT_VERSION;
     for group in &plan.groups {
         group.check().map_err(|e| e.in_file(path))?;

@@ -203,6 +203,11 @@ impl Plan {
         json::read(path)
     }
 
+    /// The same of a plan in memory; errors name it `path`.
+    pub fn from_bytes(text: &[u8], path: &Path) -> Result<Plan, PlanError> {
+        json::parse(text, path)
+    }
+
     /// Writes the plan, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), PlanError> {
         json::write(self, path)

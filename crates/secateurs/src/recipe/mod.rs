@@ -19,6 +19,7 @@ use toml::{Table, Value};
 pub const SHIPPED: &[(&str, &str)] = &[
     ("cifar10", include_str!("../../../../recipes/cifar10.toml")),
     ("cifar10-scratch", include_str!("../../../../recipes/cifar10-scratch.toml")),
+    ("cifar10-scratch-gpu", include_str!("../../../../recipes/cifar10-scratch-gpu.toml")),
     ("hap", include_str!("../../../../recipes/hap.toml")),
     ("hap-paper", include_str!("../../../../recipes/hap-paper.toml")),
     ("magnitude", include_str!("../../../../recipes/magnitude.toml")),

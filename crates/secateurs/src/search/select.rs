@@ -1,6 +1,7 @@
 //! The choice of units: the lowest scores go until the budget holds, then the highest that still fit come back.
 
 use secateurs_graph::Graph;
+use secateurs_graph::attribute::Attribute;
 use secateurs_graph::coupling::{Coupling, Remaining};
 use secateurs_graph::surgery::Choice;
 use serde::{Deserialize, Serialize};
@@ -320,6 +321,19 @@ fn why_nothing(graph: &Graph, coupling: &Coupling) -> String {
             b.axis,
             b.reason.describe(graph)
         ),
-        None => "it has no parameter with an axis of two indices or more".into(),
+        None => match outermost_with_subgraphs(graph) {
+            Some((node, op)) => format!(
+                "what it computes lies inside of {op} (node {node}), where nothing can be pruned; export the one case that is needed"
+            ),
+            None => "it has no parameter with an axis of two indices or more".into(),
+        },
     }
+}
+
+/// The first node that runs subgraphs.
+fn outermost_with_subgraphs(graph: &Graph) -> Option<(String, &str)> {
+    let nodes = graph.order.iter().map(|&id| (id, graph.nodes[id].op.as_ref()));
+    let mut own =
+        nodes.filter(|(_, op)| op.attributes().iter().any(|(_, a)| matches!(a, Attribute::Graph(_))));
+    own.next().map(|(id, op)| (graph.node_label(id), op.name()))
 }

@@ -1,4 +1,5 @@
-//! Every model of the zoo (`cargo xtask test` unpacks it into `data/zoo`): as it is, pruned, and counted.
+//! Every model of the zoo (`cargo xtask test` unpacks it into `data/zoo`): as it is, pruned, and counted. And models as packages carry
+//! them (`data/practice`).
 //!
 //! `ZOO=resnet,bert` tries the models whose names contain one of these. `SECATEURS_PYTHON` names a Python with ONNX and ONNX
 //! Runtime (`cargo xtask fixtures` makes one); without it what needs one is skipped.
@@ -7,5 +8,6 @@ mod counts;
 mod implants;
 mod models;
 mod original;
+mod practice;
 mod pruning;
 mod python;

@@ -19,7 +19,7 @@ pub const BATCHES: [usize; 2] = [2, 3];
 pub struct ZooModel {
     pub name: String,
     pub path: PathBuf,
-    inputs: Vec<Value>,
+    pub inputs: Vec<Value>,
 }
 
 /// The models that are wanted; `None`, with a word about it, where there is no zoo.
@@ -43,7 +43,15 @@ pub fn zoo() -> Option<Vec<ZooModel>> {
 /// Checks every model and fails with all that went wrong. What the checks give goes to the file that the environment variable
 /// names, as JSON lines.
 pub fn check_all(variable: &str, check: impl Fn(&ZooModel) -> Result<Value, String> + Sync) {
-    let models = zoo().unwrap_or_default();
+    check_each(variable, &zoo().unwrap_or_default(), check);
+}
+
+/// The same of other models.
+pub fn check_each(
+    variable: &str,
+    models: &[ZooModel],
+    check: impl Fn(&ZooModel) -> Result<Value, String> + Sync,
+) {
     let (next, results) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     // The models are small: a thread for each of two is quicker than two threads for one.
     let work = || {
@@ -99,11 +107,16 @@ impl ZooModel {
             let mut rng = Rng::new(7, "zoo inputs", batch as u64, i as u64);
             let count = shape.iter().product();
             let tensor = match input["dtype"].as_str().unwrap() {
-                "int64" => {
+                "int32" | "int64" => {
                     let (low, high) = (input["low"].as_i64().unwrap(), input["high"].as_i64().unwrap());
                     let draw = |rng: &mut Rng| low + rng.below((high - low + 1) as usize) as i64;
                     let values: Vec<i64> = (0..count).map(|_| draw(&mut rng)).collect();
-                    Tensor::from_slice(shape, &values)
+                    match input["dtype"] == "int32" {
+                        true => {
+                            Tensor::from_slice(shape, &values.iter().map(|&v| v as i32).collect::<Vec<_>>())
+                        }
+                        false => Tensor::from_slice(shape, &values),
+                    }
                 }
                 _ => {
                     let values: Vec<f32> = (0..count).map(|_| rng.normal() as f32).collect();

@@ -64,11 +64,16 @@ pub fn write_graph(graph: &Graph, path: &Path) -> Result<(), String> {
 }
 
 fn check(zoo: &ZooModel, checker: &Script) -> Result<Value, String> {
+    exactly(zoo, checker, SEEDS)
+}
+
+/// Prunes a model with so many seeds, each exactly.
+pub fn exactly(zoo: &ZooModel, checker: &Script, seeds: u64) -> Result<Value, String> {
     let bench = Bench::new(zoo)?;
     let coupling = bench.graph.coupling(&CouplingOptions::default());
     let (mut least, mut largest) = (None::<Cost>, [0f64; 2]);
     let before = bench.graph.cost();
-    for seed in 0..SEEDS {
+    for seed in 0..seeds {
         let at = |e: String| format!("seed {seed}: {e}");
         let (plan, applied) = pruned(&bench.graph, seed).map_err(at)?;
         if !applied.exact {
@@ -266,6 +271,8 @@ fn why(graph: &Graph, reason: &Reason) -> String {
         Reason::Single(node) => format!("{}: an index is used by its position", op(node)),
         Reason::WholeAxis(..) => "removing one index would remove all of an axis".into(),
         Reason::Entangled(..) => "an index cannot go without parts of other units".into(),
-        Reason::Input(_) | Reason::Output(_) | Reason::Size(_) | Reason::Constants => reason.describe(graph),
+        Reason::Input(_) | Reason::Output(_) | Reason::Size(_) | Reason::Large(_) | Reason::Constants => {
+            reason.describe(graph)
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::dim::Dim;
 
 /// Beyond this many indices they are not listed.
-const MAX_INDICES: i64 = 1 << 20;
+const MAX_INDICES: i64 = 1 << 16;
 
 /// The indices kept of one axis; `None` where only a run can tell.
 #[derive(Clone, Debug)]

@@ -42,10 +42,15 @@ pub(in crate::ops) fn resample_axes(
     map
 }
 
+/// Longer axes are not followed index by index: a few bytes of a file can ask for any size.
+const MAX_SOURCES: i64 = 1 << 16;
+
 /// Where every index of an axis comes from, if each comes from one.
 fn sources(rules: &Rules, line: &Line) -> Option<Vec<usize>> {
-    let taps =
-        Some(line).filter(|_| matches!(rules.mode, Mode::Nearest(_))).and_then(|line| rules.taps(line))?;
+    let taps = Some(line)
+        .filter(|line| line.output <= MAX_SOURCES)
+        .filter(|_| matches!(rules.mode, Mode::Nearest(_)))
+        .and_then(|line| rules.taps(line))?;
     (!taps.outside.contains(&true)).then(|| taps.indices.iter().map(|&i| i as usize).collect())
 }
 
