@@ -9,7 +9,8 @@ use super::chosen;
 use super::environment::environment;
 use super::job::JobError;
 use super::ledger::ledger;
-use super::record::Record;
+use super::metric_drop::metric;
+use super::record::{Record, Trial};
 use super::samples::samples;
 use super::sensitivity;
 use super::stages::{Models, Stages, VALIDATION};
@@ -191,6 +192,7 @@ fn notes(stages: &Stages, plan: Option<&Plan>) -> Vec<Note> {
         ),
         None => format!("{what} was not checked in ONNX Runtime (--no-check)."),
     };
+    let mut tried = Vec::new();
     for record in stages.log.stages::<Record>() {
         match record {
             Record::Pruned { exact, left_alone, difference, .. } => {
@@ -210,6 +212,7 @@ fn notes(stages: &Stages, plan: Option<&Plan>) -> Vec<Note> {
                 list.push(checked("The pruned model", difference));
             }
             Record::Measured { notes: own, .. } => notes.extend(own),
+            Record::Tried(trial) => tried.push(trial),
             Record::Compensated { layers: [fitted, layers], samples, notes: own, difference, .. } => {
                 notes.push(format!(
                     "{fitted} of {layers} layers were fitted to what the original makes of {samples} training samples, before tuning."
@@ -226,9 +229,28 @@ fn notes(stages: &Stages, plan: Option<&Plan>) -> Vec<Note> {
             _ => {}
         }
     }
+    notes.extend(drop_held(&tried, plan));
     let note = |weight| move |text| Note { weight, text };
     let warnings = warnings.into_iter().map(note(NoteWeight::Warning));
     warnings.chain(notes.into_iter().map(note(NoteWeight::Note))).collect()
+}
+
+/// How a limit on the drop of the metric was held.
+fn drop_held(tried: &[Trial], plan: Option<&Plan>) -> Option<String> {
+    let plan = plan?;
+    let most = plan.asked.max_drop?;
+    let asked = |trial: &&Trial| {
+        trial.keep.iter().map(ToString::to_string).eq(plan.asked.keep.iter().cloned()) && trial.holds
+    };
+    let chosen = tried.iter().rfind(asked)?;
+    Some(format!(
+        "Of {} smaller models that were tried the smallest was chosen that loses at most {most} points of the {} before tuning: it loses \
+         {:.2} on {} held-out samples.",
+        tried.len(),
+        metric(&chosen.scores),
+        chosen.drop?,
+        chosen.scores.samples
+    ))
 }
 
 /// That the result is slower than a limit on latency, as measured.
