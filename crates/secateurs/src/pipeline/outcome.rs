@@ -26,7 +26,7 @@ use crate::report::{
 };
 use crate::run::{self, settings_table};
 use crate::runtime::Timing;
-use crate::search::Resource;
+use crate::search::{Limit, Resource};
 use crate::tune::{Event, Scores};
 
 pub(super) fn report(
@@ -266,6 +266,11 @@ fn missed_latency(stages: &Stages, plan: Option<&Plan>) -> Option<String> {
         Record::Timed { batch, original, result, .. } => Some((batch, original.median_ms, result.median_ms)),
         _ => None,
     });
+    missed(limit, timed, plan.and_then(Plan::beyond_latency))
+}
+
+/// The same by the batch size and the milliseconds of the original and the result, or else by what was measured while units were chosen.
+fn missed(limit: &Limit, timed: Option<(usize, f64, f64)>, planned: Option<f64>) -> Option<String> {
     let (beyond, what) = match timed {
         Some((batch, original, result)) => {
             let allowed = limit.allowed(original);
@@ -461,4 +466,27 @@ fn files(stages: &Stages, models: &Models, result: &Graph) -> Vec<FileHash> {
     }
     files.push(file("result", run::MODEL.into(), result.hash()));
     files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_on_latency_that_is_missed_by_more_than_a_twentieth_is_told() {
+        let limit = |text: &str| text.parse::<Limit>().unwrap();
+        let share = limit("latency=0.5");
+        // 5.2 of 10 ms are 4 % too many, 5.5 ms 10 %.
+        assert_eq!(missed(&share, Some((1, 10.0, 5.2)), None), None);
+        let text = missed(&share, Some((1, 10.0, 5.5)), None).unwrap();
+        assert!(text.contains(
+            "missed by 10 %: the result takes 5.50 ms at batch 1, where latency=0.5 allows 5.00 ms"
+        ));
+        let text = missed(&limit("latency=3ms"), Some((32, 10.0, 4.5)), Some(0.0)).unwrap();
+        assert!(text.contains("missed by 50 %") && text.contains("allows 3.00 ms"), "{text}");
+        // Without a measurement of the result that of the plan counts.
+        assert!(missed(&share, None, Some(0.2)).unwrap().contains("missed by 20 %"));
+        assert_eq!(missed(&share, None, Some(0.03)), None);
+        assert_eq!(missed(&share, None, None), None);
+    }
 }

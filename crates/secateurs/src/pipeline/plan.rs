@@ -10,7 +10,9 @@ use super::stored::within_bytes;
 use crate::evidence::{Evidence, EvidenceError, Joint};
 use crate::methods::{Method, MethodError, Scorer, Scores};
 use crate::plan::{Asked, FORMAT_VERSION, Plan, PlannedGroup, PlannedModel, PlannedShare, PlannedSplit};
-use crate::search::{Budget, Frontier, Meter, Ranking, Reached, SelectError, SelectOptions, frontier, select};
+use crate::search::{
+    Budget, Frontier, Meter, Ranking, Reached, SelectError, SelectOptions, frontier, select,
+};
 
 /// How to plan.
 #[derive(Debug, Clone)]
