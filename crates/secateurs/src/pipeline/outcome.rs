@@ -281,15 +281,10 @@ fn missed(limit: &Limit, timed: Option<(usize, f64, f64)>, planned: Option<f64>)
             );
             (result / allowed - 1.0, text)
         }
-        None => {
-            let beyond = plan?.beyond_latency()?;
-            (
-                beyond,
-                format!(
-                    "the pruned model is slower than {limit} allows, as measured while units were chosen"
-                ),
-            )
-        }
+        None => (
+            planned?,
+            format!("the pruned model is slower than {limit} allows, as measured while units were chosen"),
+        ),
     };
     (beyond > WITHIN).then(|| {
         format!(
