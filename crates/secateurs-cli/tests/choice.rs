@@ -118,7 +118,7 @@ fn a_drop_that_cannot_be_measured_or_met_is_refused() {
         ends(2, &words(&model, &data, &run, more), expected);
         assert!(!Path::new(&run).exists());
     };
-    refused(&["--max-drop", "-1"], &["max-drop"]);
+    refused(&["--max-drop", "-1"], &["plan.max_drop = -1"]);
     refused(&["--max-drop", "101"], &["plan.max_drop = 101"]);
     refused(&["--steps", "0", "--keep", "params=0.5"], &["plan.steps = 0"]);
     refused(&["--steps", "2"], &["--keep"]);

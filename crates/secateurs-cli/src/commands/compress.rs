@@ -44,7 +44,7 @@ pub struct Compress {
 struct ChoiceArguments {
     /// Look for the smallest model that loses at most so many points of accuracy (without labels: of agreement with the original) on the
     /// held-out samples, compensated and before tuning. Smallest is by --keep, which is then the least that is tried, or else by parameters
-    #[arg(long, value_name = "POINTS")]
+    #[arg(long, value_name = "POINTS", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_drop: Option<f64>,
     /// Reach the budget in N steps: units are measured anew on the smaller model of each [default: 1]

@@ -16,7 +16,7 @@ mod taylor;
 use secateurs_graph::Graph;
 use secateurs_graph::coupling::Coupling;
 
-use crate::evidence::{Evidence, Joint, Score};
+use crate::evidence::{Evidence, Score};
 
 /// A score for every unit of every group; the lowest go first. Scores compare across groups.
 pub type Scores = Vec<Vec<f64>>;
@@ -86,11 +86,6 @@ impl Method {
             Scorer::Evidence(score) => Some(score),
             Scorer::Joint => Some(JOINT_SINGLE),
         }
-    }
-
-    /// Units that go one by one, for methods that score sets of them.
-    pub fn joint(&self, evidence: Option<&Evidence>) -> Option<Joint> {
-        evidence.filter(|_| matches!(self.scorer, Scorer::Joint)).map(Joint::new)
     }
 
     /// Scores single units of a graph. Evidence must be of this graph, with the units of this coupling.

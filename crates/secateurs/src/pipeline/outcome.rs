@@ -9,7 +9,8 @@ use super::chosen;
 use super::environment::environment;
 use super::job::JobError;
 use super::ledger::ledger;
-use super::record::Record;
+use super::metric_drop::metric;
+use super::record::{Record, Trial};
 use super::samples::samples;
 use super::sensitivity;
 use super::stages::{Models, Stages, VALIDATION};
@@ -25,7 +26,7 @@ use crate::report::{
 };
 use crate::run::{self, settings_table};
 use crate::runtime::Timing;
-use crate::search::Resource;
+use crate::search::{Limit, Resource};
 use crate::tune::{Event, Scores};
 
 pub(super) fn report(
@@ -191,6 +192,7 @@ fn notes(stages: &Stages, plan: Option<&Plan>) -> Vec<Note> {
         ),
         None => format!("{what} was not checked in ONNX Runtime (--no-check)."),
     };
+    let mut tried = Vec::new();
     for record in stages.log.stages::<Record>() {
         match record {
             Record::Pruned { exact, left_alone, difference, notes: own, .. } => {
@@ -211,6 +213,7 @@ fn notes(stages: &Stages, plan: Option<&Plan>) -> Vec<Note> {
                 list.push(checked("The pruned model", difference));
             }
             Record::Measured { notes: own, .. } => notes.extend(own),
+            Record::Tried(trial) => tried.push(trial),
             Record::Compensated { layers: [fitted, layers], samples, notes: own, difference, .. } => {
                 notes.push(format!(
                     "{fitted} of {layers} layers were fitted to what the original makes of {samples} training samples, before tuning."
@@ -227,9 +230,28 @@ fn notes(stages: &Stages, plan: Option<&Plan>) -> Vec<Note> {
             _ => {}
         }
     }
+    notes.extend(drop_held(&tried, plan));
     let note = |weight| move |text| Note { weight, text };
     let warnings = warnings.into_iter().map(note(NoteWeight::Warning));
     warnings.chain(notes.into_iter().map(note(NoteWeight::Note))).collect()
+}
+
+/// How a limit on the drop of the metric was held.
+fn drop_held(tried: &[Trial], plan: Option<&Plan>) -> Option<String> {
+    let plan = plan?;
+    let most = plan.asked.max_drop?;
+    let asked = |trial: &&Trial| {
+        trial.keep.iter().map(ToString::to_string).eq(plan.asked.keep.iter().cloned()) && trial.holds
+    };
+    let chosen = tried.iter().rfind(asked)?;
+    Some(format!(
+        "Of {} smaller models that were tried the smallest was chosen that loses at most {most} points of the {} before tuning: it loses \
+         {:.2} on {} held-out samples.",
+        tried.len(),
+        metric(&chosen.scores),
+        chosen.drop?,
+        chosen.scores.samples
+    ))
 }
 
 /// That the result is slower than a limit on latency, as measured.
@@ -245,6 +267,11 @@ fn missed_latency(stages: &Stages, plan: Option<&Plan>) -> Option<String> {
         Record::Timed { batch, original, result, .. } => Some((batch, original.median_ms, result.median_ms)),
         _ => None,
     });
+    missed(limit, timed, plan.and_then(Plan::beyond_latency))
+}
+
+/// The same by the batch size and the milliseconds of the original and the result, or else by what was measured while units were chosen.
+fn missed(limit: &Limit, timed: Option<(usize, f64, f64)>, planned: Option<f64>) -> Option<String> {
     let (beyond, what) = match timed {
         Some((batch, original, result)) => {
             let allowed = limit.allowed(original);
@@ -255,15 +282,10 @@ fn missed_latency(stages: &Stages, plan: Option<&Plan>) -> Option<String> {
             );
             (result / allowed - 1.0, text)
         }
-        None => {
-            let beyond = plan?.beyond_latency()?;
-            (
-                beyond,
-                format!(
-                    "the pruned model is slower than {limit} allows, as measured while units were chosen"
-                ),
-            )
-        }
+        None => (
+            planned?,
+            format!("the pruned model is slower than {limit} allows, as measured while units were chosen"),
+        ),
     };
     (beyond > WITHIN).then(|| {
         format!(
@@ -440,4 +462,27 @@ fn files(stages: &Stages, models: &Models, result: &Graph) -> Vec<FileHash> {
     }
     files.push(file("result", run::MODEL.into(), result.hash()));
     files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_on_latency_that_is_missed_by_more_than_a_twentieth_is_told() {
+        let limit = |text: &str| text.parse::<Limit>().unwrap();
+        let share = limit("latency=0.5");
+        // 5.2 of 10 ms are 4 % too many, 5.5 ms 10 %.
+        assert_eq!(missed(&share, Some((1, 10.0, 5.2)), None), None);
+        let text = missed(&share, Some((1, 10.0, 5.5)), None).unwrap();
+        assert!(text.contains(
+            "missed by 10 %: the result takes 5.50 ms at batch 1, where latency=0.5 allows 5.00 ms"
+        ));
+        let text = missed(&limit("latency=3ms"), Some((32, 10.0, 4.5)), Some(0.0)).unwrap();
+        assert!(text.contains("missed by 50 %") && text.contains("allows 3.00 ms"), "{text}");
+        // Without a measurement of the result that of the plan counts.
+        assert!(missed(&share, None, Some(0.2)).unwrap().contains("missed by 20 %"));
+        assert_eq!(missed(&share, None, Some(0.03)), None);
+        assert_eq!(missed(&share, None, None), None);
+    }
 }

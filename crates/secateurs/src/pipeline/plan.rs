@@ -14,7 +14,7 @@ use crate::plan::{
     Asked, FORMAT_VERSION, Plan, PlannedGroup, PlannedImplant, PlannedModel, PlannedShare, PlannedSplit,
 };
 use crate::search::{
-    Band, Budget, Meter, Places, Ranking, Reached, SelectError, SelectOptions, frontier, select,
+    Band, Budget, Frontier, Meter, Places, Ranking, Reached, SelectError, SelectOptions, frontier, select,
 };
 
 /// How to plan.
@@ -111,8 +111,12 @@ pub(super) fn plan_coupled(
     let select =
         |budget: &Budget| select(graph, coupling, &meter, &ranking, budget, band.as_ref(), &options.select);
     let selected = within_bytes(graph, coupling, &options.budget, select)?;
-    let predicted =
-        joint.map(|joint| frontier(coupling, &meter, joint, &selected, options.budget.limits())).unzip();
+    let predicted = joint.map(|joint| frontier(coupling, &meter, joint, &selected, options.budget.limits()));
+    // JSON has no numbers that are none.
+    let is_finite = |(frontier, chosen): &(Frontier, f64)| {
+        chosen.is_finite() && frontier.change.iter().all(|change| change.is_finite())
+    };
+    let predicted = predicted.filter(is_finite).unzip();
     let cost = graph.cost();
     let file = Path::new(graph.source.file()).file_name().unwrap_or_default();
     let share = |r: &Reached| {

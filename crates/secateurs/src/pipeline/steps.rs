@@ -167,8 +167,8 @@ impl Stages<'_, '_> {
 
 /// The number of every group's first unit through all groups.
 fn offsets(header: &Header) -> Vec<usize> {
-    let next = |next: &mut usize, units: usize| Some(std::mem::replace(next, *next + units));
-    header.groups.iter().scan(0, |sum, group| next(sum, group.units)).collect()
+    let groups = header.groups.iter();
+    groups.scan(0, |next, group| Some(std::mem::replace(next, *next + group.units))).collect()
 }
 
 /// These shares of the resources of a budget.
