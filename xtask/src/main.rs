@@ -15,6 +15,7 @@ mod lint;
 mod npz;
 mod paths;
 mod pypi;
+mod reproduce;
 mod run;
 mod setup;
 mod test;
@@ -98,6 +99,13 @@ hang, no memory far beyond the file's size. The same seed gives the same inputs.
         about: "Runs the benchmarks, or the one of this name (forward, overhead, pruning, sensitivity, tuning, inspect), those that compare
 with PyTorch in a Python environment with torch 2.11.0.",
         run: bench::command,
+    },
+    Command {
+        name: "reproduce",
+        arguments: "hap-vision [--only PART_OF_A_NAME | --render]",
+        about: "Runs the experiments behind docs/results.md that have not been run (hours; interrupted ones go on), and writes the page.
+--render writes the page from what was found so far.",
+        run: reproduce::command,
     },
     Command {
         name: "clippy-config",

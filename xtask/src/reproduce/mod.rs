@@ -1,0 +1,167 @@
+//! `cargo xtask reproduce PAGE`: the experiments behind `docs/results.md`.
+//!
+//! An experiment is a run of the program. Runs lie in `data/reproduce/` and go on after an interruption; what an experiment found is kept in
+//! `docs/results/PAGE/NAME.json`, and is not run again while that file is there. The page's part of `docs/results.md` is written from these
+//! files, so that it is there with what has been run so far.
+
+mod vision;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::{paths, run, setup};
+
+/// A run of the program.
+pub struct Experiment {
+    /// Its name in the page's folder.
+    pub name: String,
+    /// The arguments; `-o` and the folder of the run are added.
+    pub words: Vec<String>,
+}
+
+impl Experiment {
+    /// The words of a line and more.
+    pub fn new(name: impl Into<String>, line: &str, more: &[&str]) -> Experiment {
+        let words = line.split_whitespace().chain(more.iter().copied()).map(str::to_owned).collect();
+        Experiment { name: name.into(), words }
+    }
+
+    /// The file that an argument names and that is not there.
+    fn missing(&self) -> Option<&str> {
+        let named = |word: &&String| word.starts_with("assets/") || word.starts_with("data/");
+        self.words.iter().filter(named).find(|word| !paths::repo().join(word).exists()).map(String::as_str)
+    }
+}
+
+/// A part of `docs/results.md`.
+pub struct Page {
+    /// Its name on the command line.
+    pub name: &'static str,
+    pub experiments: Vec<Experiment>,
+    /// The text, from what the experiments found.
+    pub render: fn(&Found) -> String,
+}
+
+const PAGES: &[fn() -> Page] = &[vision::page];
+
+pub fn command(arguments: &[String]) -> Result<()> {
+    let (name, rest) = match arguments {
+        [name, rest @ ..] => (name.as_str(), rest),
+        [] => ("", &[][..]),
+    };
+    let pages: Vec<Page> = PAGES.iter().map(|page| page()).collect();
+    let known: Vec<&str> = pages.iter().map(|page| page.name).collect();
+    let Some(page) = pages.into_iter().find(|page| page.name == name) else {
+        bail!("give one of the pages {}", known.join(", "));
+    };
+    let only = match rest {
+        [] => "",
+        [flag] if flag == "--render" => return write(&page),
+        [flag, only] if flag == "--only" => only,
+        _ => bail!("reproduce takes --only PART_OF_A_NAME, or --render"),
+    };
+    setup::command(&[])?;
+    let mut left_out = Vec::new();
+    for experiment in page.experiments.iter().filter(|experiment| experiment.name.contains(only)) {
+        if result(&page, &experiment.name).is_file() {
+            continue;
+        }
+        match experiment.missing() {
+            Some(file) => left_out.push(format!("{}: {file} is not there", experiment.name)),
+            None => carry_out(&page, experiment)?,
+        }
+        write(&page)?;
+    }
+    write(&page)?;
+    left_out.iter().for_each(|reason| eprintln!("left out: {reason}"));
+    Ok(())
+}
+
+fn result(page: &Page, name: &str) -> PathBuf {
+    paths::repo().join("docs/results").join(page.name).join(format!("{name}.json"))
+}
+
+fn carry_out(page: &Page, experiment: &Experiment) -> Result<()> {
+    let folder = Path::new("data/reproduce").join(page.name).join(&experiment.name);
+    fs::create_dir_all(paths::repo().join(&folder).parent().unwrap_or(Path::new("")))?;
+    let mut words = experiment.words.clone();
+    words.extend(["-o".to_owned(), folder.to_string_lossy().into_owned()]);
+    eprintln!("\n{}: secateurs {}", experiment.name, words.join(" "));
+    let program = paths::target().join("release").join("secateurs");
+    run::run(Command::new(program).args(&words).current_dir(paths::repo()))?;
+    let report = paths::repo().join(&folder).join("report.json");
+    let text = fs::read_to_string(&report).with_context(|| report.display().to_string())?;
+    let report: Value = serde_json::from_str(&text)?;
+    let part = |name: &str| report.get(name).cloned().unwrap_or(Value::Null);
+    let command: Vec<String> = std::iter::once("secateurs".to_owned()).chain(words).collect();
+    let kept = json!({
+        "command": command,
+        "date": part("date"),
+        "seconds": part("seconds"),
+        "seeds": part("seeds"),
+        "original": part("original"),
+        "pruned": part("pruned"),
+        "result": part("result"),
+    });
+    let path = result(page, &experiment.name);
+    fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
+    fs::write(&path, serde_json::to_string_pretty(&kept)? + "\n")?;
+    Ok(())
+}
+
+/// What the experiments of a page found.
+pub struct Found<'p> {
+    page: &'p Page,
+}
+
+impl Found<'_> {
+    /// What an experiment found; `None` where it has not been run.
+    pub fn get(&self, name: &str) -> Option<Value> {
+        let text = fs::read_to_string(result(self.page, name)).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Accuracy in percent of one of the models `original`, `pruned` and `result`, on `test` or `validation` samples.
+    pub fn accuracy_on(&self, samples: &str, name: &str, model: &str) -> Option<f64> {
+        self.get(name)?[model][samples]["metrics"]["accuracy"]["value"].as_f64().map(|x| 100.0 * x)
+    }
+
+    /// Test accuracy in percent.
+    pub fn accuracy(&self, name: &str, model: &str) -> Option<f64> {
+        self.accuracy_on("test", name, model)
+    }
+}
+
+/// A number with two digits behind the point, or a dash.
+pub fn number(value: Option<f64>) -> String {
+    value.map_or("–".into(), |value| format!("{value:.2}"))
+}
+
+/// A difference with its sign.
+pub fn signed(value: Option<f64>) -> String {
+    value.map_or("–".into(), |value| format!("{}{:.2}", if value < 0.0 { '−' } else { '+' }, value.abs()))
+}
+
+/// Rows under a head, as Markdown.
+pub fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
+    let rule: Vec<String> = head.iter().map(|_| "---".to_owned()).collect();
+    [head, rule].iter().chain(&rows).map(|row| line(row)).collect()
+}
+
+/// Writes the page's part of `docs/results.md`, between its marks.
+fn write(page: &Page) -> Result<()> {
+    let path = paths::repo().join("docs/results.md");
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let marks = [format!("<!-- {} -->\n", page.name), format!("<!-- end of {} -->\n", page.name)];
+    let ends = marks.each_ref().map(|mark| text.find(mark.as_str()));
+    let [Some(start), Some(end)] = ends else { bail!("{} has no part {}", path.display(), page.name) };
+    let own = (page.render)(&Found { page });
+    let text = format!("{}{}\n{own}\n{}", &text[..start], marks[0], &text[end..]);
+    Ok(fs::write(&path, text)?)
+}
