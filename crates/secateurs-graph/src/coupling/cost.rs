@@ -119,7 +119,7 @@ impl<'g> Costs<'g> {
     }
 
     /// Bytes of the constants that the smaller model stores: [`Cost::bytes`](crate::cost::Cost::bytes) without building it. Numbers
-    /// that surgery adds to put sizes right are not among them.
+    /// that surgery adds to put sizes right are not among them, nor are copies of weights of which others read rows that an implant computes.
     pub fn bytes(&self, remaining: &Remaining) -> usize {
         let count = |constant: &Constant| {
             let mut copies = HashSet::new();
@@ -133,7 +133,9 @@ impl<'g> Costs<'g> {
             });
             sizes.sum::<usize>()
         };
-        self.constants.iter().map(count).sum()
+        let whole: usize = self.constants.iter().map(count).sum();
+        let saved: i64 = self.formed.iter().map(|formed| formed.saved_bytes(self, remaining)).sum();
+        (whole as i64 - saved).max(0) as usize
     }
 
     /// Multiply–accumulates of the smaller model.

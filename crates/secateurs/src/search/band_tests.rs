@@ -58,7 +58,7 @@ proptest! {
         seed in 0u64..1000,
         power in 0.0f64..4.0,
         kept in 0.3f64..0.8,
-        macs in any::<bool>(),
+        resource in prop_oneof![Just(Resource::Params), Just(Resource::Macs), Just(Resource::Bytes)],
         share in prop_oneof![Just(ImplantShare::Auto), (0.05f64..1.0).prop_map(ImplantShare::Share)],
         scored in any::<bool>(),
     ) {
@@ -68,7 +68,6 @@ proptest! {
         let mut rng = Rng::new(seed, "scores", 0, 0);
         let mut scores = || widths.iter().map(|n| (0..*n).map(|_| rng.normal().abs()).collect()).collect();
         let ranking = if scored { Ranking::Scores(scores()) } else { Ranking::Joint(joint(units, seed)) };
-        let resource = if macs { Resource::Macs } else { Resource::Params };
         let wanted = limit(resource, kept);
         let selected = choose(&setting, &ranking, &explained, share, wanted);
         let choice = &selected.choice;
@@ -81,7 +80,11 @@ proptest! {
             .carry_out(&setting.graph, choice, |_| Ok::<_, GraphError>(None))
             .unwrap();
         let cost = carried.graph.cost();
-        let built = if macs { cost.macs.bind(&setting.sizes).known().unwrap() as f64 } else { cost.params as f64 };
+        let built = match resource {
+            Resource::Macs => cost.macs.bind(&setting.sizes).known().unwrap() as f64,
+            Resource::Bytes => cost.bytes as f64,
+            _ => cost.params as f64,
+        };
         let reached = selected.reached[0];
         prop_assert_eq!(reached.kept, built);
         prop_assert!(reached.kept <= wanted.allowed(reached.of) * (1.0 + 1e-12));

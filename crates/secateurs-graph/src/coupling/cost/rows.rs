@@ -1,5 +1,7 @@
 //! What rows cost that are computed in another form.
 
+use secateurs_onnx::ElementType;
+
 use super::Costs;
 use crate::coupling::{Coupling, Remaining};
 use crate::dim::Dim;
@@ -29,6 +31,7 @@ pub(super) struct FormedRows {
     weight: Axis2,
     taps: usize,
     weight_use: Use,
+    element_type: ElementType,
     bias: Bias,
 }
 
@@ -77,6 +80,7 @@ impl FormedRows {
             weight: [(rows.rows, row_space), (rows.channels, channel_space)],
             taps: rows.taps,
             weight_use: at(rows.weight),
+            element_type: place.weight.element_type,
             bias,
         })
     }
@@ -119,6 +123,22 @@ impl FormedRows {
                 Bias::None if own == 1 => 0,
                 Bias::None | Bias::Absent | Bias::Shared(_) => own,
             }
+    }
+
+    /// How many bytes fewer are stored than if the node computed all of its rows itself; negative where they are more.
+    pub fn saved_bytes(&self, costs: &Costs, remaining: &Remaining) -> i64 {
+        let [rows, implanted, channels] = self.sizes(costs, remaining);
+        if implanted == 0 {
+            return 0;
+        }
+        let own = match &self.bias {
+            Bias::ByRow(..) => 0,
+            Bias::Computed => rows,
+            Bias::None | Bias::Absent | Bias::Shared(_) if self.own_bias => implanted,
+            Bias::None | Bias::Absent | Bias::Shared(_) => 0,
+        };
+        let bytes = |numbers: usize| self.element_type.byte_len(numbers).unwrap_or(0) as i64;
+        bytes(implanted * channels * self.taps) - bytes(self.form_params(implanted, channels) + own)
     }
 
     fn form_params(&self, implanted: usize, channels: usize) -> usize {
