@@ -11,7 +11,10 @@ fn nodes_that_lack_inputs_or_have_some_of_other_sizes_block() {
         ("no lengths", net().with("ReverseSequence", &["a"], &["y"], vec![int("batch_axis", 0)])),
         ("no updates", net().ints("at", &[0, 0]).node("ScatterND", &["a", "at"], "y")),
         ("no shape", net().node("Expand", &["a"], "y")),
-        ("one operand too many", other.node("Softsign", &["a", "three"], "s").node("MatMul", &["s", "b"], "y")),
+        (
+            "one operand too many",
+            other.node("Softsign", &["a", "three"], "s").node("MatMul", &["s", "b"], "y"),
+        ),
     ] {
         let model = net.done(&["y"]);
         assert!(model.groups().is_empty(), "{what}: {:?}", model.groups());

@@ -18,6 +18,7 @@ use crate::pruning::{exactly, pruned};
 use crate::python::Script;
 
 const SEEDS: u64 = 2;
+const TRIES: usize = 8;
 const TOLERANCE: f64 = 1e-4;
 
 /// What is promised of a model.
@@ -101,7 +102,7 @@ fn check(model: &ZooModel, promise: &Promise, checker: &Script) -> Result<Value,
             Err(why) => return Err(format!("it is not said that it is for what is '{words}': {why}")),
             Ok(_) => return Err("units can go: say what is pruned".into()),
         },
-        _ => exactly(model, checker, SEEDS)?,
+        _ => exactly(model, checker, SEEDS, TRIES)?,
     };
     line["difference_to_onnx_runtime"] = json!(difference);
     Ok(line)
