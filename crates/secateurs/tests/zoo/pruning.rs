@@ -206,7 +206,8 @@ impl Bench<'_> {
         };
         // The more parameters share a unit, the less can hide it.
         let mut groups: Vec<usize> = (0..coupling.groups.len()).filter(prunable).collect();
-        groups.sort_by_key(|&g| std::cmp::Reverse(coupling.groups[g].parameters.len()));
+        groups.sort_by_key(|&g| coupling.groups[g].parameters.len());
+        groups.reverse();
         let mut unnoticed = "nothing went".to_owned();
         for &group in groups.iter().take(tries) {
             let mut selection = selection.clone();
