@@ -176,6 +176,9 @@ pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
     AttributeProto::from_ints(name, values.to_vec())
 }
 
+/// For each unit of a smaller model what it was.
+pub type Origins = Vec<Vec<Option<(usize, usize)>>>;
+
 /// A model to try.
 pub struct Model {
     pub graph: Arc<Graph>,
@@ -243,11 +246,7 @@ impl Model {
     }
 
     /// For each unit of a smaller model what it was here, as it is told when the smaller model has been in a file.
-    pub fn origins(
-        &self,
-        coupling: &Coupling,
-        kept: &Selection,
-    ) -> (Graph, Coupling, Vec<Vec<Option<(usize, usize)>>>) {
+    pub fn origins(&self, coupling: &Coupling, kept: &Selection) -> (Graph, Coupling, Origins) {
         let smaller = Graph::from_model(self.smaller(coupling, kept).to_model()).unwrap();
         let own = smaller.coupling(&CouplingOptions { split: self.split, open: false });
         let origins = coupling.origins(&self.graph, kept, &smaller, &own);

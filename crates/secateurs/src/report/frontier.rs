@@ -32,12 +32,12 @@ pub fn section(frontier: &Frontier) -> Markup {
         significant(100.0 * kept, 3),
         significant(change, 3)
     );
-    let x_label = format!("% of {what} kept");
+    let title = format!("change of the outputs (logarithmic), by % of {what} kept");
     let chart = LineChart {
         id: "frontier-chart",
-        title: "change of the outputs (logarithmic)",
+        title: &title,
         description: format!("The smaller, the larger the change; {chosen}."),
-        x_label: &x_label,
+        x_label: "% kept",
         x_range: [100.0 * kept, 100.0],
         spacing: Spacing::Logarithmic,
         series,

@@ -303,9 +303,9 @@ fn a_full_report_has_every_figure() {
         // What smaller models cost and change.
         "Cost and predicted change What a smaller model is predicted to change",
         "Units were measured anew for every step; the changes of steps are added up. Measured are models",
-        "change of the outputs (logarithmic) step 1 step 2 measured chosen",
+        "change of the outputs (logarithmic), by % of parameters kept step 1 step 2 measured chosen",
         "The smaller, the larger the change; chosen: 50.0 % of parameters kept, 0.0200 predicted.",
-        "% of parameters kept 50.00 step 1: 0.002000 step 2: 0.02000 measured: 0.03100",
+        "% kept 50.00 step 1: 0.002000 step 2: 0.02000 measured: 0.03100",
         "Chosen: 50.0 % of parameters kept, 0.0200 predicted.",
         // What units are worth.
         "304 units in 2 groups, of which 122 were removed, scored by quadratic on 2,048 samples; the ranking's reliability is 0.9981.",
