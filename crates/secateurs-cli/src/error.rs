@@ -66,7 +66,7 @@ impl CliError {
         match (error, plan) {
             (ApplyError::Plan(error), Some(plan)) => error.in_file(plan).into(),
             (ApplyError::Plan(error), None) => error.into(),
-            (ApplyError::Implants(error), _) => error.into(),
+            (ApplyError::Implants(error), _) => (*error).into(),
             (ApplyError::Graph(error), _) => error.in_file(Some(model)).into(),
         }
     }

@@ -23,7 +23,7 @@ pub enum EvidenceError {
     Outputs(#[from] TuneError),
     /// What implants can make.
     #[error(transparent)]
-    Implants(#[from] CompensateError),
+    Implants(Box<CompensateError>),
     /// Settings that make no sense.
     #[error("{0}")]
     Options(String),

@@ -202,7 +202,8 @@ impl<'a> Measurer<'a> {
             batch_size: self.job.options.batch_size,
             session: self.job.options.session,
         };
-        let explained = explain(&stream, &self.coupling)?;
+        let explained = explain(&stream, &self.coupling);
+        let explained = explained.map_err(|error| EvidenceError::Implants(Box::new(error)))?;
         self.evidence.header.implants =
             explained.iter().map(|own| (own.node.clone(), own.form.clone())).collect();
         self.evidence.explained = explained;

@@ -122,7 +122,8 @@ impl Layer {
 /// The moments of some channels and rows of a group.
 fn picked(central: &Central, group: i64, channels: &[i64], rows: &[i64]) -> Result<Central, TchError> {
     let device = central.xx.device();
-    let [channels, rows] = [channels, rows].map(Tensor::from_slice).map(|indices| indices.to_device(device));
+    let indices = |own: &[i64]| Tensor::f_from_slice(own)?.f_to_device(device);
+    let (channels, rows) = (indices(channels)?, indices(rows)?);
     let of = |tensor: &Tensor| tensor.f_narrow(0, group, 1);
     Ok(Central {
         x: of(&central.x)?.f_index_select(2, &channels)?,

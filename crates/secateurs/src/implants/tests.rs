@@ -132,10 +132,10 @@ impl Case {
         let mut observe = |_| ControlFlow::Continue(());
         let starts = Starts::new(&self.stream(), &self.coupling, &choice.forms, &mut observe).unwrap();
         let carried = self.coupling.carry_out(&self.graph, &choice, |request| starts.start(request)).unwrap();
-        self.from_original(carried.graph)
+        self.away(carried.graph)
     }
 
-    fn from_original(&self, graph: Graph) -> f64 {
+    fn away(&self, graph: Graph) -> f64 {
         let run = |graph: Arc<Graph>| {
             let session = Session::new(graph, SessionOptions::default()).unwrap();
             session.run(std::slice::from_ref(&self.x)).unwrap()[0].to_f64_vec().unwrap()
@@ -160,7 +160,7 @@ impl Case {
             options: &CompensateOptions { settings, ..CompensateOptions::default() },
         };
         let found = compensate(&job, &mut |_, _| ControlFlow::Continue(())).unwrap();
-        [(*smaller).clone(), found.graph].map(|graph| self.from_original(graph))
+        [(*smaller).clone(), found.graph].map(|graph| self.away(graph))
     }
 }
 

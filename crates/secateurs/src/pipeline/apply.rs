@@ -50,7 +50,7 @@ pub enum ApplyError {
     Plan(#[from] PlanError),
     /// The weights of implants cannot be fitted.
     #[error(transparent)]
-    Implants(#[from] CompensateError),
+    Implants(Box<CompensateError>),
     /// The surgery failed: our fault.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -85,7 +85,8 @@ pub(super) fn apply_fitted(
     }
     let coupling = coupling(graph, plan.asked.split);
     let choice = plan.choice(graph, &coupling)?;
-    let starts = Starts::new(stream, &coupling, &choice.forms, observe)?;
+    let starts = Starts::new(stream, &coupling, &choice.forms, observe);
+    let starts = starts.map_err(|error| ApplyError::Implants(Box::new(error)))?;
     let applied = apply_choice(graph, &coupling, &choice, plan, |request| starts.start(request))?;
     Ok((applied, starts.notes))
 }
