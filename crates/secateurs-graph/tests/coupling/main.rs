@@ -10,4 +10,3 @@ mod masking;
 mod net;
 mod recurrent;
 mod tying;
-mod unfit;
