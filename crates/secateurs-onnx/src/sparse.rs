@@ -6,9 +6,11 @@ use crate::{
     tensor_proto::shape,
 };
 
-/// The largest dense tensor that is made of a sparse one. A few bytes of a file can ask for any size; what does
-/// not fit into a protobuf message has no use here either.
+/// The largest dense tensor that is made of a sparse one. What does not fit into a protobuf message has no use here.
 const MAX_DENSE_BYTES: usize = 1 << 31;
+/// A few bytes of a file can ask for any size, so that a larger one may be so many times as large as what is stored of it.
+const TIMES_STORED: usize = 1024;
+const ALWAYS_BYTES: usize = 1 << 20;
 
 /// The dense tensor with `values` at `indices` and zeros elsewhere. `values`: `[nnz]`; `indices`: `[nnz]`
 /// (positions in row-major order) or `[nnz, rank]`; `dims`: the dense shape.
@@ -24,8 +26,12 @@ pub(crate) fn densify(dims: &[i64], values: &Tensor, indices: &Tensor) -> Result
         _ => return Err(problem(format!("of {element_type}, which is not supported; make it dense"))),
     };
     let size = byte_len(element_type, &shape)?;
-    if size > MAX_DENSE_BYTES {
-        return Err(problem(format!("that takes {size} bytes when dense; the limit is {MAX_DENSE_BYTES}")));
+    let stored = values.bytes().len() + indices.bytes().len();
+    let limit = stored.saturating_mul(TIMES_STORED).clamp(ALWAYS_BYTES, MAX_DENSE_BYTES);
+    if size > limit {
+        return Err(problem(format!(
+            "that takes {size} bytes when dense; the limit for {stored} bytes of values and indices is {limit}: make it dense"
+        )));
     }
     let mut bytes = vec![0; size];
     for (position, value) in positions.into_iter().zip(values.bytes().chunks_exact(width)) {

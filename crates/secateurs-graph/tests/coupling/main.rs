@@ -11,4 +11,3 @@ mod net;
 mod origins;
 mod recurrent;
 mod tying;
-mod unfit;
