@@ -12,7 +12,9 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use secateurs::data::{ChannelOrder, DataOptions, Layout, Preprocess, Preset, Resample, Resize, Size};
+use secateurs::data::{
+    ChannelOrder, DataOptions, Layout, Preprocess, Preset, Resample, Resize, Size, TokenLimits,
+};
 use secateurs::tune::{Objective, WeightedOutput};
 use secateurs_graph::session::Precision;
 use secateurs_graph::{Bindings, Graph};
@@ -203,7 +205,7 @@ pub fn parse_seed() -> clap::builder::RangedU64ValueParser<u64> {
 /// Data and how to read them.
 #[derive(Args)]
 pub struct DataArguments {
-    /// A folder of class folders of images, an .npz with x and y, or texts as .tsv, .csv or .jsonl
+    /// A folder of class folders of images, an .npz with x and y, or texts as .tsv, .csv, .jsonl or .parquet
     ///
     /// The labels y of an .npz are class indices [N], one a token or pixel [N, rows…] with negative ones where none counts, 0 or 1 for each
     /// of several labels [N, K], or numbers of the output's shape.
@@ -257,6 +259,13 @@ pub struct DataArguments {
     /// Column of the text
     #[arg(long, value_name = "NAME", help_heading = "Text")]
     pub text_column: Option<String>,
+    /// Column of the second text of a pair
+    #[arg(long, value_name = "NAME", help_heading = "Text")]
+    pub pair_column: Option<String>,
+    /// What an input takes of texts where its name does not say it: ids, mask, types or positions, and of which columns, as in
+    /// --input query=ids:question or --input tokens=ids:question+answer; may be repeated
+    #[arg(long = "input", value_name = "NAME=WHAT[:COLUMN[+COLUMN]]", value_parser = parse_input, help_heading = "Text")]
+    pub inputs: Vec<(String, String)>,
     /// Column of the label
     #[arg(long, value_name = "NAME", help_heading = "Text")]
     pub label_column: Option<String>,
@@ -292,6 +301,11 @@ pub fn parse_quoted<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Str
     serde_json::from_value(serde_json::Value::String(text.to_owned())).map_err(|e| e.to_string())
 }
 
+fn parse_input(text: &str) -> Result<(String, String), String> {
+    let (name, what) = text.split_once('=').ok_or("expected NAME=WHAT, as in query=ids:question")?;
+    Ok((name.to_owned(), what.to_owned()))
+}
+
 fn parse_preset(text: &str) -> Result<Preset, String> {
     parse_quoted(text)
 }
@@ -316,9 +330,12 @@ impl DataArguments {
             ignore_label: self.ignore_label,
             tokenizer: self.tokenizer.clone(),
             text_column: self.text_column.clone(),
+            pair_column: self.pair_column.clone(),
+            inputs: self.inputs.iter().cloned().collect(),
             label_column: self.label_column.clone(),
             max_length: self.max_length,
             model_folder: model.parent().map(Into::into),
+            token_limits: TokenLimits::default(),
         }
     }
 }

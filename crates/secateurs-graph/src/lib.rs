@@ -18,6 +18,7 @@ pub mod harness;
 pub mod hash;
 pub mod infer;
 pub mod load;
+pub mod lookup;
 pub mod op;
 pub mod ops;
 pub mod patch;

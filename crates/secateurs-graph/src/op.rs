@@ -91,6 +91,11 @@ pub trait Op: Any + fmt::Debug + Send + Sync + CloneOp {
         false
     }
 
+    /// The axis that the op looks up indices on, if it does nothing else.
+    fn table(&self, _inputs: &Inputs) -> Option<Table> {
+        None
+    }
+
     /// Whether the output holds the elements of input 0 under another shape, layout or type and nothing else.
     fn is_view(&self) -> bool {
         false
@@ -159,6 +164,15 @@ pub struct Affine {
     pub bias: Option<usize>,
     /// What the op multiplies it by.
     pub bias_factor: f64,
+}
+
+/// A table that an op looks up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Table {
+    /// The input that holds the indices.
+    pub indices: usize,
+    /// The length of the axis that they are on, where it is known.
+    pub rows: Option<i64>,
 }
 
 /// What a parameter starts training from.
@@ -459,7 +473,7 @@ pub(crate) mod prelude {
     #[cfg(feature = "torch")]
     pub(crate) use super::Args;
     pub(crate) use super::{
-        Affine, Initial, InputRole, Inputs, Mixed, Op, OpError, ParseContext, Register, broadcast,
+        Affine, Initial, InputRole, Inputs, Mixed, Op, OpError, ParseContext, Register, Table, broadcast,
         expect_same, normalize_axes, normalize_axis,
     };
     pub(crate) use crate::attribute::{Attribute, Attributes};

@@ -146,6 +146,12 @@ impl Op for Gather {
         if input == 0 { InputRole::Data } else { InputRole::Control }
     }
 
+    fn table(&self, inputs: &Inputs) -> Option<Table> {
+        let from = inputs.shape(0).ok()?;
+        let axis = normalize_axis(self.axis, from.len()).ok()?;
+        Some(Table { indices: 1, rows: from[axis].known() })
+    }
+
     fn mixed(&self) -> Mixed {
         Mixed::Follow
     }

@@ -11,9 +11,10 @@ use super::images::{self, ImageFiles};
 use super::labels::{LabelKind, Labels};
 use super::options::DataOptions;
 use super::preprocess::{Layout, Preprocess};
-use super::records::{self, Columns};
+use super::records::{self, Columns, Records};
 use super::signature::{InputSpec, Mismatch, check};
 use super::text::{Texts, find_tokenizer};
+use super::token_inputs::TokenInputs;
 use super::transform::Transform;
 
 /// Some samples as a model takes them.
@@ -87,17 +88,20 @@ impl Dataset {
             array_labels = labels;
             (Source::Arrays(arrays), None, options.classes.clone().unwrap_or_default())
         } else if records::SUFFIXES.contains(&suffix) {
+            let mapping = TokenInputs::new(path, options, inputs)?;
             let columns = Columns {
-                text: options.text_column.as_deref(),
+                texts: &mapping.columns,
                 label: options.label_column.as_deref(),
                 classes: options.classes.as_deref(),
             };
-            let records = records::read(path, &columns)?;
+            let Records { texts, labels, lines } = records::read(path, &columns)?;
             let tokenizer =
                 find_tokenizer(options.tokenizer.as_deref(), path, options.model_folder.as_deref())?;
-            let texts = Texts::open(path, records.texts, &tokenizer, options.max_length, inputs)?;
-            places = Places::Lines(records.lines);
-            (Source::Texts(Box::new(texts)), records.labels, options.classes.clone().unwrap_or_default())
+            if !lines.is_empty() {
+                places = Places::Lines(lines.clone());
+            }
+            let texts = Texts::open(path, (texts, lines), &tokenizer, options, mapping, inputs)?;
+            (Source::Texts(Box::new(texts)), labels, options.classes.clone().unwrap_or_default())
         } else {
             return Err(unsupported(path, suffix));
         };
@@ -170,6 +174,41 @@ impl Dataset {
     pub fn max_length(&self) -> Option<usize> {
         match &self.source {
             Source::Texts(texts) => Some(texts.max_length()),
+            _ => None,
+        }
+    }
+
+    /// What a user should know of how the data are taken.
+    pub fn notes(&self) -> Vec<String> {
+        let Source::Texts(texts) = &self.source else { return Vec::new() };
+        if !texts.padding_counts(&self.inputs) {
+            return Vec::new();
+        }
+        let remedy = match self.cuts_by_length() {
+            true => "so that texts are run beside others of the same length, but for training",
+            false => "so that it computes with padding as with any text",
+        };
+        vec![format!("none of the model's inputs says which tokens are padding, {remedy}")]
+    }
+
+    /// Whether batches are to hold samples of one length only: padding would change what the model makes of them.
+    pub(super) fn cuts_by_length(&self) -> bool {
+        let Source::Texts(texts) = &self.source else { return false };
+        self.fixed_batch_size().is_none() && texts.padding_counts(&self.inputs) && texts.lengths().is_some()
+    }
+
+    /// How long every sample is, where batches are padded to their longest one and may be of any size.
+    pub(super) fn lengths(&self) -> Option<&[u32]> {
+        match &self.source {
+            Source::Texts(texts) if self.fixed_batch_size().is_none() => texts.lengths(),
+            _ => None,
+        }
+    }
+
+    /// The place among [`Batch::inputs`] of what is 1 for tokens and 0 for padding, where there is such an input.
+    pub fn mask_input(&self) -> Option<usize> {
+        match &self.source {
+            Source::Texts(texts) => texts.mask_input(),
             _ => None,
         }
     }
@@ -344,7 +383,6 @@ impl Places {
 
 fn unsupported(path: &Path, suffix: &str) -> DataError {
     let (what, remedy) = match suffix {
-        "parquet" => ("Parquet is not read yet".to_owned(), "convert the file to .npz, .tsv or .jsonl"),
         "" => ("a file without a suffix".to_owned(), REMEDY),
         other => (format!("a .{other} file is not data that can be read"), REMEDY),
     };
@@ -352,4 +390,4 @@ fn unsupported(path: &Path, suffix: &str) -> DataError {
 }
 
 const REMEDY: &str =
-    "give a folder of images or of class folders of images, .npz, .npy, .tsv, .csv, .jsonl or .txt";
+    "give a folder of images or of class folders of images, .npz, .npy, .tsv, .csv, .jsonl, .parquet or .txt";

@@ -97,6 +97,14 @@ pub enum DataError {
         /// What is wrong.
         message: String,
     },
+    /// A Parquet file cannot be read, or a row of it.
+    #[error("{}: {message}", path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
     /// A label is not one of the model's classes.
     #[error("{}, {place}: label {label} {message}", path.display())]
     Label {

@@ -72,16 +72,17 @@ impl Shared {
 }
 
 impl Dataset {
-    /// The samples of `order` in batches of `batch_size` (the last one may be smaller), read ahead by `threads`
-    /// threads and given in order. Ends after the first error. Both numbers are at least 1.
+    /// The samples of `order` in batches of `batch_size` (the last one may be smaller, and all of texts whose padding the model
+    /// takes for text), read ahead by `threads` threads and given in order. Ends after the first error. Both numbers are at least 1.
     pub fn loader(self: &Arc<Self>, order: Vec<usize>, batch_size: usize, threads: usize) -> Loader {
         let batch_size = batch_size.max(1);
-        let order: Arc<[usize]> = order.into();
-        Loader::start(order.len().div_ceil(batch_size), threads, || {
-            let (dataset, order) = (Arc::clone(self), Arc::clone(&order));
+        let batches = self.batches(&order, batch_size);
+        let (count, plan) = (batches.len(), Arc::new((order, batches)));
+        Loader::start(count, threads, || {
+            let (dataset, plan) = (Arc::clone(self), Arc::clone(&plan));
             move |number| {
-                let start = number * batch_size;
-                dataset.batch(&order[start..(start + batch_size).min(order.len())])
+                let (order, batches) = &*plan;
+                dataset.batch(&order[batches[number].clone()])
             }
         })
     }

@@ -7,6 +7,7 @@
 
 mod arrays;
 mod augment;
+mod buckets;
 mod cast;
 mod color;
 mod dataset;
@@ -18,6 +19,7 @@ mod loader;
 mod npy;
 pub mod npz;
 mod options;
+mod parquet;
 mod preprocess;
 mod preview;
 mod records;
@@ -28,6 +30,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod text;
+mod token_inputs;
 mod transform;
 mod view;
 
@@ -37,10 +40,12 @@ pub use dataset::{Batch, Dataset};
 pub use error::{DataError, Result};
 pub use labels::{IGNORED, LabelKind, Labels};
 pub use loader::{Loader, shuffled};
-pub use options::DataOptions;
+pub use options::{DataOptions, TokenLimits};
 pub use preprocess::{ChannelOrder, Layout, Preprocess, Preset, Resize, Size};
 pub use preview::Preview;
 pub use resize::Resample;
 pub use signature::InputSpec;
 pub use split::split;
 pub use stream::Stream;
+#[cfg(test)]
+pub(crate) use text::tests::TOKENIZER;

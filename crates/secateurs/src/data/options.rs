@@ -1,5 +1,6 @@
 //! How data are to be read: everything beside the path that `--data` gives.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -31,18 +32,45 @@ pub struct DataOptions {
     /// The column of the text; `text` by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_column: Option<String>,
+    /// The column of the second text of a pair; without it, samples are single texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pair_column: Option<String>,
+    /// What inputs take of texts where their names do not say it: `ids`, `mask`, `types` or `positions`, and behind a colon the columns
+    /// of the text where they are others, as in `ids:question+answer`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, String>,
     /// The column of the label; `label` by default, which may be missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_column: Option<String>,
-    /// Tokens per text; the tokenizer's truncation by default, else 128.
+    /// Tokens per text; the tokenizer's truncation by default, else 128, and never more than the model has positions for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_length: Option<usize>,
     /// The model's folder, where `tokenizer.json` and `preprocessor_config.json` are looked for.
     #[serde(skip)]
     pub model_folder: Option<PathBuf>,
+    /// What the model takes of texts.
+    #[serde(skip)]
+    pub token_limits: TokenLimits,
+}
+
+/// What a model can take of texts, as its graph says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenLimits {
+    /// The most tokens of a text, where there is a limit.
+    pub positions: Option<usize>,
+    /// For inputs that index tables the rows of the smallest one.
+    pub rows: BTreeMap<String, usize>,
+    /// The inputs that are more than indices into tables: the model computes with what they hold. `None` where that is not known.
+    pub computed_with: Option<Vec<String>>,
 }
 
 impl DataOptions {
+    /// Whether a file is read as texts, by its suffix.
+    pub fn reads_texts(path: &Path) -> bool {
+        let suffix = path.extension().unwrap_or_default().to_ascii_lowercase();
+        super::records::SUFFIXES.iter().any(|known| suffix == *known)
+    }
+
     /// The preprocessing that was asked for: options over file over preset.
     pub fn explicit_preprocess(&self) -> Result<Preprocess> {
         let file = self.preprocess_file.as_deref().map(Preprocess::read).transpose()?;

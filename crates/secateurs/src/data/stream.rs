@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::augment::{Augment, Augmenting};
 use super::dataset::Dataset;
 use super::error::DataError;
-use super::loader::{Loader, shuffled};
+use super::loader::Loader;
 
 /// Which batches a training run sees: a function of these fields and the step, so that a run that begins at step `k`
 /// goes on with the batches that it would have seen.
@@ -38,7 +38,7 @@ impl Dataset {
     /// The batches of a training run, one per step, read ahead by a few threads and given in order.
     ///
     /// Epoch `e` goes through the samples in an order that depends on the seed and `e` alone, as far as they fill
-    /// batches. If there are fewer samples than a batch takes, every batch has all of them, more than once if the model
+    /// batches; texts of like length are in the same batches, so that little of them is padding. If there are fewer samples than a batch takes, every batch has all of them, more than once if the model
     /// fixes the size of its batches. Ends after the first error: files that have gone or changed since the dataset
     /// was opened, an augmentation that [`Dataset::check_augment`] refuses, no samples. Arrays and texts are in memory
     /// by then, so that losing their files does no harm.
@@ -62,15 +62,18 @@ impl Dataset {
                 let epoch = (step / per_epoch) as u64;
                 let (_, order) = match known.take() {
                     Some(order) if order.0 == epoch => known.insert(order),
-                    _ => known.insert((epoch, shuffled(plan.samples.len(), plan.seed, epoch))),
+                    _ => known.insert((
+                        epoch,
+                        dataset.epoch_order(&plan.samples, plan.batch_size, plan.seed, epoch),
+                    )),
                 };
                 let size = match dataset.fixed_batch_size() {
                     Some(_) => plan.batch_size,
                     None => plan.batch_size.min(order.len()),
                 };
                 let start = step % per_epoch * plan.batch_size;
-                let places = (start..start + size).map(|place| order[place % order.len()]);
-                let indices: Vec<usize> = places.map(|place| plan.samples[place]).collect();
+                let indices: Vec<usize> =
+                    (start..start + size).map(|place| order[place % order.len()]).collect();
                 let augmenting = Augmenting { augment: &plan.augment, seed: plan.seed, epoch };
                 dataset.augmented_batch(&indices, (!plan.augment.is_empty()).then_some(augmenting))
             }

@@ -270,7 +270,7 @@ fn texts_use_the_tokenizer_beside_them() {
 #[test]
 fn what_is_no_data_is_an_error_with_a_remedy() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, part) in [("a.parquet", "not read yet"), ("a.pt", "a .pt file"), ("data", "without a suffix")]
+    for (name, part) in [("a.parquet", "tokens int64"), ("a.pt", "a .pt file"), ("data", "without a suffix")]
     {
         let path = folder.path().join(name);
         std::fs::write(&path, b"").unwrap();

@@ -123,6 +123,8 @@ impl<'a> Measurer<'a> {
         };
         let order = data::shuffled(job.among.len(), options.seed, 0).into_iter().take(options.samples);
         let order: Vec<usize> = order.skip(shard - 1).step_by(shards).map(|i| job.among[i]).collect();
+        // Whole windows are looked at where measuring may end early: part of one would be of short texts.
+        let order = data.grouped(order, SETTLING);
         if order.is_empty() {
             return fail("this shard has no samples");
         }
@@ -491,6 +493,7 @@ fn header(
     };
     let labels = heads[0].labelled;
     let mut notes: Vec<String> = heads.iter().filter_map(|head| head.assumption(graph)).collect();
+    notes.extend(job.data.notes());
     if heads.len() > 1 {
         notes.push(format!(
             "the losses of {} outputs are added up by their weights; --output NAME=WEIGHT chooses and weighs them",

@@ -132,7 +132,7 @@ pub fn evaluate(
     let samples = options.samples.unwrap_or(usize::MAX).min(dataset.len());
     let batch_size = options.batch_size.or(dataset.fixed_batch_size()).unwrap_or(DEFAULT_BATCH_SIZE);
     // What is added is not counted.
-    let order = dataset.filled((0..samples).collect());
+    let order = dataset.filled(dataset.grouped((0..samples).collect(), usize::MAX));
     let (mut accuracy, mut loss, mut classes) = (Accuracy::default(), LabelLoss::default(), 0);
     let (start, mut left) = (Instant::now(), samples);
     for batch in dataset.loader(order, batch_size, dataset.reading_threads()) {
@@ -176,7 +176,7 @@ pub fn evaluate(
         loss_standard_error: loss.standard_error(),
         loss_is: head.meaning.label_loss(),
         nan: if is_values { loss.nan } else { nan },
-        notes: head.assumption(&graph).into_iter().collect(),
+        notes: head.assumption(&graph).into_iter().chain(dataset.notes()).collect(),
         seconds: start.elapsed().as_secs_f64(),
     })
 }

@@ -20,7 +20,10 @@ mod sensitivity;
 mod stages;
 mod steps;
 mod stored;
+#[cfg(test)]
+mod text_test;
 mod timed;
+mod token_limits;
 mod trials;
 mod tune;
 mod write;
@@ -75,5 +78,11 @@ pub fn open_data(
 ) -> Result<Dataset, EvaluateError> {
     let output = labelled_output(graph, output)?;
     let kind = |labels: &Labels| Head::of(graph, output, Some(labels), objective).label_kind(graph);
-    Ok(Dataset::open(path, options, &input_specs(graph)?, kind)?)
+    let inputs = input_specs(graph)?;
+    if !DataOptions::reads_texts(path) {
+        return Ok(Dataset::open(path, options, &inputs, kind)?);
+    }
+    let token_limits = token_limits::token_limits(graph, options.max_length);
+    let options = DataOptions { token_limits, ..options.clone() };
+    Ok(Dataset::open(path, &options, &inputs, kind)?)
 }

@@ -160,7 +160,7 @@ pub(super) fn evaluate(
     let mut sums = Sums::default();
     let batch_size = data.fixed_batch_size().unwrap_or(batch_size);
     // What is added is not counted.
-    let order = data.filled(samples.to_vec());
+    let order = data.filled(data.grouped(samples.to_vec(), usize::MAX));
     let mut left = samples.len();
     for batch in data.loader(order, batch_size, data.reading_threads()) {
         let batch = batch?;

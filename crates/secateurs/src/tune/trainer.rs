@@ -122,6 +122,7 @@ impl<'a> Trainer<'a> {
         let steps_per_epoch = Stream::steps_per_epoch(training.len(), resolved.batch_size);
         let mut notes = prepared.notes.clone();
         notes.extend(heads.iter().filter_map(|head| head.assumption(graph)));
+        notes.extend(job.data.notes());
         if job.data.has_labels() && !labelled {
             notes.push("the labels are no numbers of the output's shape, and are not used".into());
         }
