@@ -115,8 +115,8 @@ fn texts_are_cut_at_the_models_positions() {
 
 #[test]
 fn a_tokenizer_of_another_model_is_an_error() {
-    let error = open(&classifier(6, true), &files(4), &DataOptions::default()).unwrap_err();
-    assert!(error.contains("has 6 rows") && error.contains("--tokenizer"), "{error}");
+    let error = open(&classifier(4, true), &files(4), &DataOptions::default()).unwrap_err();
+    assert!(error.contains("has 4 rows") && error.contains("--tokenizer"), "{error}");
 }
 
 #[test]
