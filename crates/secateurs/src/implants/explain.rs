@@ -7,7 +7,7 @@ use secateurs_graph::surgery::Site;
 use secateurs_torch::tch::{TchError, Tensor};
 
 use super::site::Stream;
-use super::start::{RIDGE, zeros};
+use super::start::fitted;
 use crate::compensate::CompensateError;
 use crate::compensate::moments::Moments;
 use crate::plan::node_name;
@@ -94,11 +94,7 @@ fn numbers(tensor: &Tensor) -> Result<Vec<f64>, TchError> {
 
 fn pointwise(node: String, moments: &Moments) -> Result<Explained, TchError> {
     let (central, n) = (moments.central(true)?, moments.positions as f64);
-    let slopes = central.solved(&zeros(&central.xy)?, RIDGE)?;
-    let slopes = match slopes {
-        Some(slopes) => slopes,
-        None => zeros(&central.xy)?,
-    };
+    let slopes = fitted(&central)?;
     let made = central.xy.f_mul_scalar(2.0)?.f_sub(&central.xx.f_bmm(&slopes)?)?.f_mul(&slopes)?;
     let made = made.f_sum_dim_intlist([1i64].as_slice(), true, None)?;
     let residual = central.yy.f_sub(&made)?.f_clamp_min(0.0)?;
@@ -113,10 +109,7 @@ fn pointwise(node: String, moments: &Moments) -> Result<Explained, TchError> {
 
 fn low_rank(node: String, moments: &Moments) -> Result<Explained, TchError> {
     let (central, n) = (moments.central(true)?, moments.positions as f64);
-    let slopes = match central.solved(&zeros(&central.xy)?, RIDGE)? {
-        Some(slopes) => slopes,
-        None => zeros(&central.xy)?,
-    };
+    let slopes = fitted(&central)?;
     let made = slopes.f_transpose(1, 2)?.f_bmm(&central.xx)?.f_bmm(&slopes)?.f_select(0, 0)?;
     let (values, vectors) = made.f_linalg_eigh("L")?;
     // Ascending; the largest come first.

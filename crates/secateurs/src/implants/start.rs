@@ -15,7 +15,7 @@ use crate::compensate::CompensateError;
 use crate::compensate::moments::{Central, Moments};
 
 /// The ridge of least squares, over the mean variance of what a layer reads.
-pub(super) const RIDGE: f64 = 1e-3;
+const RIDGE: f64 = 1e-3;
 
 /// Least-squares weights for implants of a model.
 pub(crate) struct Starts {
@@ -94,10 +94,7 @@ impl Layer {
             rest = &rest[own..];
             let channels: Vec<i64> = request.original_channels.iter().map(|c| *c as i64).collect();
             let part = picked(&central, group as i64, &channels, &rows)?;
-            let slope = match part.solved(&zeros(&part.xy)?, RIDGE)? {
-                Some(slope) => slope,
-                None => zeros(&part.xy)?,
-            };
+            let slope = fitted(&part)?;
             shifts.push(part.y.f_sub(&part.x.f_bmm(&slope)?)?.f_reshape([-1])?);
             slopes.push((slope, part));
         }
@@ -152,6 +149,8 @@ fn factored(slope: &Tensor, part: &Central, rank: i64) -> Result<Vec<Tensor>, Tc
     Ok(vec![first.f_constant_pad_nd([0, 0, 0, missing])?, second.f_constant_pad_nd([0, missing])?])
 }
 
-pub(super) fn zeros(like: &Tensor) -> Result<Tensor, TchError> {
-    like.f_zeros_like()
+/// The least-squares weights, pulled towards zero by the ridge; zero where the system cannot be solved.
+pub(super) fn fitted(central: &Central) -> Result<Tensor, TchError> {
+    let zeros = central.xy.f_zeros_like()?;
+    Ok(central.solved(&zeros, RIDGE)?.unwrap_or(zeros))
 }

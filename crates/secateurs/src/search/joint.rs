@@ -4,7 +4,7 @@ use secateurs_graph::coupling::{Coupling, Remaining};
 
 use super::budget::Limit;
 use super::meter::Meter;
-use super::order::{Order, Step, fewest, remove, units_per_multiple};
+use super::order::{Order, Step, fewest, remove, step_size, units_per_multiple};
 use super::select::{Scope, SelectOptions, eligible};
 use crate::evidence::Joint;
 
@@ -91,10 +91,8 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// How many units go together: one, or as many as make the width a multiple.
     fn size(&self) -> usize {
-        let beyond = self.kept % self.multiple;
-        if beyond == 0 { self.multiple } else { beyond }
+        step_size(self.kept, self.multiple)
     }
 
     /// The units that add least, each alone, and the sum of that.

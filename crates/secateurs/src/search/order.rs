@@ -142,10 +142,8 @@ impl Queue<'_> {
         }
     }
 
-    /// How many units go together.
     fn size(&self) -> usize {
-        let beyond = self.kept % self.multiple;
-        if beyond == 0 { self.multiple } else { beyond }
+        step_size(self.kept, self.multiple)
     }
 
     /// The next step. It has too few units where too few are left that may go.
@@ -173,6 +171,12 @@ impl Queue<'_> {
         self.waiting.drain(..step.units.len());
         self.kept -= step.units.len();
     }
+}
+
+/// How many units go together: as many as make the width a multiple, or one multiple.
+pub(super) fn step_size(kept: usize, multiple: usize) -> usize {
+    let beyond = kept % multiple;
+    if beyond == 0 { multiple } else { beyond }
 }
 
 /// How many units stay at least. Rounded as `units=` is, so that a cap of 0.9 allows to keep a share of 0.1.
