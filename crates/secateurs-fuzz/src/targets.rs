@@ -132,6 +132,8 @@ fn planned(graph: &Graph, coupling: &Coupling, choice: &Choice, split: PlannedSp
             max_removed: 1.0,
             multiple_of: None,
             allow_inexact: true,
+            among: Vec::new(),
+            count: Vec::new(),
         },
         reached: Default::default(),
         predicted: None,

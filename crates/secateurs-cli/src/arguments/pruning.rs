@@ -56,6 +56,14 @@ pub struct PruningArguments {
     /// Make the widths of all groups multiples of N, where they are at least as wide
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     multiple: Option<u32>,
+    /// Prune only what has one of these in its name: kinds of units (head, neuron, channel) or parameters
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    among: Vec<String>,
+    /// Count params, macs and bytes of the parts with these names only, as in encoder.* (from any component of a name to its end)
+    #[arg(long, value_name = "PATTERN,…", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    count: Vec<String>,
     /// Prune groups too whose removal changes what the others compute (as behind a softmax or layer norm)
     #[arg(long)]
     #[serde(skip_serializing_if = "is_false")]

@@ -37,6 +37,13 @@ pub struct TuningArguments {
     /// Weight decay of matrices and kernels [default: 5e-4 for SGD, 0.01 for AdamW]
     #[arg(long, value_name = "X")]
     weight_decay: Option<f64>,
+    /// What learning rates are multiplied with from each layer to the one before it; a transformer's block is four layers deep
+    /// [default: 1]
+    #[arg(long, value_name = "X")]
+    layer_decay: Option<f64>,
+    /// Share of numbers dropped on residual branches and attention's probabilities while tuning [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    dropout: Option<f64>,
     /// Epochs in which the learning rate rises; may be a fraction [default: 0.2]
     #[arg(long, value_name = "EPOCHS")]
     warmup: Option<f64>,
@@ -52,6 +59,9 @@ pub struct TuningArguments {
     /// Temperature of the distillation [default: 2]
     #[arg(long, value_name = "T")]
     temperature: Option<f64>,
+    /// Weight of the distance between hidden states of the model and of the original, beside the rest [default: 0]
+    #[arg(long, value_name = "X")]
+    hidden_distillation: Option<f64>,
     /// Share of a label's probability that is spread over all classes [default: 0]
     #[arg(long, value_name = "SHARE")]
     label_smoothing: Option<f64>,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secateurs::pipeline;
+use secateurs::plan::Plan;
 use secateurs_graph::Graph;
 use toml::{Table, Value};
 
@@ -26,6 +27,9 @@ pub struct Tune {
     /// The model whose outputs the tuned one is to have
     #[arg(long, value_name = "MODEL")]
     teacher: Option<PathBuf>,
+    /// The plan that made the model of its teacher, to compare hidden states whose width was pruned (--hidden-distillation)
+    #[arg(long, value_name = "PLAN", requires = "teacher")]
+    plan: Option<PathBuf>,
     /// Draw all parameters anew first
     #[arg(long)]
     reinit: bool,
@@ -39,11 +43,12 @@ pub struct Tune {
 impl Tune {
     pub fn run(self) -> Result {
         let teacher = self.teacher.as_deref().map(Graph::read).transpose()?;
+        let plan = self.plan.as_deref().map(Plan::read).transpose()?;
         let mut tune = Table::new();
         tune.extend(self.seed.map(|seed| ("seed".to_owned(), Value::Integer(seed as i64))));
         tune.extend(self.reinit.then(|| ("reinit".to_owned(), Value::Boolean(true))));
         watch::run(&self.model, &self.run, [Table::new(), Table::new(), tune], |job, observe| {
-            pipeline::tune_run(job, teacher.as_ref(), observe)
+            pipeline::tune_run(job, teacher.as_ref(), plan.as_ref(), observe)
         })
     }
 }

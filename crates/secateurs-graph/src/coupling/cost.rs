@@ -9,7 +9,7 @@ use super::selection::Remaining;
 use crate::dim::{Bindings, Dim};
 use crate::error::GraphError;
 use crate::fact::Fact;
-use crate::graph::{Graph, NodeId, Use, ValueId};
+use crate::graph::{Graph, NodeId, Source, Use, ValueId};
 use crate::op::{InputRole, Inputs, Op};
 use crate::shrink::{Kept, Subset};
 use crate::surgery::NodeForm;
@@ -31,6 +31,8 @@ pub struct Costs<'g> {
     bindings: Bindings,
     /// Nodes that compute implanted units in another form.
     formed: Vec<FormedRows>,
+    /// Nodes that are counted.
+    counted: HashSet<NodeId>,
 }
 
 /// A parameter's sizes, and for each use the space of each axis with the edges that the parameter gets to there, maybe behind views.
@@ -53,32 +55,52 @@ struct Constant {
 impl<'g> Costs<'g> {
     /// Prepares a graph whose MACs are counted at these sizes; symbols that are not bound stay.
     pub fn new(graph: &'g Graph, coupling: &'g Coupling, bindings: &Bindings) -> Costs<'g> {
+        Costs::of_parts(graph, coupling, bindings, &|_| true)
+    }
+
+    /// The same of parts of a graph: of nodes whose name, or that of a constant they read, is counted, and of constants whose name, or that
+    /// of a node that computes with them, is.
+    pub fn of_parts(
+        graph: &'g Graph,
+        coupling: &'g Coupling,
+        bindings: &Bindings,
+        counts: &dyn Fn(&str) -> bool,
+    ) -> Costs<'g> {
         let uses = graph.uses();
-        let parameters = graph.parameters().into_iter().filter(|p| !p.statistic).map(|p| {
-            let shape = graph.values[p.value].fact.known_shape().unwrap_or_default();
-            let sizes: Vec<usize> = shape.into_iter().map(|n| n as usize).collect();
-            let of_use = |at: &Use| {
-                let (node, i) = (at.node, at.input?);
-                // Who only reads sizes makes no parameter of it.
-                if matches!(graph.nodes[node].op.role(i), InputRole::Control | InputRole::Sizes) {
-                    return None;
+        let counted: HashSet<NodeId> =
+            graph.order.iter().copied().filter(|&id| counts_node(graph, id, counts)).collect();
+        let counts_value = |value: ValueId| {
+            let reads =
+                |at: &Use| readers(graph, &uses, *at).iter().any(|at| counts(&graph.nodes[at.node].name));
+            counts(&graph.values[value].name) || uses[value].iter().any(reads)
+        };
+        let parameters =
+            graph.parameters().into_iter().filter(|p| !p.statistic && counts_value(p.value)).map(|p| {
+                let shape = graph.values[p.value].fact.known_shape().unwrap_or_default();
+                let sizes: Vec<usize> = shape.into_iter().map(|n| n as usize).collect();
+                let of_use = |at: &Use| {
+                    let (node, i) = (at.node, at.input?);
+                    // Who only reads sizes makes no parameter of it.
+                    if matches!(graph.nodes[node].op.role(i), InputRole::Control | InputRole::Sizes) {
+                        return None;
+                    }
+                    let spaces = (0..sizes.len()).map(|k| coupling.spaces.axis(graph, node, i, k)).collect();
+                    Some((spaces, readers(graph, &uses, *at)))
+                };
+                let mut found: Vec<(Vec<Option<u32>>, Vec<Use>)> = Vec::new();
+                for (spaces, readers) in uses[p.value].iter().filter_map(of_use) {
+                    match found.iter_mut().find(|(own, _)| *own == spaces) {
+                        Some((_, own)) => own.extend(readers),
+                        None => found.push((spaces, readers)),
+                    }
                 }
-                let spaces = (0..sizes.len()).map(|k| coupling.spaces.axis(graph, node, i, k)).collect();
-                Some((spaces, readers(graph, &uses, *at)))
-            };
-            let mut found: Vec<(Vec<Option<u32>>, Vec<Use>)> = Vec::new();
-            for (spaces, readers) in uses[p.value].iter().filter_map(of_use) {
-                match found.iter_mut().find(|(own, _)| *own == spaces) {
-                    Some((_, own)) => own.extend(readers),
-                    None => found.push((spaces, readers)),
-                }
-            }
-            Parameter { sizes, uses: found, counts_alone: p.counts_alone }
-        });
-        let nodes = graph.order.iter().copied().filter(|&id| !graph.macs(id).is(0)).collect();
+                Parameter { sizes, uses: found, counts_alone: p.counts_alone }
+            });
+        let nodes =
+            graph.order.iter().copied().filter(|id| counted.contains(id) && !graph.macs(*id).is(0)).collect();
         let (parameters, bindings) = (parameters.collect(), bindings.clone());
-        let constants = constants(graph, coupling);
-        Costs { graph, coupling, parameters, constants, nodes, bindings, formed: Vec::new() }
+        let constants = constants(graph, coupling, &counts_value);
+        Costs { graph, coupling, parameters, constants, nodes, bindings, formed: Vec::new(), counted }
     }
 
     /// From now on these nodes, and no others, compute the implanted units of what remains in these forms.
@@ -114,7 +136,8 @@ impl<'g> Costs<'g> {
             });
             sizes.sum::<usize>()
         };
-        let own: usize = self.formed.iter().map(|formed| formed.params(self, remaining)).sum();
+        let formed = self.formed.iter().filter(|formed| self.counted.contains(&formed.node));
+        let own: usize = formed.map(|formed| formed.params(self, remaining)).sum();
         self.parameters.iter().map(count).sum::<usize>() + own
     }
 
@@ -134,7 +157,8 @@ impl<'g> Costs<'g> {
             sizes.sum::<usize>()
         };
         let whole: usize = self.constants.iter().map(count).sum();
-        let saved: i64 = self.formed.iter().map(|formed| formed.saved_bytes(self, remaining)).sum();
+        let formed = self.formed.iter().filter(|formed| self.counted.contains(&formed.node));
+        let saved: i64 = formed.map(|formed| formed.saved_bytes(self, remaining)).sum();
         (whole as i64 - saved).max(0) as usize
     }
 
@@ -190,26 +214,43 @@ impl<'g> Costs<'g> {
     }
 }
 
-/// The constants that nodes read or that are outputs; surgery gives uses that shrink apart copies of their own.
-fn constants(graph: &Graph, coupling: &Coupling) -> Vec<Constant> {
-    let uses = graph.uses();
-    let stored = graph.values.keys().filter_map(|id| {
-        let tensor = graph.tensor(id)?;
-        let rank = tensor.shape().len();
-        let mut uses: Vec<Vec<Option<u32>>> = uses[id]
-            .iter()
-            .map(|at| {
-                let space = |k| coupling.spaces.axis(graph, at.node, at.input?, k);
-                (0..rank).map(space).collect()
-            })
-            .collect();
-        if graph.outputs.contains(&id) {
-            uses.push(vec![None; rank]);
+/// Whether a node's name is counted, or that of a constant that it reads, maybe through views.
+fn counts_node(graph: &Graph, id: NodeId, counts: &dyn Fn(&str) -> bool) -> bool {
+    let node = &graph.nodes[id];
+    let of_constant = |value: &ValueId| {
+        let mut value = *value;
+        while let Source::Node(from, _) = graph.values[value].source
+            && graph.nodes[from].op.is_view()
+            && let Some(Some(next)) = graph.nodes[from].inputs.first()
+        {
+            value = *next;
         }
-        uses.sort_unstable();
-        uses.dedup();
-        Some(Constant { element_type: tensor.element_type(), sizes: tensor.shape().to_vec(), uses })
-    });
+        graph.tensor(value).is_some() && counts(&graph.values[value].name)
+    };
+    counts(&node.name) || node.inputs.iter().flatten().any(of_constant)
+}
+
+/// The constants that nodes read or that are outputs; surgery gives uses that shrink apart copies of their own.
+fn constants(graph: &Graph, coupling: &Coupling, counts: &dyn Fn(ValueId) -> bool) -> Vec<Constant> {
+    let uses = graph.uses();
+    let stored =
+        graph.values.keys().filter(|id| graph.tensor(*id).is_some() && counts(*id)).filter_map(|id| {
+            let tensor = graph.tensor(id)?;
+            let rank = tensor.shape().len();
+            let mut uses: Vec<Vec<Option<u32>>> = uses[id]
+                .iter()
+                .map(|at| {
+                    let space = |k| coupling.spaces.axis(graph, at.node, at.input?, k);
+                    (0..rank).map(space).collect()
+                })
+                .collect();
+            if graph.outputs.contains(&id) {
+                uses.push(vec![None; rank]);
+            }
+            uses.sort_unstable();
+            uses.dedup();
+            Some(Constant { element_type: tensor.element_type(), sizes: tensor.shape().to_vec(), uses })
+        });
     stored.collect()
 }
 

@@ -125,6 +125,12 @@ impl Coupling {
         Coupling { groups, barred, spaces }
     }
 
+    /// The indices of an axis of a value that are left when only `selection` stays; `None` where all are.
+    pub fn kept_indices(&self, selection: &Selection, value: ValueId, axis: usize) -> Option<Vec<usize>> {
+        let space = self.spaces.value_axis(value, axis)?;
+        self.kept(selection)[space as usize].as_ref().map(|subset| subset.indices.to_vec())
+    }
+
     /// What goes when only `selection` stays: for each space the kept indices, `None` where all stay.
     pub(crate) fn kept(&self, selection: &Selection) -> Vec<Option<Subset>> {
         let mut removed: HashMap<u32, Vec<bool>> = HashMap::new();

@@ -1,15 +1,19 @@
 //! Changes that leave what a model computes as it is, or start it anew: batch norms folded into the layers before them and put
-//! back, and parameters as they are before training. Plain arithmetic on the host, in 64 bits.
+//! back, dropout for training, and parameters as they are before it. Plain arithmetic on the host, in 64 bits.
 
 mod find_folded;
 mod fold_batch_norm;
 mod initial;
 mod insert_batch_norm;
+mod insert_dropout;
+mod residual;
 
 pub use find_folded::find_folded;
 pub use fold_batch_norm::{Folded, fold_batch_norms, fold_batch_norms_among};
 pub use initial::{Law, Started, reinitialize};
 pub use insert_batch_norm::{Statistics, insert_batch_norms};
+pub use insert_dropout::insert_dropout;
+pub use residual::{Residual, depths, parameter_depths, residuals};
 
 use secateurs_onnx::{ElementType, Tensor};
 

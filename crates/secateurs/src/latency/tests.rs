@@ -109,6 +109,7 @@ fn options(keep: &[&str]) -> PlanOptions {
         implant: ImplantSettings::default(),
         select: SelectOptions::default(),
         split: PlannedSplit::default(),
+        parts: Default::default(),
         sizes: Bindings::new(),
     }
 }

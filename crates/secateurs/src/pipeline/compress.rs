@@ -27,7 +27,7 @@ pub fn compress(job: &RunJob, observe: &mut Observe) -> Result<Report, JobError>
         stages.validate(Models::COMPENSATED, compensated, Some(&original))?;
     }
     let start = compensated.unwrap_or_else(|| pruned.clone());
-    let result = stages.tune(&start, Some(&original))?;
+    let result = stages.tune(&start, Some(&original), Some(&plan))?;
     models.pruned = Some(pruned);
     stages.finish(models, result)
 }

@@ -13,6 +13,8 @@ mod latency;
 mod ledger;
 mod metric_drop;
 mod outcome;
+#[cfg(test)]
+mod parts_test;
 mod plan;
 mod record;
 mod samples;
@@ -36,7 +38,7 @@ pub use compress::compress;
 pub use evaluate::{Engine, EvaluateError, EvaluateOptions, Evaluation, evaluate};
 pub use job::{JobError, Observe, Progress, RunJob, Stage};
 pub use latency::{LatencyError, latency_job};
-pub use plan::{PlanOptions, PlanningError, dim_json, macs_sizes, plan};
+pub use plan::{PlanOptions, PlanParts, PlanningError, dim_json, macs_sizes, plan};
 pub use sensitivity::write_sensitivity;
 pub use timed::{ROUNDS, Stopwatch, TimedProgress, WITHIN, child_clock, plan_timed};
 pub use tune::tune_run;

@@ -1,9 +1,10 @@
 //! Which units of a model stay under a budget.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use secateurs_graph::coupling::{Costs, Coupling, CouplingOptions, Remaining};
+use secateurs_graph::coupling::{Costs, Coupling, CouplingOptions, Group, Remaining};
 use secateurs_graph::{Bindings, Dim, Graph};
 
 use super::stored::within_bytes;
@@ -14,7 +15,8 @@ use crate::plan::{
     Asked, FORMAT_VERSION, Plan, PlannedGroup, PlannedImplant, PlannedModel, PlannedShare, PlannedSplit,
 };
 use crate::search::{
-    Band, Budget, Frontier, Meter, Places, Ranking, Reached, SelectError, SelectOptions, frontier, select,
+    Band, Budget, Frontier, Meter, Parts, Places, Ranking, Reached, SelectError, SelectOptions, frontier,
+    select,
 };
 
 /// How to plan.
@@ -32,12 +34,23 @@ pub struct PlanOptions {
     pub budget: Budget,
     /// How many units are implanted.
     pub implant: ImplantSettings,
-    /// Guards.
+    /// Guards; its groups are those of `parts`.
     pub select: SelectOptions,
+    /// Which parts of the model are pruned and counted.
+    pub parts: PlanParts,
     /// Which units products of axes are split into.
     pub split: PlannedSplit,
     /// What symbolic sizes are bound to for counting MACs; [`macs_sizes`] completes them.
     pub sizes: Bindings,
+}
+
+/// Which parts of a model are pruned and counted.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PlanParts {
+    /// Parts of the names of what may lose units: kinds of units (`head`, `neuron`, `channel`) and parameters; none for all.
+    pub among: Vec<String>,
+    /// The constants and nodes whose parameters, bytes and multiply–accumulates the budget is about.
+    pub count: Parts,
 }
 
 /// Why there is no plan.
@@ -46,6 +59,9 @@ pub enum PlanningError {
     /// The units cannot be scored.
     #[error(transparent)]
     Method(#[from] MethodError),
+    /// Nothing has the names.
+    #[error("{0}")]
+    Parts(String),
     /// The evidence does not fit.
     #[error(transparent)]
     Evidence(Box<EvidenceError>),
@@ -82,12 +98,14 @@ pub(super) fn plan_coupled(
     latency: Option<&dyn Fn(&Remaining) -> f64>,
 ) -> Result<Plan, PlanningError> {
     let sizes = macs_sizes(graph, &options.sizes);
-    let costs = Costs::new(graph, coupling, &sizes);
+    let costs = counted(graph, coupling, &sizes, &options.parts.count)?;
+    let guards =
+        SelectOptions { groups: among(graph, coupling, &options.parts.among)?, ..options.select.clone() };
     let evidence = options.evidence.as_deref();
     if let Some(evidence) = evidence.filter(|_| options.method.needs_evidence()) {
         evidence.check(graph, options.split).map_err(|e| PlanningError::Evidence(Box::new(e)))?;
     }
-    let meter = Meter::new(&costs, coupling, &options.select);
+    let meter = Meter::new(&costs, coupling, &guards);
     let meter = match latency {
         Some(latency) => meter.with_latency(latency),
         None => meter,
@@ -108,9 +126,12 @@ pub(super) fn plan_coupled(
         return Err(PlanningError::NoPlace(coupling.why_no_sites(graph)));
     }
     let band = places.as_ref().map(|places| Band { share: options.implant.share, places });
-    let select =
-        |budget: &Budget| select(graph, coupling, &meter, &ranking, budget, band.as_ref(), &options.select);
-    let selected = within_bytes(graph, coupling, &options.budget, select)?;
+    let select = |budget: &Budget| select(graph, coupling, &meter, &ranking, budget, band.as_ref(), &guards);
+    let selected = match options.parts.count.is_all() {
+        true => within_bytes(graph, coupling, &options.budget, select)?,
+        // What surgery adds belongs to no part.
+        false => select(&options.budget)?,
+    };
     let predicted = joint.map(|joint| frontier(coupling, &meter, joint, &selected, options.budget.limits()));
     // JSON has no numbers that are none.
     let is_finite = |(frontier, chosen): &(Frontier, f64)| {
@@ -144,6 +165,8 @@ pub(super) fn plan_coupled(
             max_removed: options.select.max_removed,
             multiple_of: options.select.multiple_of,
             allow_inexact: options.select.allow_inexact,
+            among: options.parts.among.clone(),
+            count: options.parts.count.0.clone(),
         },
         reached: selected.reached.iter().map(share).collect(),
         latency: Vec::new(),
@@ -152,6 +175,57 @@ pub(super) fn plan_coupled(
         groups: PlannedGroup::of_choice(graph, coupling, &selected.choice),
         implants: PlannedImplant::of_choice(graph, &selected.choice),
     })
+}
+
+/// The costs of the parts that are counted.
+fn counted<'g>(
+    graph: &'g Graph,
+    coupling: &'g Coupling,
+    sizes: &Bindings,
+    count: &Parts,
+) -> Result<Costs<'g>, PlanningError> {
+    let costs = Costs::of_parts(graph, coupling, sizes, &|name| count.has(name));
+    if !count.is_all() && costs.params(&Remaining::new(coupling)) == 0 {
+        let example = graph.parameters().into_iter().next().map(|p| graph.values[p.value].name.clone());
+        return Err(PlanningError::Parts(format!(
+            "--count {}: no parameter has such a name, nor a node that computes with one; names are such as '{}', and `secateurs inspect \
+             --all` lists them",
+            count.0.join(","),
+            example.unwrap_or_default()
+        )));
+    }
+    Ok(costs)
+}
+
+/// The groups of which a kind of unit or a parameter has one of the names in its own.
+fn among(graph: &Graph, coupling: &Coupling, names: &[String]) -> Result<Option<Vec<usize>>, PlanningError> {
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let has = |text: &str| names.iter().any(|name| text.contains(name.as_str()));
+    let named = |group: &Group| {
+        has(group.kind.name()) || group.parameters.iter().any(|p| has(&graph.values[p.value].name))
+    };
+    let found: Vec<usize> = (0..coupling.groups.len()).filter(|g| named(&coupling.groups[*g])).collect();
+    if !found.is_empty() {
+        return Ok(Some(found));
+    }
+    let mut kinds: Vec<&str> = coupling.groups.iter().map(|group| group.kind.name()).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let barred = coupling.barred.iter().map(|b| b.reason.describe(graph)).collect::<BTreeSet<_>>();
+    let why = match barred.is_empty() {
+        true => String::new(),
+        false => {
+            format!("; what cannot be pruned: {}", barred.into_iter().take(3).collect::<Vec<_>>().join("; "))
+        }
+    };
+    Err(PlanningError::Parts(format!(
+        "--among {}: no group of units has such a name; its units are {}{why}. `secateurs inspect --groups` lists all, with what blocks \
+         others",
+        names.join(","),
+        if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") }
+    )))
 }
 
 /// Sizes for counting MACs: what is given, and for other symbols of the inputs 1 where they count samples and 128 elsewhere.

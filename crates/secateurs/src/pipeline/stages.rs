@@ -310,8 +310,13 @@ impl<'a, 'o> Stages<'a, 'o> {
         })
     }
 
-    /// Trains a model, checks and writes it, or reads it.
-    pub fn tune(&mut self, graph: &Arc<Graph>, teacher: Option<&Arc<Graph>>) -> Result<Arc<Graph>, JobError> {
+    /// Trains a model, which a plan made of its teacher, checks and writes it, or reads it.
+    pub fn tune(
+        &mut self,
+        graph: &Arc<Graph>,
+        teacher: Option<&Arc<Graph>>,
+        plan: Option<&Plan>,
+    ) -> Result<Arc<Graph>, JobError> {
         let path = self.directory.file(run::MODEL);
         let tuned = self.find(|record| matches!(record, Record::Tuned { .. }).then_some(()));
         if tuned.is_none() || !path.is_file() {
@@ -320,6 +325,7 @@ impl<'a, 'o> Stages<'a, 'o> {
             let job = TuneJob {
                 graph,
                 teacher: teacher.map(|teacher| &**teacher),
+                plan,
                 data: &self.data,
                 outputs: self.job.outputs,
                 options: &self.job.settings.tune,

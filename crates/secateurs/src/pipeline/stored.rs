@@ -111,6 +111,7 @@ mod tests {
                 budget: Budget::new(vec![keep.parse().unwrap()]).unwrap(),
                 select: SelectOptions::default(),
                 implant: ImplantSettings::default(),
+                parts: Default::default(),
                 split: PlannedSplit::Outer,
                 sizes: Bindings::new(),
             };

@@ -6,11 +6,19 @@ use secateurs_graph::Graph;
 
 use super::job::{JobError, Observe, RunJob};
 use super::stages::{Models, Stages};
+use crate::plan::Plan;
 use crate::report::Report;
 
 /// Tunes a model in the directory of a run, or goes on with it where an earlier call was ended. With a teacher, it is the teacher
 /// that the result is compared with. Of a run that is finished the report is returned.
-pub fn tune_run(job: &RunJob, teacher: Option<&Graph>, observe: &mut Observe) -> Result<Report, JobError> {
+///
+/// `plan` is what made the model of its teacher, where that is known: hidden states of other width are compared by it.
+pub fn tune_run(
+    job: &RunJob,
+    teacher: Option<&Graph>,
+    plan: Option<&Plan>,
+    observe: &mut Observe,
+) -> Result<Report, JobError> {
     let model = Arc::new(job.graph.clone());
     let teacher = teacher.map(|teacher| Arc::new(teacher.clone()));
     let mut stages = Stages::open(job, None, teacher.as_deref(), observe)?;
@@ -23,6 +31,6 @@ pub fn tune_run(job: &RunJob, teacher: Option<&Graph>, observe: &mut Observe) ->
         stages.validate(Models::PRUNED, &model, Some(teacher))?;
         models.pruned = Some(model.clone());
     }
-    let result = stages.tune(&model, teacher.as_ref())?;
+    let result = stages.tune(&model, teacher.as_ref(), plan)?;
     stages.finish(models, result)
 }

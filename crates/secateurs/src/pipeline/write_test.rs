@@ -38,6 +38,7 @@ fn half(graph: &Graph) -> Plan {
         budget: Budget::new(vec!["params=0.5".parse().unwrap()]).unwrap(),
         implant: ImplantSettings::default(),
         select: SelectOptions::default(),
+        parts: Default::default(),
         split: PlannedSplit::Outer,
         sizes: Bindings::new(),
     };

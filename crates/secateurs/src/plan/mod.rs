@@ -110,6 +110,12 @@ pub struct Asked {
     pub multiple_of: Option<usize>,
     /// Whether groups that change what the others compute could lose units.
     pub allow_inexact: bool,
+    /// Parts of the names of what could lose units; none for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub among: Vec<String>,
+    /// Patterns of the names of what was counted; none for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub count: Vec<String>,
 }
 
 fn is_default(implant: &ImplantSettings) -> bool {

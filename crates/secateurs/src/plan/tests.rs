@@ -33,6 +33,7 @@ fn half(graph: &Graph) -> Plan {
         implant: ImplantSettings::default(),
         select: SelectOptions::default(),
         split: super::PlannedSplit::Outer,
+        parts: Default::default(),
         sizes: secateurs_graph::Bindings::new(),
     };
     plan(graph, &options).unwrap()

@@ -8,10 +8,10 @@ use crate::data::DataOptions;
 use crate::evidence::{Estimator, MeasureOptions, Trace};
 use crate::implants::{ImplantSettings, ImplantShare, ImplantStart};
 use crate::methods::{MEASURED, METHODS, UNMEASURED, method};
-use crate::pipeline::PlanOptions;
+use crate::pipeline::{PlanOptions, PlanParts};
 use crate::plan::PlannedSplit;
 use crate::runtime::LatencyOptions;
-use crate::search::{Budget, Limit, MAX_REMOVED, Resource, Scope, SelectOptions};
+use crate::search::{Budget, Limit, MAX_REMOVED, Parts, Resource, Scope, SelectOptions};
 use crate::tune::TuneOptions;
 
 /// All settings of a run; recipes have these tables.
@@ -65,6 +65,12 @@ pub struct PlanSettings {
     pub multiple: Option<usize>,
     /// Whether groups may lose units whose removal changes what the others compute.
     pub allow_inexact: bool,
+    /// Parts of the names of what may lose units: kinds (`head`, `neuron`, `channel`) or parameters; none for all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub among: Vec<String>,
+    /// What the budget counts, as in `["encoder.*"]`; none for all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub count: Vec<String>,
 }
 
 /// Runs of before have no steps.
@@ -93,6 +99,8 @@ impl Default for PlanSettings {
             max_removed: MAX_REMOVED,
             multiple: None,
             allow_inexact: false,
+            among: Vec::new(),
+            count: Vec::new(),
         }
     }
 }
@@ -234,6 +242,7 @@ impl PlanSettings {
                 allow_inexact: self.allow_inexact,
                 ..SelectOptions::default()
             },
+            parts: PlanParts { among: self.among.clone(), count: Parts(self.count.clone()) },
             split: self.split,
             sizes,
         })

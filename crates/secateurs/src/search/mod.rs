@@ -9,6 +9,7 @@ mod frontier;
 mod joint;
 mod meter;
 mod order;
+mod parts;
 mod select;
 #[cfg(test)]
 mod steps_test;
@@ -20,4 +21,5 @@ pub use band::{Band, Places};
 pub use budget::{Amount, Budget, BudgetError, Limit, Resource};
 pub use frontier::{Frontier, frontier};
 pub use meter::Meter;
+pub use parts::Parts;
 pub use select::{Fixed, MAX_REMOVED, Ranking, Reached, Scope, SelectError, SelectOptions, Selected, select};

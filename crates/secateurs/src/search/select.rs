@@ -48,6 +48,8 @@ pub struct SelectOptions {
     pub allow_inexact: bool,
     /// What is given.
     pub fixed: Fixed,
+    /// The groups that may lose units; all that can where none are named.
+    pub groups: Option<Vec<usize>>,
 }
 
 /// Units of which nothing is chosen, by group; of groups beyond the end there are none.
@@ -84,6 +86,7 @@ impl Default for SelectOptions {
             multiple_of: None,
             allow_inexact: false,
             fixed: Fixed::default(),
+            groups: None,
         }
     }
 }
@@ -302,8 +305,11 @@ pub(crate) fn eligible<'c>(
     coupling: &'c Coupling,
     options: &SelectOptions,
 ) -> impl Iterator<Item = usize> + use<'c> {
-    let allow = options.allow_inexact;
-    let may = move |g: &usize| coupling.groups[*g].inexact.is_none() || allow;
+    let (allow, named) = (options.allow_inexact, options.groups.clone());
+    let may = move |g: &usize| {
+        (coupling.groups[*g].inexact.is_none() || allow)
+            && named.as_ref().is_none_or(|named| named.contains(g))
+    };
     (0..coupling.groups.len()).filter(may)
 }
 

@@ -5,11 +5,14 @@
 
 mod checkpoint;
 mod error;
+mod hidden;
 mod loss;
 mod optimizer;
 mod options;
 mod outputs;
 mod prepare;
+#[cfg(test)]
+mod residual_tests;
 mod schedule;
 mod scores;
 mod settings;
@@ -36,6 +39,7 @@ use secateurs_torch::tch::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Dataset;
+use crate::plan::Plan;
 
 /// What is trained on what.
 pub struct TuneJob<'a> {
@@ -43,6 +47,8 @@ pub struct TuneJob<'a> {
     pub graph: &'a Graph,
     /// The model whose outputs it is to have.
     pub teacher: Option<&'a Graph>,
+    /// What made the model of its teacher, where it is known: hidden states of other width are compared by it.
+    pub plan: Option<&'a Plan>,
     /// The samples, of which a part is held out.
     pub data: &'a Arc<Dataset>,
     /// The outputs that are looked at, the one that labels are for first; all of floats where none is named.

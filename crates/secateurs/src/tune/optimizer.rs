@@ -22,6 +22,8 @@ pub(super) struct Slot {
     pub parameter: Tensor,
     /// Whether weight decay applies.
     pub decays: bool,
+    /// What its learning rate is multiplied with.
+    pub rate: f64,
     /// SGD: the momentum buffer; AdamW: the averages of the gradients and of their squares. Zero before the first step.
     pub moments: Vec<Tensor>,
 }
@@ -34,17 +36,17 @@ pub(super) struct Optimizer {
 }
 
 impl Optimizer {
-    /// For parameters, each with whether weight decay applies.
-    pub fn new(rule: Rule, parameters: Vec<(Tensor, bool)>) -> Result<Optimizer, TchError> {
+    /// For parameters, each with whether weight decay applies and what its learning rate is multiplied with.
+    pub fn new(rule: Rule, parameters: Vec<(Tensor, bool, f64)>) -> Result<Optimizer, TchError> {
         let moments = match rule.kind {
             OptimizerKind::Sgd if rule.momentum == 0.0 => 0,
             OptimizerKind::Sgd => 1,
             OptimizerKind::AdamW => 2,
         };
-        let slots = parameters.into_iter().map(|(parameter, decays)| {
+        let slots = parameters.into_iter().map(|(parameter, decays, rate)| {
             let zeros = (0..moments).map(|_| parameter.f_detach()?.f_zeros_like());
             let moments = zeros.collect::<Result<_, _>>()?;
-            Ok(Slot { parameter, decays, moments })
+            Ok(Slot { parameter, decays, rate, moments })
         });
         Ok(Optimizer { rule, slots: slots.collect::<Result<_, TchError>>()? })
     }
@@ -65,6 +67,7 @@ impl Optimizer {
                 }
                 let scaled =
                     if scale == 1.0 { gradient.shallow_clone() } else { gradient.f_mul_scalar(scale)? };
+                let learning_rate = learning_rate * slot.rate;
                 match self.rule.kind {
                     OptimizerKind::Sgd => self.rule.sgd(slot, scaled, learning_rate)?,
                     OptimizerKind::AdamW => self.rule.adamw(slot, &scaled, learning_rate, step)?,

@@ -28,6 +28,14 @@ pub struct TuneOptions {
     /// Weight decay of matrices and kernels, never of norms, biases and other vectors; where it is left out, 5e-4 for SGD (added
     /// to the gradient) and 0.01 for AdamW (decoupled).
     pub weight_decay: Option<f64>,
+    /// What learning rates are multiplied with from each layer to the one before it (Clark et al. 2020, by layers that multiply by a
+    /// matrix or kernel, of which a block of a transformer has four behind one another). A layer's depth is the longest way to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer_decay: Option<f64>,
+    /// Share of numbers that are dropped on branches of residual sums and on attention's probabilities while tuning, where the model has no
+    /// dropout of its own; none is in the result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
     /// Epochs in which the learning rate rises linearly from 0 to its peak; may be a fraction.
     pub warmup: f64,
     /// How the learning rate falls after its peak.
@@ -40,6 +48,11 @@ pub struct TuneOptions {
     pub distillation: f64,
     /// Temperature of the distillation (Hinton, Vinyals and Dean 2015).
     pub temperature: f64,
+    /// Weight of the distance between hidden states of the model and of its teacher, beside the loss of labels and outputs: the mean over
+    /// residual sums of their squared error over the teacher's variance (as in Sun et al. 2019 and Jiao et al. 2020). States of pruned
+    /// width are compared with the teacher's kept units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hidden_distillation: Option<f64>,
     /// Share of the label's probability that is spread evenly over all classes (Szegedy et al. 2016).
     pub label_smoothing: f64,
     /// The largest norm of the gradient over all parameters; longer ones are shortened to it.
@@ -79,12 +92,15 @@ impl Default for TuneOptions {
             betas: [0.9, 0.999],
             epsilon: 1e-8,
             weight_decay: None,
+            layer_decay: None,
+            dropout: None,
             warmup: 0.2,
             schedule: Schedule::Cosine,
             final_learning_rate: 0.0,
             objective: Objective::Auto,
             distillation: 0.5,
             temperature: 2.0,
+            hidden_distillation: None,
             label_smoothing: 0.0,
             clip_norm: None,
             ema: None,
@@ -207,6 +223,9 @@ impl TuneOptions {
         within("betas", self.betas[1], 0.0, 0.999_999_99)?;
         within("epsilon", self.epsilon, f64::MIN_POSITIVE, 1.0)?;
         within("weight_decay", self.weight_decay.unwrap_or(0.0), 0.0, 1e3)?;
+        within("layer_decay", self.layer_decay.unwrap_or(1.0), 1e-3, 1.0)?;
+        within("dropout", self.dropout.unwrap_or(0.0), 0.0, 0.9)?;
+        within("hidden_distillation", self.hidden_distillation.unwrap_or(0.0), 0.0, 1e6)?;
         within("warmup", self.warmup, 0.0, 1e6)?;
         within("final_learning_rate", self.final_learning_rate, 0.0, 1.0)?;
         within("distillation", self.distillation, 0.0, 1.0)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use secateurs_graph::op::Initial;
 use secateurs_graph::rewrite::{
-    Law, Statistics, find_folded, fold_batch_norms_among, insert_batch_norms, reinitialize,
+    Law, Statistics, find_folded, fold_batch_norms_among, insert_batch_norms, insert_dropout, reinitialize,
 };
 use secateurs_graph::session::{Session, SessionOptions, Tap};
 use secateurs_graph::{Graph, GraphError, NodeId, ValueId};
@@ -21,6 +21,8 @@ const BATCH_SIZE: usize = 128;
 /// A graph ready for training.
 pub(super) struct Prepared {
     pub graph: Graph,
+    /// The same without the dropout that is for training only.
+    plain: Option<Graph>,
     /// The batch norms that the result is to have folded again.
     inserted: Vec<NodeId>,
     pub notes: Vec<String>,
@@ -29,19 +31,27 @@ pub(super) struct Prepared {
 impl Prepared {
     /// `samples` are those that are trained on.
     pub fn new(job: &TuneJob, samples: &[usize], options: SessionOptions) -> Result<Prepared, TuneError> {
-        let mut prepared = Prepared { graph: job.graph.clone(), inserted: Vec::new(), notes: Vec::new() };
+        let mut prepared =
+            Prepared { graph: job.graph.clone(), plain: None, inserted: Vec::new(), notes: Vec::new() };
         if job.options.batch_norm == BatchNormMode::Auto {
             prepared.insert(job, samples, options)?;
         }
         if job.options.reinit {
             prepared.reinitialize(job.options.seed)?;
         }
+        if let Some(ratio) = job.options.dropout.filter(|ratio| *ratio > 0.0) {
+            let plain = prepared.graph.clone();
+            let places = insert_dropout(&mut prepared.graph, ratio as f32)?;
+            prepared.plain = Some(plain);
+            prepared.notes.push(format!("{places} places drop a share of {ratio} while tuning"));
+        }
         Ok(prepared)
     }
 
     /// What was trained, in the form of the original.
     pub fn finish(&self, trained: &Session) -> Result<Graph, TuneError> {
-        let mut graph = self.graph.clone();
+        // Parameters are the same values in both.
+        let mut graph = self.plain.as_ref().unwrap_or(&self.graph).clone();
         trained.trained()?.apply(&mut graph)?;
         fold_batch_norms_among(&mut graph, &self.inserted)?;
         Ok(graph)

@@ -14,10 +14,10 @@ use super::*;
 use crate::data::{Augment, DataOptions, npz};
 use crate::pipeline::open_data;
 
-const SAMPLES: usize = 24;
+pub(super) const SAMPLES: usize = 24;
 
 /// `a · sin(f·i + 0.3)`, rounded to 32 bits.
-fn wave(shape: &[usize], f: f64, a: f64, offset: f64) -> Tensor {
+pub(super) fn wave(shape: &[usize], f: f64, a: f64, offset: f64) -> Tensor {
     let n: usize = shape.iter().product();
     let values: Vec<f32> = (0..n).map(|i| (offset + a * (f * i as f64 + 0.3).sin()) as f32).collect();
     Tensor::from_slice(shape.to_vec(), &values).unwrap()
@@ -44,7 +44,7 @@ fn net(shift: f64) -> ModelBuilder {
         .output("logits")
 }
 
-fn graph(model: ModelBuilder) -> Graph {
+pub(super) fn graph(model: ModelBuilder) -> Graph {
     Graph::from_model(model.build().unwrap()).unwrap()
 }
 
@@ -64,7 +64,7 @@ fn data_of(samples: usize, folder: &Path, graph: &Graph, labelled: bool) -> Arc<
 }
 
 /// Every epoch is one step over all samples, in 64 bits.
-fn whole() -> TuneOptions {
+pub(super) fn whole() -> TuneOptions {
     TuneOptions {
         epochs: 6,
         batch_size: SAMPLES,
@@ -76,13 +76,13 @@ fn whole() -> TuneOptions {
     }
 }
 
-struct Run {
-    result: Result<Tuned, TuneError>,
+pub(super) struct Run {
+    pub(super) result: Result<Tuned, TuneError>,
     events: Vec<Event>,
 }
 
 impl Run {
-    fn losses(&self) -> Vec<f64> {
+    pub(super) fn losses(&self) -> Vec<f64> {
         let losses = self.events.iter().filter_map(|event| match event {
             Event::Step { loss, .. } => Some(*loss),
             _ => None,
@@ -99,13 +99,13 @@ impl Run {
         rollbacks.collect()
     }
 
-    fn tuned(&self) -> &Tuned {
+    pub(super) fn tuned(&self) -> &Tuned {
         self.result.as_ref().unwrap()
     }
 }
 
 /// Trains, up to a step.
-fn train(
+pub(super) fn train(
     graph: &Graph,
     teacher: Option<&Graph>,
     data: &Arc<Dataset>,
@@ -114,7 +114,8 @@ fn train(
     until: usize,
 ) -> Run {
     secateurs_torch::load().unwrap();
-    let job = TuneJob { graph, teacher, data, outputs: &[], options, device: Device::Cpu, folder };
+    let job =
+        TuneJob { graph, teacher, plan: None, data, outputs: &[], options, device: Device::Cpu, folder };
     let mut events = Vec::new();
     let result = tune(&job, &mut |event| {
         events.push(event.clone());
@@ -124,7 +125,7 @@ fn train(
     Run { result, events }
 }
 
-fn values(graph: &Graph, name: &str) -> Vec<f64> {
+pub(super) fn values(graph: &Graph, name: &str) -> Vec<f64> {
     graph.tensor(graph.value_named(name).unwrap()).unwrap().to_f64_vec().unwrap()
 }
 

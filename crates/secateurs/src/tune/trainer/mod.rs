@@ -1,17 +1,21 @@
 //! The loop of a training.
 
+mod states;
+
+use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use secateurs_graph::Graph;
 use secateurs_graph::op::TrainingMode;
-use secateurs_graph::rewrite::fold_batch_norms;
+use secateurs_graph::rewrite::{fold_batch_norms, parameter_depths};
 use secateurs_graph::session::{Precision, Session, SessionOptions};
+use secateurs_graph::{Graph, ValueId};
 use secateurs_torch::tch::{self, Tensor};
 
+use self::states::{BEST, CHECKPOINT, EPOCH, fingerprint};
 use super::checkpoint::{self, Checkpoint, Progress};
+use super::hidden::Hidden;
 use super::loss::Head;
 use super::optimizer::{Optimizer, Rule, norm};
 use super::options::{BatchNormMode, TuneOptions, TunePrecision};
@@ -26,14 +30,6 @@ use crate::rng::Rng;
 
 /// Time between checkpoints within an epoch.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
-/// Returns to an earlier state before a training is given up.
-const MAX_ROLLBACKS: usize = 5;
-/// The states that a training goes on from: after the last epoch, within the epoch, and after the epoch before the last.
-const EPOCH: &str = "epoch";
-const CHECKPOINT: &str = "checkpoint";
-const EARLIER: &str = "earlier";
-/// The weights that were best on the held-out samples.
-const BEST: &str = "best";
 
 pub(super) struct Trainer<'a> {
     job: &'a TuneJob<'a>,
@@ -41,6 +37,7 @@ pub(super) struct Trainer<'a> {
     prepared: Prepared,
     session: Session,
     teacher: Option<Session>,
+    hidden: Option<Hidden>,
     heads: Vec<Head>,
     resolved: Resolved,
     optimizer: Optimizer,
@@ -95,13 +92,31 @@ impl<'a> Trainer<'a> {
             SessionOptions { train_parameters: true, ..session_options },
         )?;
         session.freeze(&masks)?;
-        let teacher = match job.teacher.filter(|_| resolved.distillation > 0.0) {
+        let hidden = options.hidden_distillation.filter(|weight| *weight > 0.0);
+        let teacher = match job.teacher.filter(|_| resolved.distillation > 0.0 || hidden.is_some()) {
             Some(teacher) => Some(teacher_session(teacher, session_options)?),
             None => None,
         };
         let name = |id| session.graph().values[id].name.clone();
-        let parameters =
-            session.parameters().map(|(_, t)| (t.shallow_clone(), is_matrix(&t.size()))).collect();
+        let mut notes = prepared.notes.clone();
+        let hidden = match (hidden, job.teacher) {
+            (Some(weight), Some(teacher)) => {
+                let (hidden, note) = Hidden::new(graph, teacher, job.plan, weight, job.device)?;
+                notes.push(note);
+                Some(hidden)
+            }
+            (Some(_), None) => {
+                let text = "hidden_distillation compares with a teacher, and there is none; give --teacher, or leave it out";
+                return Err(TuneError::Options(text.into()));
+            }
+            (None, _) => None,
+        };
+        let rates = layer_rates(graph, options.layer_decay);
+        let parameters = session.parameters().map(|(id, t)| {
+            let rate = rates.as_ref().and_then(|rates| rates.get(&id)).copied().unwrap_or(1.0);
+            (t.shallow_clone(), is_matrix(&t.size()), rate)
+        });
+        let parameters = parameters.collect();
         let weights: Vec<(String, Tensor)> = session
             .parameters()
             .chain(session.statistics())
@@ -120,7 +135,6 @@ impl<'a> Trainer<'a> {
             weight_decay: resolved.weight_decay,
         };
         let steps_per_epoch = Stream::steps_per_epoch(training.len(), resolved.batch_size);
-        let mut notes = prepared.notes.clone();
         notes.extend(heads.iter().filter_map(|head| head.assumption(graph)));
         notes.extend(job.data.notes());
         if job.data.has_labels() && !labelled {
@@ -139,6 +153,7 @@ impl<'a> Trainer<'a> {
             prepared,
             session,
             teacher,
+            hidden,
             heads,
             resolved,
             weights,
@@ -294,18 +309,26 @@ impl<'a> Trainer<'a> {
             dropout: true,
         });
         let inputs = scores::inputs(&self.session, batch)?;
-        let teacher = match &self.teacher {
-            Some(teacher) => Some(tch::no_grad(|| teacher.forward(&inputs, &[]))?.outputs),
+        let [taps, teacher_taps] = match &self.hidden {
+            Some(hidden) => [hidden.taps(), hidden.teacher_taps()],
+            None => [Vec::new(), Vec::new()],
+        };
+        let taught = match &self.teacher {
+            Some(teacher) => Some(tch::no_grad(|| teacher.forward(&inputs, &teacher_taps))?),
             None => None,
         };
-        let outputs = self.session.forward(&inputs, &[])?.outputs;
-        let loss = self.loss(&outputs, teacher.as_deref(), batch)?;
+        let run = self.session.forward(&inputs, &taps)?;
+        let mut loss = self.loss(&run.outputs, taught.as_ref().map(|run| &run.outputs[..]), batch)?;
+        if let (Some(hidden), Some(taught)) = (&self.hidden, &taught) {
+            let distance = hidden.distance(&run.taps, &taught.taps, batch, self.job.data)?;
+            loss = loss.f_add(&distance)?;
+        }
         let parameters: Vec<&Tensor> = self.optimizer.slots.iter().map(|slot| &slot.parameter).collect();
         let gradients = Tensor::f_run_backward(&[&loss], &parameters, false, false)?;
         let step = Step { loss: loss.f_double_value(&[])?, gradient_norm: norm(&gradients)? };
         if step.fault().is_some() {
             // Smaller steps help only where the training is at fault.
-            let taught = self.job.teacher.zip(teacher.as_deref());
+            let taught = self.job.teacher.zip(taught.as_ref().map(|run| &run.outputs[..]));
             scores::check_finite(self.job.data, &batch.indices, &self.session, &inputs, &self.heads, taught)?;
         } else {
             let longest = self.options.clip_norm.unwrap_or(f64::INFINITY);
@@ -342,7 +365,8 @@ impl<'a> Trainer<'a> {
             let loss = head.label_loss(output, &labels, self.options.label_smoothing)?;
             parts.push(loss.f_mul_scalar(1.0 - share)?);
         }
-        if let Some(teacher) = teacher {
+        // Where hidden states alone are distilled, the outputs are not.
+        if let Some(teacher) = teacher.filter(|_| share > 0.0) {
             let weights: f64 = self.heads.iter().map(|head| head.weight).sum();
             for head in &self.heads {
                 let distance =
@@ -429,92 +453,6 @@ impl<'a> Trainer<'a> {
         let teacher = self.teacher.as_ref().filter(|_| !self.heads[0].labelled);
         let (data, batch) = (self.job.data, self.resolved.batch_size);
         scores::evaluate(&self.session, teacher, &self.heads, data, &self.validation, batch, &mut |_| {})
-    }
-
-    /// Everything that the next step depends on.
-    fn state(&self) -> Vec<(String, Tensor)> {
-        let named = |kind: &str, list: &[(String, Tensor)]| -> Vec<(String, Tensor)> {
-            list.iter().map(|(name, tensor)| (format!("{kind}/{name}"), tensor.shallow_clone())).collect()
-        };
-        let mut all = named("weight", &self.weights);
-        all.extend(self.averages.iter().flat_map(|averages| named("average", averages)));
-        for (slot, (name, _)) in self.optimizer.slots.iter().zip(&self.weights) {
-            let moments = slot.moments.iter().enumerate();
-            all.extend(moments.map(|(i, moment)| (format!("moment{i}/{name}"), moment.shallow_clone())));
-        }
-        all
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.job.folder.join(format!("{name}.safetensors"))
-    }
-
-    fn save(&self, name: &str) -> Result<(), TuneError> {
-        checkpoint::write(&self.path(name), &self.progress, &self.state())
-    }
-
-    /// Keeps the state after an epoch, and the one before it.
-    fn save_epoch(&mut self) -> Result<(), TuneError> {
-        let (epoch, earlier) = (self.path(EPOCH), self.path(EARLIER));
-        match std::fs::rename(&epoch, &earlier) {
-            // A run that was killed between these two lines has none.
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(TuneError::Write { path: epoch, source: e });
-            }
-            _ => {}
-        }
-        self.progress.returned = false;
-        self.save(EPOCH)
-    }
-
-    /// Goes on from the latest state in the folder.
-    fn resume(&mut self) -> Result<(), TuneError> {
-        let mut latest: Option<(PathBuf, Checkpoint)> = None;
-        for name in [EPOCH, CHECKPOINT, EARLIER] {
-            let path = self.path(name);
-            if let Some(found) = Checkpoint::read(&path, &self.progress.fingerprint)?
-                && latest.as_ref().is_none_or(|(_, latest)| found.progress.step > latest.progress.step)
-            {
-                latest = Some((path, found));
-            }
-        }
-        latest.map_or(Ok(()), |(path, found)| self.restore(&path, found))
-    }
-
-    fn restore(&mut self, path: &std::path::Path, checkpoint: Checkpoint) -> Result<(), TuneError> {
-        checkpoint.restore(path, &mut self.state())?;
-        self.progress = checkpoint.progress;
-        Ok(())
-    }
-
-    /// Returns to the state after the last epoch, with half the learning rate; to the one before where the training has failed from
-    /// there already, for that state may have been spoiled before it showed.
-    fn roll_back(&mut self, step: usize, reason: String) -> Result<Event, TuneError> {
-        let (factor, rollbacks) = (self.progress.factor / 2.0, self.progress.rollbacks + 1);
-        if rollbacks > MAX_ROLLBACKS {
-            return Err(TuneError::Diverged { reason, step, rollbacks: MAX_ROLLBACKS });
-        }
-        let (epoch, earlier) = (self.path(EPOCH), self.path(EARLIER));
-        let back = self.progress.returned || !epoch.is_file();
-        let path = if back && earlier.is_file() { earlier } else { epoch };
-        let found = Checkpoint::read(&path, &self.progress.fingerprint)?;
-        let found = found.ok_or_else(|| TuneError::Checkpoint {
-            path: path.clone(),
-            message: "is gone, and the training must return to it".into(),
-        })?;
-        let best = self.progress.best;
-        self.restore(&path, found)?;
-        // What was best stays so, however the training came there.
-        self.progress = Progress { factor, rollbacks, best, returned: true, ..self.progress.clone() };
-        // The state within the epoch that was left is void: it goes first, so that no run goes on from it.
-        match std::fs::remove_file(self.path(CHECKPOINT)) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(TuneError::Write { path: self.path(CHECKPOINT), source: e });
-            }
-            _ => {}
-        }
-        self.save(EPOCH)?;
-        Ok(Event::RolledBack { step, to: self.progress.step, reason, learning_rate_factor: factor })
     }
 
     /// The model with the best weights.
@@ -615,6 +553,15 @@ fn teacher_session(teacher: &Graph, options: SessionOptions) -> Result<Session, 
     Ok(Session::new(Arc::new(folded), options)?)
 }
 
+/// What the learning rate of each parameter is multiplied with.
+fn layer_rates(graph: &Graph, decay: Option<f64>) -> Option<HashMap<ValueId, f64>> {
+    let decay = decay?;
+    let depths = parameter_depths(graph);
+    let last = depths.values().copied().max().unwrap_or(0);
+    let rate = |depth: usize| decay.powi((last - depth) as i32);
+    Some(depths.into_iter().map(|(value, depth)| (value, rate(depth))).collect())
+}
+
 fn session_options(job: &TuneJob, precision: TunePrecision) -> SessionOptions {
     let precision = match precision {
         TunePrecision::Bf16 => Precision::Bf16,
@@ -622,16 +569,6 @@ fn session_options(job: &TuneJob, precision: TunePrecision) -> SessionOptions {
         TunePrecision::F64 => Precision::Double,
     };
     SessionOptions { device: job.device, precision, ..SessionOptions::default() }
-}
-
-/// A hash of all that a training depends on but the data, the machine and the version.
-fn fingerprint(job: &TuneJob) -> Result<String, TuneError> {
-    // Nothing for no output that was chosen, so that checkpoints from before there could be several go on.
-    let outputs = (!job.outputs.is_empty()).then_some(job.outputs);
-    let settings =
-        serde_json::to_string(&(job.options, outputs)).map_err(|e| TuneError::Options(e.to_string()))?;
-    let hash = |graph: &Graph| graph.hash();
-    Ok(format!("{} {} {settings}", hash(job.graph), job.teacher.map(hash).unwrap_or_default()))
 }
 
 fn copies(tensors: &[(String, Tensor)]) -> Result<Vec<(String, Tensor)>, TuneError> {

@@ -1,0 +1,193 @@
+//! Distillation of hidden states: what the model adds up along its residual sums is to be what its teacher adds up there.
+//!
+//! States are matched by the names of their values, which surgery keeps. Where a state is narrower than the teacher's, the teacher's kept
+//! units are compared, as the plan says; padding does not count.
+
+use std::collections::HashMap;
+
+use secateurs_graph::coupling::CouplingOptions;
+use secateurs_graph::rewrite::residuals;
+use secateurs_graph::session::Tap;
+use secateurs_graph::{Graph, ValueId};
+use secateurs_torch::tch::{Device, Kind, TchError, Tensor};
+
+use super::TuneError;
+use crate::data::{Batch, Dataset};
+use crate::plan::Plan;
+
+/// The states that are compared.
+pub(super) struct Hidden {
+    states: Vec<State>,
+    /// What the distance is multiplied with.
+    weight: f64,
+}
+
+struct State {
+    own: ValueId,
+    teachers: ValueId,
+    /// Axes on which the teacher has more indices, with those that are compared.
+    picks: Vec<(i64, Tensor)>,
+}
+
+impl Hidden {
+    /// The states that both graphs have, and what users should know. `plan` is what made the model of its teacher, where that is known.
+    pub fn new(
+        graph: &Graph,
+        teacher: &Graph,
+        plan: Option<&Plan>,
+        weight: f64,
+        device: Device,
+    ) -> Result<(Hidden, String), TuneError> {
+        let own: HashMap<&str, ValueId> =
+            graph.values.iter().map(|(id, value)| (value.name.as_str(), id)).collect();
+        let sums: Vec<ValueId> = residuals(teacher).into_iter().map(|residual| residual.sum).collect();
+        let kept = plan.map(|plan| Kept::new(teacher, plan)).transpose()?;
+        let (mut states, mut unknown) = (Vec::new(), Vec::new());
+        for &sum in &sums {
+            let name = teacher.values[sum].name.as_str();
+            let Some(&value) = own.get(name) else { continue };
+            match picks(graph, value, teacher, sum, kept.as_ref()) {
+                Some(picks) => {
+                    let to_device = |(axis, indices): (usize, Vec<usize>)| {
+                        let indices: Vec<i64> = indices.iter().map(|&i| i as i64).collect();
+                        Ok::<_, TchError>((axis as i64, Tensor::f_from_slice(&indices)?.f_to_device(device)?))
+                    };
+                    let picks = picks.into_iter().map(to_device).collect::<Result<_, _>>()?;
+                    states.push(State { own: value, teachers: sum, picks });
+                }
+                None => unknown.push(name),
+            }
+        }
+        if states.is_empty() {
+            let file = teacher.source.file();
+            return Err(TuneError::Options(match unknown.first() {
+                Some(name) => format!(
+                    "hidden_distillation: '{name}' and all other residual sums are narrower than in {file}, and which of its units they \
+                     have is not known; give the plan that was applied with --plan, or leave hidden_distillation out"
+                ),
+                None => format!(
+                    "hidden_distillation: {file} has no residual sum that the model has too; leave it out, the outputs are distilled anyway"
+                ),
+            }));
+        }
+        let mut note =
+            format!("{} of {} residual sums are compared with the teacher's", states.len(), sums.len());
+        if let Some(name) = unknown.first() {
+            note += &format!(
+                "; which units '{name}' and {} more have is not known: --plan says it",
+                unknown.len() - 1
+            );
+        }
+        Ok((Hidden { states, weight }, note))
+    }
+
+    /// What is to be caught of the model.
+    pub fn taps(&self) -> Vec<Tap> {
+        self.states.iter().map(|state| Tap::Value(state.own)).collect()
+    }
+
+    /// What is to be caught of its teacher.
+    pub fn teacher_taps(&self) -> Vec<Tap> {
+        self.states.iter().map(|state| Tap::Value(state.teachers)).collect()
+    }
+
+    /// The weighted distance of the states of a batch.
+    pub fn distance(
+        &self,
+        own: &[Tensor],
+        teachers: &[Tensor],
+        batch: &Batch,
+        data: &Dataset,
+    ) -> Result<Tensor, TuneError> {
+        let mask = match data.mask_input() {
+            Some(input) => {
+                let values = batch.inputs[input].1.to_f64_vec().unwrap_or_default();
+                let shape: Vec<i64> = batch.inputs[input].1.shape().iter().map(|&n| n as i64).collect();
+                Some(Tensor::f_from_slice(&values)?.f_view(&shape[..])?)
+            }
+            None => None,
+        };
+        let mut sum: Option<Tensor> = None;
+        for ((state, own), teachers) in self.states.iter().zip(own).zip(teachers) {
+            let mut wanted = teachers.f_detach()?;
+            for (axis, indices) in &state.picks {
+                wanted = wanted.f_index_select(*axis, indices)?;
+            }
+            let distance = relative_error(own, &wanted, mask.as_ref())?;
+            sum = Some(match sum {
+                Some(sum) => sum.f_add(&distance)?,
+                None => distance,
+            });
+        }
+        let sum = sum.ok_or_else(|| TuneError::Options("no hidden states are compared".into()))?;
+        Ok(sum.f_mul_scalar(self.weight / self.states.len() as f64)?)
+    }
+}
+
+/// The mean squared error over the variance of what is wanted, of positions that count: `mask` is `[N, length]` for states
+/// `[N, length, …]`.
+fn relative_error(own: &Tensor, wanted: &Tensor, mask: Option<&Tensor>) -> Result<Tensor, TchError> {
+    let kind = if own.f_kind()? == Kind::Double { Kind::Double } else { Kind::Float };
+    let (own, wanted) = (own.f_to_kind(kind)?, wanted.f_to_kind(kind)?);
+    let size = own.size();
+    let positions = |mask: &&Tensor| size.len() > 2 && mask.size()[..] == size[..2];
+    let Some(mask) = mask.filter(positions) else {
+        let variance = wanted.f_var(false)?.f_clamp_min(1e-12)?;
+        return own.f_sub(&wanted)?.f_square()?.f_mean(None::<Kind>)?.f_div(&variance);
+    };
+    let mut shape = vec![1; size.len()];
+    shape[..2].copy_from_slice(&size[..2]);
+    let mask = mask.f_to_kind(kind)?.f_to_device(own.device())?.f_view(&shape[..])?;
+    let others = size[2..].iter().product::<i64>() as f64;
+    let count = mask.f_sum(None::<Kind>)?.f_mul_scalar(others)?.f_clamp_min(1.0)?;
+    let mean = |values: &Tensor| values.f_mul(&mask)?.f_sum(None::<Kind>)?.f_div(&count);
+    let center = mean(&wanted)?;
+    let variance = mean(&wanted.f_sub(&center)?.f_square()?)?.f_clamp_min(1e-12)?;
+    mean(&own.f_sub(&wanted)?.f_square()?)?.f_div(&variance)
+}
+
+/// What a plan keeps of its model.
+struct Kept {
+    coupling: secateurs_graph::coupling::Coupling,
+    choice: secateurs_graph::surgery::Choice,
+}
+
+impl Kept {
+    fn new(teacher: &Graph, plan: &Plan) -> Result<Kept, TuneError> {
+        let options = CouplingOptions { split: plan.asked.split.into(), ..CouplingOptions::default() };
+        let coupling = teacher.coupling(&options);
+        let choice =
+            plan.choice(teacher, &coupling).map_err(|e| TuneError::Options(format!("--plan: {e}")))?;
+        Ok(Kept { coupling, choice })
+    }
+}
+
+/// The axes of a state on which the teacher has more indices, with those that are left; `None` where that is not known.
+fn picks(
+    graph: &Graph,
+    own: ValueId,
+    teacher: &Graph,
+    teachers: ValueId,
+    kept: Option<&Kept>,
+) -> Option<Vec<(usize, Vec<usize>)>> {
+    let own = graph.values[own].fact.shape.as_ref()?;
+    let wanted = teacher.values[teachers].fact.shape.as_ref()?;
+    if own.len() != wanted.len() {
+        return None;
+    }
+    let mut picks = Vec::new();
+    for (axis, (own, wanted)) in own.iter().zip(wanted).enumerate() {
+        let (Some(own), Some(wanted)) = (own.known(), wanted.known()) else { continue };
+        if own == wanted {
+            continue;
+        }
+        // Units in other forms are put in another order.
+        let kept = kept.filter(|kept| kept.choice.implanted.iter().all(Vec::is_empty))?;
+        let indices = kept.coupling.kept_indices(&kept.choice.selection, teachers, axis)?;
+        if indices.len() as i64 != own {
+            return None;
+        }
+        picks.push((axis, indices));
+    }
+    Some(picks)
+}
