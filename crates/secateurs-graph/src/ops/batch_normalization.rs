@@ -3,6 +3,8 @@
 //! x: [N, C, …], scale, bias, mean, var: [C] → y: [N, C, …]. With `training_mode` mean and variance are the batch's, and
 //! running_mean and running_var: [C] come out too. `spatial = 0` (opset 7): scale, bias, mean, var: [C, …].
 
+#[cfg(feature = "torch")]
+use super::shared::batch_statistics::{Channels, normalize};
 use crate::op::prelude::*;
 
 /// `BatchNormalization`.
@@ -65,16 +67,13 @@ impl BatchNormalization {
             return Err(OpError::invalid("one value a channel has no variance; train with larger batches"));
         }
         let rate = args.training.statistics_rate.unwrap_or(1.0 - f64::from(self.momentum));
-        let y = x.f_batch_norm(
-            Some(args.tensor(1)?),
-            Some(args.tensor(2)?),
-            Some(args.tensor(3)?),
-            Some(args.tensor(4)?),
-            true,
-            rate,
-            f64::from(self.epsilon),
-            true,
-        )?;
+        let channels = Channels {
+            scale: args.tensor(1)?,
+            bias: args.tensor(2)?,
+            mean: args.tensor(3)?,
+            variance: args.tensor(4)?,
+        };
+        let y = normalize(&x, &channels, rate, f64::from(self.epsilon))?;
         Ok(vec![y.f_reshape(input.size())?])
     }
 }

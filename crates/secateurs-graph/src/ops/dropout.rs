@@ -44,6 +44,16 @@ impl Register for Dropout {
     }
 }
 
+impl Dropout {
+    /// A node of this opset with a ratio, and the constants that it reads behind its data.
+    pub(crate) fn with_ratio(opset: i64, ratio: f32, name: &str) -> (Dropout, Vec<(String, secateurs_onnx::Tensor)>) {
+        let is_input = opset >= 12;
+        let op = Dropout { ratio: (!is_input).then_some(ratio), seed: None, boolean_mask: opset >= 10 };
+        let constant = || secateurs_onnx::Tensor::scalar(ratio);
+        (op, if is_input { vec![(format!("{name}_ratio"), constant())] } else { Vec::new() })
+    }
+}
+
 #[cfg(feature = "torch")]
 impl Dropout {
     /// Each element is zero with probability `ratio`, the others are divided by 1 − `ratio`.

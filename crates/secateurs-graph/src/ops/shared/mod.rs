@@ -10,6 +10,8 @@ pub(super) mod arg;
 #[cfg(feature = "torch")]
 pub(super) mod at_run;
 pub(super) mod axes_input;
+#[cfg(feature = "torch")]
+pub(super) mod batch_statistics;
 #[macro_use]
 pub(super) mod blocks;
 pub(super) mod cast;
