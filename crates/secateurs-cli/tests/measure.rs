@@ -96,7 +96,7 @@ fn what_is_measured_is_shown_verified_and_planned_with() {
     let [plan, smaller] = ["plan.json", "smaller.onnx"].map(|name| folder.path(name));
     ends(0, &words(&["prune", &model, "--keep", "units=0.5", "--plan", &plan, "-o", &smaller]), &[]);
     assert_eq!(json(&std::fs::read_to_string(&plan).unwrap())["asked"]["method"], "magnitude");
-    for method in ["loss", "gradient", "taylor", "activation"] {
+    for method in ["loss", "gradient", "gradient-normalised", "taylor", "activation"] {
         let smaller = folder.path(&format!("{method}.onnx"));
         let prune = [
             "prune",

@@ -5,6 +5,7 @@
 
 mod activation;
 mod gradient;
+mod gradient_normalised;
 mod hap_trace;
 mod joint;
 mod loss;
@@ -43,6 +44,8 @@ pub enum Scorer {
     Model(fn(&Graph, &Coupling, seed: u64) -> Result<Scores, MethodError>),
     /// What was measured on data.
     Evidence(Score),
+    /// The same over the 2-norm of its group.
+    Normalised(Score),
     /// The same of whole sets: what is left of the model says what the next unit is worth.
     Joint,
 }
@@ -54,6 +57,7 @@ pub const METHODS: &[Method] = &[
     loss::METHOD,
     hap_trace::METHOD,
     gradient::METHOD,
+    gradient_normalised::METHOD,
     taylor::METHOD,
     activation::METHOD,
     magnitude::METHOD,
@@ -83,7 +87,7 @@ impl Method {
     pub fn measured(&self) -> Option<Score> {
         match self.scorer {
             Scorer::Model(_) => None,
-            Scorer::Evidence(score) => Some(score),
+            Scorer::Evidence(score) | Scorer::Normalised(score) => Some(score),
             Scorer::Joint => Some(JOINT_SINGLE),
         }
     }
@@ -98,7 +102,7 @@ impl Method {
     ) -> Result<Scores, MethodError> {
         let score = match self.scorer {
             Scorer::Model(score) => return score(graph, coupling, seed),
-            Scorer::Evidence(score) => score,
+            Scorer::Evidence(score) | Scorer::Normalised(score) => score,
             Scorer::Joint => JOINT_SINGLE,
         };
         let evidence = evidence.ok_or(MethodError::NoEvidence { method: self.name })?;
@@ -107,7 +111,20 @@ impl Method {
             false => MethodError::NoLabels { method: self.name },
         })?;
         let mut values = scored.values.into_iter();
-        Ok(coupling.groups.iter().map(|group| values.by_ref().take(group.units.len()).collect()).collect())
+        let mut scores: Scores =
+            coupling.groups.iter().map(|group| values.by_ref().take(group.units.len()).collect()).collect();
+        if matches!(self.scorer, Scorer::Normalised(_)) {
+            scores.iter_mut().for_each(|group| normalise(group));
+        }
+        Ok(scores)
+    }
+}
+
+/// Divides by the 2-norm; zeros stay.
+fn normalise(scores: &mut [f64]) {
+    let norm = scores.iter().map(|score| score * score).sum::<f64>().sqrt();
+    if norm > 0.0 {
+        scores.iter_mut().for_each(|score| *score /= norm);
     }
 }
 
@@ -160,4 +177,16 @@ pub enum MethodError {
         /// Why.
         reason: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normalised_scores_have_length_one_and_zeros_stay() {
+        let mut scores = [vec![3.0, 4.0], vec![0.0, 0.0]];
+        scores.iter_mut().for_each(|group| normalise(group));
+        assert_eq!(scores, [vec![0.6, 0.8], vec![0.0, 0.0]]);
+    }
 }

@@ -152,7 +152,7 @@ impl Stages<'_, '_> {
                 let scores: Scores = now.iter().map(|units| units.iter().map(score).collect()).collect();
                 next.scores = Some(Arc::new(scores));
             }
-            Scorer::Evidence(_) | Scorer::Joint => {
+            Scorer::Evidence(_) | Scorer::Normalised(_) | Scorer::Joint => {
                 let measured = self.measure(&model, options, of_step)?;
                 let offsets = offsets(&measured.header);
                 let from: Vec<Option<usize>> =
