@@ -31,7 +31,7 @@ fn correct(model: &str, data: &str, options: DataOptions) -> Option<(u64, u64)> 
             objective: Objective::Auto,
             engine,
         };
-        evaluate(graph.clone(), dataset.clone(), &options, |_| {}).unwrap()
+        evaluate(graph.clone(), dataset.clone(), &options, |_, _, _| {}).unwrap()
     };
     let ours = run(Engine::Libtorch(SessionOptions::default()));
     let theirs = run(Engine::OnnxRuntime { model, threads: None });

@@ -1,10 +1,11 @@
 //! `secateurs eval`: accuracy and loss on data.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use clap::Args;
 use secateurs::format::count;
-use secateurs::pipeline::{self, EvaluateOptions, Evaluation};
+use secateurs::pipeline::{self, Collected, EvaluateOptions, Evaluation};
 use secateurs::tune::Objective;
 use secateurs_graph::session::SessionOptions;
 use serde::Serialize;
@@ -38,6 +39,9 @@ pub struct Eval {
     objective: Objective,
     #[command(flatten)]
     engine: EngineArguments,
+    /// Write the output of every sample, in the order of the data, to compare models sample by sample: arrays output, label and sample
+    #[arg(long, value_name = "FILE.npz")]
+    save: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -76,10 +80,19 @@ impl Eval {
             },
         };
         let bar = progress::bar(options.samples.unwrap_or(usize::MAX).min(dataset.len()), "samples");
+        let mut collected = self.save.as_ref().map(|_| Collected::default());
         let evaluation =
-            pipeline::evaluate(graph.into(), dataset.into(), &options, |done| bar.inc(done as u64));
+            pipeline::evaluate(graph.into(), dataset.into(), &options, |samples, output, labels| {
+                if let Some(collected) = &mut collected {
+                    collected.add(samples, output, labels);
+                }
+                bar.inc(samples.len() as u64);
+            });
         bar.finish_and_clear();
         let evaluation = evaluation?;
+        if let (Some(collected), Some(path)) = (collected, &self.save) {
+            collected.write(path)?;
+        }
         let mut out = io::stdout().lock();
         if self.json {
             let report = Report {

@@ -114,12 +114,13 @@ pub enum EvaluateError {
 
 const DEFAULT_BATCH_SIZE: usize = 128;
 
-/// Accuracy and loss of a model on labelled data. `progress` is told the samples done, batch by batch.
+/// Accuracy and loss of a model on labelled data. `observe` is told, batch by batch, which samples are done, their output and their labels, both
+/// `[N, …]`.
 pub fn evaluate(
     graph: Arc<Graph>,
     dataset: Arc<Dataset>,
     options: &EvaluateOptions,
-    mut progress: impl FnMut(usize),
+    mut observe: impl FnMut(&[usize], &Tensor, &Tensor),
 ) -> Result<Evaluation, EvaluateError> {
     let index = labelled_output(&graph, options.output.as_deref())?;
     let head = Head::of(&graph, index, dataset.labels(), options.objective);
@@ -142,9 +143,11 @@ pub fn evaluate(
             .labels
             .take()
             .ok_or_else(|| EvaluateError::NoLabels(dataset.path().display().to_string()))?;
+        let indices = std::mem::take(&mut batch.indices);
         let output = engine.run(batch)?;
         head.meaning.check_labels(&name, output.shape(), &labels, &dataset)?;
         let (output, labels) = (first_rows(&output, counted), first_rows(&labels, counted));
+        observe(&indices[..counted], &output, &labels);
         match class_scores(&output, head.meaning) {
             Some((scores, axis)) => {
                 let labels = labels.to_i64_vec().unwrap_or_default();
@@ -157,7 +160,6 @@ pub fn evaluate(
             }
         }
         left -= counted;
-        progress(counted);
     }
     let Accuracy { top1, top5, nan } = accuracy;
     let met = Met {

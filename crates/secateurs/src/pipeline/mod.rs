@@ -4,6 +4,7 @@ mod apply;
 mod check;
 mod choosing;
 mod chosen;
+mod collected;
 mod compress;
 mod environment;
 mod evaluate;
@@ -34,6 +35,7 @@ mod write_test;
 
 pub use apply::{Applied, ApplyError, apply, apply_from};
 pub use check::CheckError;
+pub use collected::Collected;
 pub use compress::compress;
 pub use evaluate::{Engine, EvaluateError, EvaluateOptions, Evaluation, evaluate};
 pub use job::{JobError, Observe, Progress, RunJob, Stage};

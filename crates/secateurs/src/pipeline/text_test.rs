@@ -89,7 +89,7 @@ fn score(graph: &Graph, data: &Arc<Dataset>, batch_size: usize) -> Evaluation {
         objective: Objective::Auto,
         engine: Engine::Libtorch(SessionOptions::default()),
     };
-    evaluate(Arc::new(graph.clone()), data.clone(), &options, |_| {}).unwrap()
+    evaluate(Arc::new(graph.clone()), data.clone(), &options, |_, _, _| {}).unwrap()
 }
 
 #[test]
