@@ -1,8 +1,9 @@
-//! Writing NumPy's `.npz`: a zip archive of `.npy` files.
+//! NumPy's `.npz`: a zip archive of `.npy` files.
 
 use std::io::Write;
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
@@ -71,6 +72,46 @@ pub fn archive(arrays: &[Array], compress: bool) -> Result<Vec<u8>> {
     Ok(out)
 }
 
+/// The arrays of 32-bit floats and 64-bit integers of an archive that is not compressed, as numbers in C order.
+pub fn read(path: &Path) -> Result<Vec<(String, Vec<f64>)>> {
+    let bytes = std::fs::read(path)?;
+    let end = bytes.len().checked_sub(22).context("is no archive")?;
+    let number = |at: usize, width: usize| -> Result<usize> {
+        let field = bytes.get(at..at + width).context("the archive is cut off")?;
+        Ok(field.iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
+    };
+    let mut entry = number(end + 16, 4)?;
+    let mut arrays = Vec::new();
+    for _ in 0..number(end + 10, 2)? {
+        if number(entry + 10, 2)? != 0 {
+            bail!("the archive is compressed");
+        }
+        let (length, name, extra) = (number(entry + 20, 4)?, number(entry + 28, 2)?, number(entry + 30, 2)?);
+        let local = number(entry + 42, 4)?;
+        let start = local + 30 + number(local + 26, 2)? + number(local + 28, 2)?;
+        let file = bytes.get(start..start + length).context("the archive is cut off")?;
+        let named = bytes.get(entry + 46..entry + 46 + name).context("the archive is cut off")?;
+        let named = String::from_utf8_lossy(named).trim_end_matches(".npy").to_owned();
+        arrays.push((named.clone(), npy_numbers(file).with_context(|| named)?));
+        entry += 46 + name + extra + number(entry + 32, 2)?;
+    }
+    Ok(arrays)
+}
+
+fn npy_numbers(file: &[u8]) -> Result<Vec<f64>> {
+    let length = file.get(8..10).context("is no array")?;
+    let data = 10 + usize::from(u16::from_le_bytes([length[0], length[1]]));
+    let (header, data) = (file.get(10..data).context("is no array")?, &file[data..]);
+    let header = String::from_utf8_lossy(header);
+    Ok(if header.contains("'<f4'") {
+        data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes).into()).collect()
+    } else if header.contains("'<i8'") {
+        data.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes) as f64).collect()
+    } else {
+        bail!("its elements are neither 32-bit floats nor 64-bit integers: {header}")
+    })
+}
+
 /// Version 1.0 of NumPy's format: the header ends at a multiple of 64.
 fn npy_header(array: &Array) -> Vec<u8> {
     let shape: String = array.shape.iter().map(|size| format!("{size}, ")).collect();
@@ -123,6 +164,19 @@ mod tests {
                 assert_eq!(u32_at(u32_at(entry + 42)), 0x0403_4b50);
             }
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let (x, y) = ([1.5f32, -2.0], [7i64]);
+        let [x_bytes, y_bytes] = [x.map(f32::to_le_bytes).concat(), y.map(i64::to_le_bytes).concat()];
+        let x = Array { name: "x", descr: "<f4", shape: &[2], bytes: &x_bytes };
+        let y = Array { name: "y", descr: "<i8", shape: &[1], bytes: &y_bytes };
+        let path = std::env::temp_dir().join(format!("secateurs-xtask-{}.npz", std::process::id()));
+        std::fs::write(&path, archive(&[x, y], false).unwrap()).unwrap();
+        let arrays = read(&path);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(arrays.unwrap(), [("x".to_owned(), vec![1.5, -2.0]), ("y".to_owned(), vec![7.0])]);
     }
 
     impl Array<'_> {

@@ -1,9 +1,10 @@
 //! `cargo xtask reproduce PAGE`: the experiments behind `docs/results.md`.
 //!
-//! An experiment is a run of the program. Runs lie in `data/reproduce/` and go on after an interruption; what an experiment found is kept in
+//! An experiment is one or more calls of the program. Its files lie in `data/reproduce/` and runs go on after an interruption; what an experiment found is kept in
 //! `docs/results/PAGE/NAME.json`, and is not run again while that file is there. The page's part of `docs/results.md` is written from these
 //! files, so that it is there with what has been run so far.
 
+mod language;
 mod vision;
 
 use std::fs;
@@ -11,30 +12,39 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{paths, run, setup};
 
-/// A run of the program.
+/// Calls of the program.
 pub struct Experiment {
     /// Its name in the page's folder.
     pub name: String,
-    /// The arguments; `-o` and the folder of the run are added.
-    pub words: Vec<String>,
+    /// The arguments of each call; `{run}` stands for the folder of the experiment.
+    pub calls: Vec<Vec<String>>,
+    /// What was found, from the folder.
+    pub found: fn(&Path) -> Result<Value>,
 }
 
 impl Experiment {
-    /// The words of a line and more.
-    pub fn new(name: impl Into<String>, line: &str, more: &[&str]) -> Experiment {
-        let words = line.split_whitespace().chain(more.iter().copied()).map(str::to_owned).collect();
-        Experiment { name: name.into(), words }
+    /// One run, with the words of a line and more, of which the report is kept.
+    pub fn run(name: impl Into<String>, line: &str, more: &[&str]) -> Experiment {
+        let call = words(line).chain(more.iter().map(|word| (*word).to_owned())).chain(words("-o {run}"));
+        Experiment { name: name.into(), calls: vec![call.collect()], found: report }
     }
 
     /// The file that an argument names and that is not there.
     fn missing(&self) -> Option<&str> {
-        let named = |word: &&String| word.starts_with("assets/") || word.starts_with("data/");
-        self.words.iter().filter(named).find(|word| !paths::repo().join(word).exists()).map(String::as_str)
+        let named =
+            |word: &&String| ["assets/", "data/", "../"].iter().any(|folder| word.starts_with(folder));
+        let words = self.calls.iter().flatten();
+        words.filter(named).find(|word| !paths::repo().join(word).exists()).map(String::as_str)
     }
+}
+
+/// The words of a line.
+pub fn words(line: &str) -> impl Iterator<Item = String> {
+    line.split_whitespace().map(str::to_owned)
 }
 
 /// A part of `docs/results.md`.
@@ -46,7 +56,7 @@ pub struct Page {
     pub render: fn(&Found) -> String,
 }
 
-const PAGES: &[fn() -> Page] = &[vision::page];
+const PAGES: &[fn() -> Page] = &[vision::page, language::page];
 
 pub fn command(arguments: &[String]) -> Result<()> {
     let (name, rest) = match arguments {
@@ -87,30 +97,33 @@ fn result(page: &Page, name: &str) -> PathBuf {
 
 fn carry_out(page: &Page, experiment: &Experiment) -> Result<()> {
     let folder = Path::new("data/reproduce").join(page.name).join(&experiment.name);
-    fs::create_dir_all(paths::repo().join(&folder).parent().unwrap_or(Path::new("")))?;
-    let mut words = experiment.words.clone();
-    words.extend(["-o".to_owned(), folder.to_string_lossy().into_owned()]);
-    eprintln!("\n{}: secateurs {}", experiment.name, words.join(" "));
+    let name = folder.to_string_lossy();
+    let calls: Vec<Vec<String>> = experiment
+        .calls
+        .iter()
+        .map(|call| call.iter().map(|word| word.replace("{run}", &name)).collect())
+        .collect();
+    fs::create_dir_all(paths::repo().join(&folder))?;
     let program = paths::target().join("release").join("secateurs");
-    run::run(Command::new(program).args(&words).current_dir(paths::repo()))?;
-    let report = paths::repo().join(&folder).join("report.json");
-    let text = fs::read_to_string(&report).with_context(|| report.display().to_string())?;
-    let report: Value = serde_json::from_str(&text)?;
-    let part = |name: &str| report.get(name).cloned().unwrap_or(Value::Null);
-    let command: Vec<String> = std::iter::once("secateurs".to_owned()).chain(words).collect();
-    let kept = json!({
-        "command": command,
-        "date": part("date"),
-        "seconds": part("seconds"),
-        "seeds": part("seeds"),
-        "original": part("original"),
-        "pruned": part("pruned"),
-        "result": part("result"),
-    });
+    for words in &calls {
+        eprintln!("\n{}: secateurs {}", experiment.name, words.join(" "));
+        run::run(Command::new(&program).args(words).current_dir(paths::repo()))?;
+    }
+    let mut kept = (experiment.found)(&paths::repo().join(&folder))?;
+    kept["commands"] = calls.iter().map(|words| format!("secateurs {}", words.join(" "))).collect();
     let path = result(page, &experiment.name);
     fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
     fs::write(&path, serde_json::to_string_pretty(&kept)? + "\n")?;
     Ok(())
+}
+
+/// What is kept of the report of a run.
+fn report(folder: &Path) -> Result<Value> {
+    let path = folder.join("report.json");
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let mut report: Value = serde_json::from_str(&text)?;
+    let parts = ["date", "seconds", "seeds", "original", "pruned", "result"];
+    Ok(parts.into_iter().map(|part| (part.to_owned(), report[part].take())).collect())
 }
 
 /// What the experiments of a page found.

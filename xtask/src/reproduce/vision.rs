@@ -25,7 +25,7 @@ const SEEDS: &[&str] = &["0", "1", "2"];
 pub fn page() -> Page {
     let mut experiments = Vec::new();
     let mut add =
-        |name: String, line: String, more: &[&str]| experiments.push(Experiment::new(name, &line, more));
+        |name: String, line: String, more: &[&str]| experiments.push(Experiment::run(name, &line, more));
     let compress = |model: &str, keep: &str| format!("compress {model} {DATA} --recipe hap --keep {keep}");
     let tune = |model: &str| format!("tune {model} {DATA} --recipe hap --teacher {model}");
     for kept in KEPT {
