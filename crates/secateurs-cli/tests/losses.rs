@@ -75,6 +75,12 @@ fn what_labels_say_is_measured_tuned_and_evaluated() {
         assert_eq!(ours["labels"].as_u64(), counted);
         let of = |found: &Value, name: &str| found[name].as_f64().unwrap();
         assert!((of(&ours, "loss") - of(&theirs, "loss")).abs() < 1e-5, "{ours} {theirs}");
+        let saved = folder.path("saved.npz");
+        eval(&["--save", &saved, "--batch-size", "7"]);
+        let arrays = npz::read(Path::new(&saved)).unwrap();
+        let array = |name: &str| &arrays.iter().find(|(own, _)| own == name).unwrap().1;
+        assert_eq!((array("output").shape()[0], array("label").shape()), (SAMPLES, y.shape()));
+        assert!(array("sample").to_f64_vec().unwrap().into_iter().eq((0..SAMPLES).map(|i| i as f64)));
 
         let evidence = folder.path("evidence");
         let measure =
