@@ -10,4 +10,5 @@ mod masking;
 mod net;
 mod origins;
 mod recurrent;
+mod resizable;
 mod tying;
