@@ -109,6 +109,7 @@ fn options(keep: &[&str]) -> PlanOptions {
         implant: ImplantSettings::default(),
         select: SelectOptions::default(),
         split: PlannedSplit::default(),
+        resizable: Vec::new(),
         sizes: Bindings::new(),
     }
 }

@@ -112,6 +112,7 @@ mod tests {
                 select: SelectOptions::default(),
                 implant: ImplantSettings::default(),
                 split: PlannedSplit::Outer,
+                resizable: Vec::new(),
                 sizes: Bindings::new(),
             };
             let plan = plan(&graph, &options).unwrap();

@@ -39,6 +39,7 @@ fn half(graph: &Graph) -> Plan {
         implant: ImplantSettings::default(),
         select: SelectOptions::default(),
         split: PlannedSplit::Outer,
+        resizable: Vec::new(),
         sizes: Bindings::new(),
     };
     plan(graph, &options).unwrap()

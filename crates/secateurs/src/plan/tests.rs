@@ -33,6 +33,7 @@ fn half(graph: &Graph) -> Plan {
         implant: ImplantSettings::default(),
         select: SelectOptions::default(),
         split: super::PlannedSplit::Outer,
+        resizable: Vec::new(),
         sizes: secateurs_graph::Bindings::new(),
     };
     plan(graph, &options).unwrap()

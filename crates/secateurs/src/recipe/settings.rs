@@ -58,6 +58,9 @@ pub struct PlanSettings {
     pub seed: u64,
     /// Which units products of axes are split into.
     pub split: PlannedSplit,
+    /// The inputs and outputs of the model that shrink with the units that they carry; `*` stands for any characters.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resizable: Vec<String>,
     /// The largest share of a group that may go.
     pub max_removed: f64,
     /// What widths must be multiples of.
@@ -90,6 +93,7 @@ impl Default for PlanSettings {
             scope: Scope::default(),
             seed: 0,
             split: PlannedSplit::default(),
+            resizable: Vec::new(),
             max_removed: MAX_REMOVED,
             multiple: None,
             allow_inexact: false,
@@ -235,6 +239,7 @@ impl PlanSettings {
                 ..SelectOptions::default()
             },
             split: self.split,
+            resizable: self.resizable.clone(),
             sizes,
         })
     }

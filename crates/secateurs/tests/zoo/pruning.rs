@@ -52,6 +52,7 @@ pub fn pruned(graph: &Graph, seed: u64) -> Result<(Plan, Applied), String> {
         implant: ImplantSettings::default(),
         select: SelectOptions { scope: Scope::Layer, ..SelectOptions::default() },
         split: PlannedSplit::default(),
+        resizable: Vec::new(),
         sizes: Bindings::new(),
     };
     let plan = plan(graph, &options).map_err(|e| format!("no plan: {e}"))?;
