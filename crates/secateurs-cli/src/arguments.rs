@@ -283,13 +283,6 @@ pub struct OutputArguments {
     pub outputs: Vec<WeightedOutput>,
 }
 
-impl OutputArguments {
-    /// The name of the output that labels are for, where one is named.
-    pub fn labelled(&self) -> Option<&str> {
-        self.outputs.first().map(|output| output.name.as_str())
-    }
-}
-
 /// A parser of what outputs are taken for.
 pub fn objective() -> impl TypedValueParser<Value = Objective> {
     PossibleValuesParser::new(Objective::ALL.iter().map(|o| o.name()))

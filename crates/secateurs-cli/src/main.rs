@@ -28,9 +28,9 @@ enum Command {
     /// Show a model's layers with shapes, parameters and MACs
     Inspect(commands::inspect::Inspect),
     /// Prune a model, tune it against the original, and report what was gained and lost
-    Compress(commands::compress::Compress),
+    Compress(Box<commands::compress::Compress>),
     /// Tune a model: against a teacher, on labels, or from scratch
-    Tune(commands::tune::Tune),
+    Tune(Box<commands::tune::Tune>),
     /// Remove units of a model without data
     Prune(commands::prune::Prune),
     /// Choose which units to remove, and write the choice as a plan

@@ -8,7 +8,7 @@ use secateurs::plan::{Asked, Plan, PlannedGroup, PlannedModel, PlannedSplit};
 use secateurs::search::Scope;
 use secateurs_graph::coupling::{Coupling, CouplingOptions, Remaining, Selection};
 use secateurs_graph::surgery::Choice;
-use secateurs_graph::{Bindings, Graph};
+use secateurs_graph::{Bindings, Graph, ValueId};
 use secateurs_onnx::{Model, encode, for_each_tensor};
 
 use crate::memory;
@@ -87,10 +87,24 @@ pub fn application(input: &[u8]) {
         });
         let mut rng = Rng::new(seed);
         let split = if rng.one_in(2) { PlannedSplit::Outer } else { PlannedSplit::Inner };
-        let coupling = graph.coupling(&CouplingOptions { split: split.into(), open: false });
+        // Half of the times what can shrink does.
+        let mut resizable = Vec::new();
+        if rng.one_in(2) {
+            let all: Vec<ValueId> = graph.inputs.iter().chain(&graph.outputs).copied().collect();
+            let free = coupling(&graph, split, &all);
+            resizable = all.into_iter().filter(|&port| free.resizes(&graph, port)).collect();
+        }
+        let coupling = coupling(&graph, split, &resizable);
         let choice = chosen(&coupling, &mut rng);
-        applied(&graph, &planned(&graph, &coupling, &choice, split));
+        let names = resizable.iter().map(|&port| graph.values[port].name.clone()).collect();
+        applied(&graph, &planned(&graph, &coupling, &choice, (split, names)));
     });
+}
+
+fn coupling(graph: &Graph, split: PlannedSplit, resizable: &[ValueId]) -> Coupling {
+    let options =
+        CouplingOptions { split: split.into(), resizable: resizable.to_vec(), ..CouplingOptions::default() };
+    graph.coupling(&options)
 }
 
 fn read(input: &[u8]) -> Option<Model> {
@@ -110,7 +124,12 @@ fn chosen(coupling: &Coupling, rng: &mut Rng) -> Choice {
     selection.into()
 }
 
-fn planned(graph: &Graph, coupling: &Coupling, choice: &Choice, split: PlannedSplit) -> Plan {
+fn planned(
+    graph: &Graph,
+    coupling: &Coupling,
+    choice: &Choice,
+    (split, resizable): (PlannedSplit, Vec<String>),
+) -> Plan {
     Plan {
         format_version: secateurs::plan::FORMAT_VERSION,
         secateurs: String::new(),
@@ -129,6 +148,7 @@ fn planned(graph: &Graph, coupling: &Coupling, choice: &Choice, split: PlannedSp
             max_drop: None,
             scope: Scope::Global,
             split,
+            resizable,
             max_removed: 1.0,
             multiple_of: None,
             allow_inexact: true,

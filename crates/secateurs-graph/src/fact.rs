@@ -178,6 +178,8 @@ impl Content {
                 let fits = v.iter().all(|d| d.known().is_none_or(|n| range.contains(&n)));
                 fits.then_some(Content::Ints(v))
             }
+            // How numbers are rounded to these is the cast's to say.
+            Content::Floats(_) if element_type.is_small_float() => None,
             Content::Floats(v) => Some(Content::Floats(v.iter().map(|&x| round(x)).collect())),
         }
     }

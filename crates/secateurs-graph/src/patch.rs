@@ -6,7 +6,7 @@ use secateurs_onnx::Tensor;
 use slotmap::SecondaryMap;
 
 use crate::error::GraphError;
-use crate::fact::Fact;
+use crate::fact::{Fact, Shape};
 use crate::graph::{Graph, Node, NodeId, Origin, Source, Use, Value, ValueId};
 use crate::op::Op;
 
@@ -48,6 +48,7 @@ impl NewValues {
 #[derive(Debug)]
 enum Edit {
     SetTensor(ValueId, Tensor),
+    Resize(ValueId, Shape),
     SetOp(NodeId, Box<dyn Op>),
     SetInput(NodeId, usize, Option<ValueId>),
     SetInputs(NodeId, Vec<Feed>),
@@ -88,6 +89,12 @@ impl Patch {
     /// Makes a node read another value.
     pub fn set_input(&mut self, node: NodeId, input: usize, value: Option<ValueId>) -> &mut Patch {
         self.edits.push(Edit::SetInput(node, input, value));
+        self
+    }
+
+    /// Gives an input or output of the model another shape. What a node makes must have it already.
+    pub fn resize(&mut self, value: ValueId, shape: Shape) -> &mut Patch {
+        self.edits.push(Edit::Resize(value, shape));
         self
     }
 
@@ -226,6 +233,13 @@ impl Editor<'_> {
                     }
                     _ => return Err(GraphError::Inconsistent(format!("'{}' is no constant", target.name))),
                 }
+            }
+            Edit::Resize(value, shape) => {
+                let target = self.graph.values.get_mut(value).ok_or_else(|| gone("value"))?;
+                if let Some(declared) = &mut target.declared {
+                    declared.shape = Some(shape.clone());
+                }
+                target.fact.shape = Some(shape);
             }
             Edit::SetOp(node, op) => {
                 let target = self.graph.nodes.get_mut(node).ok_or_else(|| gone("node"))?;

@@ -28,7 +28,13 @@ impl Graph {
         new.quantization_annotation.retain(|q| kept.contains_key(q.tensor_name()));
         new.value_info.retain(|info| kept.get(info.name()).is_some_and(|v| still_true(info, v)));
         // An initializer listed as an input (IR version 3) keeps its listing true.
-        new.input.retain(|info| kept.get(info.name()).is_some_and(|v| still_true(info, v)));
+        let is_input = |v: &Value| matches!(v.source, Source::Input);
+        new.input.retain(|info| kept.get(info.name()).is_some_and(|v| is_input(v) || still_true(info, v)));
+        for info in new.input.iter_mut().chain(&mut new.output) {
+            if let Some(value) = kept.get(info.name()) {
+                resize(info, value);
+            }
+        }
         let called: HashSet<(&str, &str)> = new.node.iter().map(|n| (n.domain(), n.op_type())).collect();
         let unused: Vec<bool> = {
             let functions = &model.proto.functions;
@@ -147,6 +153,24 @@ fn still_true(info: &ValueInfoProto, value: &Value) -> bool {
             (Some(Size::DimValue(a)), Some(b)) => *a == b,
             _ => true,
         })
+}
+
+/// Writes the sizes that surgery has changed into what the file says of an input or output.
+fn resize(info: &mut ValueInfoProto, value: &Value) {
+    use secateurs_onnx::proto::tensor_shape_proto::dimension::Value as Size;
+    let (Some(shape), Some(type_proto::Value::TensorType(declared))) =
+        (&value.fact.shape, info.r#type.as_mut().and_then(|t| t.value.as_mut()))
+    else {
+        return;
+    };
+    let Some(declared) = declared.shape.as_mut().filter(|declared| declared.dim.len() == shape.len()) else {
+        return;
+    };
+    for (old, new) in declared.dim.iter_mut().zip(shape) {
+        if let (Some(Size::DimValue(size)), Some(new)) = (&mut old.value, new.known()) {
+            *size = new;
+        }
+    }
 }
 
 pub(crate) fn attribute(name: &str, value: &Attribute) -> AttributeProto {

@@ -121,6 +121,11 @@ impl ElementType {
         }
     }
 
+    /// Whether it is a floating-point type of 8 bits or fewer.
+    pub fn is_small_float(self) -> bool {
+        self.is_float() && self.bits().is_some_and(|bits| bits <= 8)
+    }
+
     /// Whether it is an integer type, of any width; `bool` is not.
     pub fn is_integer(self) -> bool {
         use ElementType::*;

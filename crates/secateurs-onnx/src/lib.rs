@@ -42,6 +42,7 @@ pub use bytes::Bytes;
 pub use element::ElementType;
 pub use error::{Error, ExternalError, TensorError};
 pub use half;
+pub use minifloat::{PowerRounding, SmallRounding};
 pub use model::Model;
 pub use tensor::{Data, Element, Tensor};
 pub use tensor_proto::tensor_to_proto;

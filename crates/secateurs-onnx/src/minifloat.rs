@@ -72,9 +72,158 @@ pub(crate) fn to_f64(element_type: ElementType, code: u8) -> f64 {
     sign * magnitude
 }
 
+/// How numbers become floats of 8 bits or fewer, as the attributes of ONNX's `Cast` say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SmallRounding {
+    /// Whether what is too large becomes the largest number, not infinity or NaN.
+    pub saturate: bool,
+    /// Where powers of two (`float8e8m0`) go; the other types go to the nearest, ties to even.
+    pub powers: PowerRounding,
+}
+
+/// How a number becomes a power of two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PowerRounding {
+    /// The next larger one.
+    Up,
+    /// The next smaller one.
+    Down,
+    /// The nearest one.
+    Nearest,
+}
+
+/// The code of the value that a number is rounded to, as ONNX's own tests of `Cast` have it.
+pub(crate) fn from_f64(element_type: ElementType, value: f64, rounding: SmallRounding) -> u8 {
+    use ElementType::*;
+    // The largest finite number, and what stands for NaN, which in types without it is -0, as in `ml_dtypes`.
+    let (largest, nan) = match element_type {
+        Float8E4M3Fn => (0x7E, 0x7F),
+        Float8E4M3FnUz | Float8E5M2FnUz => (0x7F, 0x80),
+        Float8E5M2 => (0x7B, 0x7F),
+        Float6E2M3 | Float6E3M2 => (0x1F, 0x20),
+        Float4E2M1 => (0x7, 0x8),
+        Float8E8M0 => return power(value as f32, rounding),
+        _ => unreachable!("only called for small float types"),
+    };
+    let unsigned_zero = matches!(element_type, Float8E4M3FnUz | Float8E5M2FnUz);
+    let sign_bit = 1u8 << (element_type.bits().unwrap_or(8) - 1);
+    let sign = if value.is_sign_negative() { sign_bit } else { 0 };
+    let has_nan = element_type.bits() == Some(8);
+    if value.is_nan() {
+        return nan;
+    }
+    let (size, of) = (value.abs(), |code: u8| to_f64(element_type, code));
+    let beyond = of(largest) + (of(largest) - of(largest - 1)) / 2.0;
+    // A tie goes to the even code, which the one behind the largest may be.
+    if size > beyond || (size == beyond && largest % 2 == 1) {
+        return match rounding.saturate || !has_nan {
+            true => sign | largest,
+            false if element_type == Float8E5M2 => sign | 0x7C,
+            false => nan,
+        };
+    }
+    // The first code that is at least as large.
+    let (mut low, mut high) = (0, largest);
+    while low < high {
+        let middle = (low + high) / 2;
+        if of(middle) < size { low = middle + 1 } else { high = middle }
+    }
+    let above = low;
+    let code = match above.checked_sub(1) {
+        Some(below) if size < of(above) => {
+            let (up, down) = (of(above) - size, size - of(below));
+            if down < up || (down == up && below % 2 == 0) { below } else { above }
+        }
+        _ => above,
+    };
+    if code == 0 && unsigned_zero { 0 } else { sign | code }
+}
+
+/// The code of a power of two, which is the exponent of a 32-bit float.
+fn power(value: f32, rounding: SmallRounding) -> u8 {
+    let bits = value.to_bits();
+    let (exponent, fraction) = ((bits >> 23 & 0xFF) as u8, bits & 0x7F_FFFF);
+    if exponent == 0xFF {
+        return 0xFF;
+    }
+    let half = 0x40_0000;
+    let up = match rounding.powers {
+        PowerRounding::Up => fraction > 0,
+        PowerRounding::Down => false,
+        PowerRounding::Nearest => fraction > half || (fraction == half && exponent > 0),
+    };
+    match up {
+        true if exponent == 0xFE && rounding.saturate => exponent,
+        true => exponent + 1,
+        false => exponent,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NEAREST: SmallRounding = SmallRounding { saturate: true, powers: PowerRounding::Nearest };
+
+    #[test]
+    fn every_value_has_its_own_code_and_what_lies_between_goes_to_the_nearest() {
+        use ElementType::*;
+        for element_type in
+            [Float8E4M3Fn, Float8E4M3FnUz, Float8E5M2, Float8E5M2FnUz, Float6E2M3, Float6E3M2, Float4E2M1]
+        {
+            let codes = 1u16 << element_type.bits().unwrap();
+            let values: Vec<f64> = (0..codes).map(|code| to_f64(element_type, code as u8)).collect();
+            let round = |x| to_f64(element_type, from_f64(element_type, x, NEAREST));
+            for &value in values.iter().filter(|value| value.is_finite()) {
+                assert_eq!(round(value).to_bits(), value.to_bits(), "{element_type} {value}");
+            }
+            let finite = || values.iter().copied().filter(|value| value.is_finite());
+            for i in -4000..4000 {
+                let x = f64::from(i) * 0.0007 * finite().fold(0.0, f64::max) / 2.0;
+                let nearest = finite().map(|value| (value - x).abs()).fold(f64::INFINITY, f64::min);
+                assert_eq!((round(x) - x).abs(), nearest, "{element_type} {x}");
+            }
+        }
+    }
+
+    /// As ONNX's own tests of `Cast` have it.
+    #[test]
+    fn what_is_too_large_ends_as_the_standard_says() {
+        use ElementType::*;
+        let wild = SmallRounding { saturate: false, ..NEAREST };
+        for (element_type, value, saturated, otherwise) in [
+            (Float8E4M3Fn, 1e6, 448.0, f64::NAN),
+            (Float8E4M3Fn, f64::NEG_INFINITY, -448.0, f64::NAN),
+            (Float8E4M3FnUz, -1e6, -240.0, f64::NAN),
+            (Float8E4M3FnUz, f64::INFINITY, 240.0, f64::NAN),
+            (Float8E5M2, 1e6, 57344.0, f64::INFINITY),
+            (Float8E5M2, f64::NEG_INFINITY, -57344.0, f64::NEG_INFINITY),
+            (Float8E5M2FnUz, 1e6, 57344.0, f64::NAN),
+            (Float8E5M2FnUz, f64::NEG_INFINITY, -57344.0, f64::NAN),
+            (Float4E2M1, -100.0, -6.0, -6.0),
+            (Float4E2M1, f64::NAN, -0.0, -0.0),
+            // Less than half a step beyond the largest.
+            (Float8E4M3Fn, 463.0, 448.0, 448.0),
+            (Float8E4M3Fn, f64::NAN, f64::NAN, f64::NAN),
+            (Float8E5M2, 2.5, 2.5, 2.5),
+            (Float8E5M2, 2.75, 3.0, 3.0),
+            (Float4E2M1, 2.5, 2.0, 2.0),
+            (Float8E8M0, 3.0, 4.0, 4.0),
+            (Float8E8M0, 2.9, 2.0, 2.0),
+        ] {
+            for (rounding, expected) in [(NEAREST, saturated), (wild, otherwise)] {
+                let found = to_f64(element_type, from_f64(element_type, value, rounding));
+                let same = found == expected || (found.is_nan() && expected.is_nan());
+                assert!(same, "{element_type} {value} {rounding:?}: {found}");
+            }
+        }
+        assert_eq!(from_f64(Float8E5M2FnUz, -0.0, NEAREST), 0);
+        assert_eq!(from_f64(Float8E4M3Fn, -0.0, NEAREST), 0x80);
+        let power = |value, powers| {
+            to_f64(Float8E8M0, from_f64(Float8E8M0, value, SmallRounding { powers, ..NEAREST }))
+        };
+        assert_eq!((power(2.1, PowerRounding::Up), power(3.9, PowerRounding::Down)), (4.0, 2.0));
+    }
 
     #[test]
     fn packing_follows_the_examples_of_the_schema() {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use half::{bf16, f16};
 
-use crate::{ElementType, TensorError, minifloat};
+use crate::minifloat::{self, SmallRounding};
+use crate::{ElementType, TensorError};
 
 /// A tensor in host memory. Cloning shares the data, which may lie in a file's memory map.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +97,24 @@ impl Tensor {
         let mut bytes = Vec::with_capacity(size_of_val(values));
         values.iter().for_each(|v| v.push_le(&mut bytes));
         Tensor::new(T::TYPE, shape, bytes.into())
+    }
+
+    /// Numbers rounded to a float type of 8 bits or fewer. Fails for any other type, and when the shape asks for another number of them.
+    pub fn rounded(
+        element_type: ElementType,
+        shape: Vec<usize>,
+        values: &[f64],
+        rounding: SmallRounding,
+    ) -> Result<Self, TensorError> {
+        let small = element_type.bits().filter(|bits| *bits <= 8 && element_type.is_float());
+        let Some(bits) = small else {
+            return Err(TensorError::WrongType {
+                found: element_type,
+                wanted: "a float type of 8 bits or fewer",
+            });
+        };
+        let codes = values.iter().map(|&value| minifloat::from_f64(element_type, value, rounding));
+        Tensor::new(element_type, shape, minifloat::pack(codes, bits as u32).into())
     }
 
     /// A tensor of shape `[]`.

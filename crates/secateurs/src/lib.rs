@@ -10,6 +10,7 @@
 //! - [`metrics`] says how good a model's outputs are.
 //! - [`run`] is the directory of a run, and [`recipe`] its settings as a file.
 //! - [`runtime`] runs models in ONNX Runtime, compares outputs and measures latency.
+//! - [`resizable`](mod@resizable) says which inputs and outputs shrink with the units that they carry.
 //! - [`report`] makes a page of what a run did, with numbers in one [`format`](mod@format).
 //! - [`rng`] draws random numbers that can be repeated.
 
@@ -25,6 +26,7 @@ pub mod pipeline;
 pub mod plan;
 pub mod recipe;
 pub mod report;
+pub mod resizable;
 pub mod rng;
 pub mod run;
 pub mod runtime;

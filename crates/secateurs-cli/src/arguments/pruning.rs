@@ -50,6 +50,11 @@ pub struct PruningArguments {
     /// channels of all groups (inner) [default: outer]
     #[arg(long, value_enum)]
     split: Option<SplitArgument>,
+    /// Inputs and outputs of the model that may shrink with the units that they carry, as cached keys and values (past.*.key,present.*.key)
+    /// or the states of recurrent layers do; `*` stands for any characters. All others keep their shape. Name both ends of what is fed back
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    resizable: Vec<String>,
     /// The largest share of a group's units that may go; one unit stays always [default: 0.9]
     #[arg(long, value_name = "SHARE", value_parser = parse_share)]
     max_removed: Option<f64>,

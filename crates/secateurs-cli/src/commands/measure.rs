@@ -17,9 +17,9 @@ use secateurs::methods::METHODS;
 use secateurs::pipeline;
 use secateurs::plan::PlannedSplit;
 use secateurs::recipe::MeasureSettings;
-use secateurs::tune::Objective;
+use secateurs::resizable::{coupling, resizable};
+use secateurs::tune::{Objective, fixed_outputs};
 use secateurs_graph::Graph;
-use secateurs_graph::coupling::CouplingOptions;
 use secateurs_graph::session::{Precision, SessionOptions};
 use serde::Serialize;
 
@@ -99,6 +99,10 @@ pub struct Measure {
     /// Whole heads and groups of convolutions (outer), or dimensions of all heads and channels of all groups (inner)
     #[arg(long, value_enum, default_value_t)]
     split: SplitArgument,
+    /// Inputs and outputs of the model that may shrink with the units that they carry, as for `secateurs plan`; such outputs are not looked
+    /// at
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    resizable: Vec<String>,
     /// Seed of everything that is drawn
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = parse_seed())]
     seed: u64,
@@ -188,8 +192,11 @@ impl Measure {
         check_results(&[Some(&self.file), self.report.as_deref()])?;
         let graph = Arc::new(Graph::read(&self.model)?);
         let options = self.data.options(&self.model);
-        let data =
-            pipeline::open_data(&graph, &self.data.data, &options, self.outputs.labelled(), self.objective)?;
+        let ports = resizable(&graph, &self.resizable)
+            .map_err(|e| CliError::Input(format!("{}: {e}", self.model.display())))?;
+        let outputs = fixed_outputs(&graph, &self.outputs.outputs, &ports)?;
+        let labelled = outputs.first().map(|output| output.name.as_str());
+        let data = pipeline::open_data(&graph, &self.data.data, &options, labelled, self.objective)?;
         let data = Arc::new(data);
         self.device.prepare()?;
         interrupt::watch()?;
@@ -209,9 +216,10 @@ impl Measure {
             batch_size: self.batch_size.map_or(defaults.batch_size, |n| n as usize),
             seed: self.seed,
             memory: self.memory.saturating_mul(1_000_000),
-            outputs: &self.outputs.outputs,
+            outputs: &outputs,
             objective: self.objective,
             split: PlannedSplit::from(self.split),
+            resizable: &self.resizable,
             session: SessionOptions { device: self.device.device, precision, ..SessionOptions::default() },
             ..defaults
         };
@@ -260,8 +268,8 @@ impl Measure {
             seed: self.seed,
             session: job.options.session,
         };
-        let split = job.options.split.into();
-        let coupling = job.graph.coupling(&CouplingOptions { split, ..CouplingOptions::default() });
+        let coupling = coupling(job.graph, job.options.split, job.options.resizable);
+        let coupling = coupling.map_err(|e| CliError::Input(e.to_string()))?;
         let unmeasured = METHODS.iter().filter(|method| !method.needs_evidence());
         let scores = unmeasured.filter_map(|method| {
             // A model whose weights give no scores may still be measured.

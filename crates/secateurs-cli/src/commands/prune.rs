@@ -18,6 +18,7 @@ use crate::error::Result;
   secateurs prune model.onnx --method magnitude --keep params=0.5 -o smaller.onnx
   secateurs prune model.onnx --method magnitude --keep macs=0.5 --dim batch=1 --multiple 8 -o smaller.onnx
   secateurs prune model.onnx --keep latency=3ms,bytes=2MB -o smaller.onnx
+  secateurs prune decoder.onnx --keep params=0.7 --resizable 'past_key_values.*,present.*' -o smaller.onnx
   secateurs prune model.onnx --method random --seed 1 --keep units=0.5 --scope layer -o smaller.onnx \\
       --masked twin.onnx --plan plan.json")]
 pub struct Prune {

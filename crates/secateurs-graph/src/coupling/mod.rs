@@ -30,6 +30,8 @@ pub use reason::Reason;
 pub use selection::{Remaining, Selection};
 pub(crate) use spaces::Part;
 
+use crate::graph::ValueId;
+
 /// Which units are looked for where an axis is a product, as heads × head_dim and groups × channels are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Split {
@@ -41,10 +43,13 @@ pub enum Split {
 }
 
 /// How groups are looked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct CouplingOptions {
     /// Which units products are split into.
     pub split: Split,
+    /// The inputs and outputs of the model that shrink with the units that they carry, as cached keys and values or the states of recurrent
+    /// layers do. All others keep their shape.
+    pub resizable: Vec<ValueId>,
     /// Whether the model's inputs and outputs may change shape, and their indices are units like those of parameters.
     /// For tests of single ops.
     pub open: bool,

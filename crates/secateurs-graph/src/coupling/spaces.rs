@@ -63,10 +63,10 @@ impl Spaces {
         }
         if !options.open {
             for &value in &graph.inputs {
-                builder.bar_value(value, &Reason::Input(value));
+                builder.bar_port(value, &Reason::Input(value), &options.resizable);
             }
             for &value in &graph.outputs {
-                builder.bar_value(value, &Reason::Output(value));
+                builder.bar_port(value, &Reason::Output(value), &options.resizable);
             }
         }
         builder.finish()
@@ -151,6 +151,17 @@ impl<'g> Builder<'g> {
         if let Some(&first) = self.values.get(id) {
             self.barred.extend((first..first + rank).map(|var| (var, reason.clone())));
         }
+    }
+
+    /// An input or output of the model keeps its shape; of one that is resizable only what is not known before the model runs.
+    fn bar_port(&mut self, id: ValueId, reason: &Reason, resizable: &[ValueId]) {
+        if !resizable.contains(&id) {
+            return self.bar_value(id, reason);
+        }
+        let shape = self.graph.values[id].fact.shape.as_deref().unwrap_or_default();
+        let Some(&first) = self.values.get(id) else { return };
+        let open = (0..shape.len()).filter(|&axis| shape[axis].known().is_none());
+        self.barred.extend(open.map(|axis| (first + axis as u32, reason.clone())));
     }
 
     fn node(&mut self, id: NodeId) {

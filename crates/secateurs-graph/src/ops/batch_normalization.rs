@@ -1,7 +1,8 @@
 //! `BatchNormalization`: (x − mean) / √(var + ε) · scale + bias, channel by channel. ONNX opset 7, 9, 14, 15.
 //!
 //! x: [N, C, …], scale, bias, mean, var: [C] → y: [N, C, …]. With `training_mode` mean and variance are the batch's, and
-//! running_mean and running_var: [C] come out too. `spatial = 0` (opset 7): scale, bias, mean, var: [C, …].
+//! running_mean and running_var: [C] come out too; opsets before 14 mean that by listing more outputs than one, and have the batch's mean
+//! and variance as outputs 3 and 4. `spatial = 0` (opset 7): scale, bias, mean, var: [C, …].
 
 #[cfg(feature = "torch")]
 use super::shared::batch_statistics::{Channels, normalize};
@@ -49,6 +50,8 @@ impl Register for BatchNormalization {
                 .attr("training_mode", 1i64)
                 .attr("momentum", 0.75f32)
                 .outputs(3),
+            with(Case::new(9).float([4, 3, 5]), &[3]).outputs(5).without_runtime(),
+            with(Case::new(7).float([2, 3, 4]), &[3]).outputs(3).without_runtime(),
         ]
     }
 }
@@ -91,7 +94,11 @@ impl BatchNormalization {
 
     /// Whether the statistics are given and not the batch's.
     pub fn is_inference(&self) -> bool {
-        !self.training && !self.old_training
+        !self.by_batch()
+    }
+
+    fn by_batch(&self) -> bool {
+        self.training || self.old_training
     }
 }
 
@@ -138,13 +145,13 @@ impl Op for BatchNormalization {
 
     /// `x: [n, c, …], scale, bias, mean, var: [c] → y: [n, c, …]`.
     fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
-        if self.old_training || (self.training && !self.spatial) {
+        if self.by_batch() && !self.spatial {
             return AxisMap::blocked(inputs.facts, outputs, "batch statistics in training mode");
         }
         let mut map = AxisMap::new(inputs.len(), outputs.len());
         let Ok(x) = inputs.shape(0) else { return map };
         let mixed = Role::Mixed("the statistics of the batch");
-        let role = |i: usize| if self.training && i != 1 { mixed.clone() } else { Role::Free };
+        let role = |i: usize| if self.by_batch() && i != 1 { mixed.clone() } else { Role::Free };
         let axes: Vec<Axis> = x.iter().enumerate().map(|(i, dim)| map.axis(dim, role(i))).collect();
         let channels = match x.len() {
             0 | 1 => vec![unit_axis()],
@@ -180,8 +187,10 @@ impl Op for BatchNormalization {
 
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
-        if self.old_training || (self.training && !self.spatial) {
-            return Err(OpError::Unsupported("BatchNormalization in the training mode of old opsets".into()));
+        let by_batch = self.by_batch();
+        if by_batch && !self.spatial {
+            let text = "BatchNormalization in training mode with spatial = 0";
+            return Err(OpError::Unsupported(text.into()));
         }
         let input = args.tensor(0)?;
         // Statistics that the graph computes, as where weights are standardized, are no running ones.
@@ -192,7 +201,7 @@ impl Op for BatchNormalization {
         // Half-precision activations may come with 32-bit parameters.
         let kinds = (0..5).map(|i| Ok(args.tensor(i)?.f_kind()?)).collect::<Result<Vec<_>, OpError>>()?;
         // The kernel takes bfloat16 with parameters in 32 bits.
-        let mixed = kinds[0] == Kind::BFloat16 && kinds[1..] == [Kind::Float; 4] && self.spatial && !self.training;
+        let mixed = kinds[0] == Kind::BFloat16 && kinds[1..] == [Kind::Float; 4] && self.spatial && !by_batch;
         let kind = match kinds[1..].iter().all(|kind| *kind == kinds[0]) {
             true => kinds[0],
             false if kinds.contains(&Kind::Double) => Kind::Double,
@@ -212,7 +221,7 @@ impl Op for BatchNormalization {
         if x.dim() == 1 {
             x = x.f_unsqueeze(1)?;
         }
-        if computed && !self.training {
+        if computed && !by_batch {
             // The kernel has no gradient for them.
             let mut shape = vec![1; x.dim()];
             shape[1] = -1;
@@ -221,24 +230,27 @@ impl Op for BatchNormalization {
             let y = x.f_sub(&mean?)?.f_mul(&factor)?.f_add(&bias?)?;
             return Ok(vec![y.f_reshape(input.size())?.f_to_kind(kinds[0])?]);
         }
-        let statistics = (!self.training).then_some((&mean, &var));
+        let statistics = (!by_batch).then_some((&mean, &var));
         let y = x.f_batch_norm(
             Some(&scale),
             Some(&bias),
             statistics.map(|s| s.0),
             statistics.map(|s| s.1),
-            self.training,
+            by_batch,
             0.0,
             epsilon,
             true,
         )?;
         let mut outputs = vec![y.f_reshape(input.size())?.f_to_kind(kinds[0])?];
-        if self.training {
+        if by_batch {
             let others: Vec<i64> = (0..x.dim() as i64).filter(|axis| *axis != 1).collect();
             let (batch_var, batch_mean) = x.f_var_mean_correction(others, 0, false)?;
             let momentum = f64::from(self.momentum);
             outputs.push(batch_mean.f_lerp(&mean, momentum)?.f_to_kind(kinds[3])?);
             outputs.push(batch_var.f_lerp(&var, momentum)?.f_to_kind(kinds[4])?);
+            outputs.push(batch_mean.f_to_kind(kinds[3])?);
+            outputs.push(batch_var.f_to_kind(kinds[4])?);
+            outputs.truncate(args.outputs.len().max(1));
         }
         Ok(outputs)
     }

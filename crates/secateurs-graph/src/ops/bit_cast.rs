@@ -53,7 +53,8 @@ impl Op for BitCast {
             ElementType::Uint32 => Ok(Kind::Int),
             ElementType::Uint64 => Ok(Kind::Int64),
             other => {
-                let kind = crate::session::kind_of(other).filter(|_| !crate::session::is_widened(other));
+                let wider = crate::session::is_widened(other) || other.is_small_float();
+                let kind = crate::session::kind_of(other).filter(|_| !wider);
                 kind.ok_or_else(|| OpError::Unsupported(format!("evaluation of {other} tensors")))
             }
         };

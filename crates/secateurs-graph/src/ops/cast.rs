@@ -35,6 +35,8 @@ impl Register for Cast {
             to(13, ElementType::Bool).float_values(&[0.0, -0.5]),
             to(13, ElementType::Bool).int_values(&[0, 2]),
             to(13, ElementType::Int64).flag_values(&[true, false]),
+            to(19, ElementType::Float8E4M3Fn).float_values(&[0.3, -17.9, 500.0, 0.001]),
+            to(19, ElementType::Float8E5M2).float_values(&[0.3, -17.9, 1e6, 1e-5]).attr("saturate", 0i64),
         ]
     }
 }
@@ -71,6 +73,6 @@ impl Op for Cast {
 
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
-        Ok(vec![args.tensor(0)?.f_to_kind(args.kind(self.to)?)?])
+        Ok(vec![self.rounding.cast(args, self.to)?])
     }
 }

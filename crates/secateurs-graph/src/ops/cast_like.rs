@@ -55,10 +55,9 @@ impl Op for CastLike {
 
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
-        let kind = match args.inputs.element_type(1)? {
-            Some(element_type) => args.kind(element_type)?,
-            None => args.tensor(1)?.f_kind()?,
-        };
-        Ok(vec![args.tensor(0)?.f_to_kind(kind)?])
+        Ok(vec![match args.inputs.element_type(1)? {
+            Some(element_type) => self.rounding.cast(args, element_type)?,
+            None => args.tensor(0)?.f_to_kind(args.tensor(1)?.f_kind()?)?,
+        }])
     }
 }

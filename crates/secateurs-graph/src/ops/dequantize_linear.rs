@@ -72,9 +72,11 @@ impl Op for DequantizeLinear {
 
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
-        let x = args.tensor(0)?.f_to_kind(Kind::Int64)?;
+        let small = args.inputs.element_type(0)?.is_some_and(|t| t.is_small_float());
+        let kind = if small { args.floats.single } else { Kind::Int64 };
+        let x = args.tensor(0)?.f_to_kind(kind)?;
         let steps = match args.get(2) {
-            Some(zero_point) => x.f_sub(&self.granularity.spread(zero_point, &x)?.f_to_kind(Kind::Int64)?)?,
+            Some(zero_point) => x.f_sub(&self.granularity.spread(zero_point, &x)?.f_to_kind(kind)?)?,
             None => x,
         };
         let scale = self.granularity.spread(args.tensor(1)?, &steps)?;

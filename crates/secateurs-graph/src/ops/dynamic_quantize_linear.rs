@@ -49,14 +49,7 @@ impl Op for DynamicQuantizeLinear {
 
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
-        use super::shared::quantize::quantized;
-        let x = args.tensor(0)?;
-        let (low, high) = (x.f_min()?.f_clamp_max(0.0)?, x.f_max()?.f_clamp_min(0.0)?);
-        let scale = high.f_sub(&low)?.f_div_scalar(255.0)?;
-        // As ONNX Runtime has it where all elements are zero.
-        let scale = scale.f_masked_fill(&scale.f_eq(0.0)?, 1.0)?;
-        let zero_point = low.f_neg()?.f_div(&scale)?.f_clamp(0.0, 255.0)?.f_round()?.f_to_kind(Kind::Uint8)?;
-        let y = quantized(&x.f_div(&scale)?, Some(&zero_point), ElementType::Uint8)?;
+        let [y, scale, zero_point] = super::shared::quantize::by_range(args.tensor(0)?)?;
         Ok(vec![y, scale, zero_point])
     }
 }

@@ -14,7 +14,7 @@ pub struct Lstm {
     input_forget: bool,
 }
 
-const FORM: Form = 
+pub(super) const FORM: Form =
     Form { gates: 4, states: 2, peepholes: 3, activations: &["Sigmoid", "Tanh", "Tanh"] };
 
 impl Register for Lstm {
@@ -86,10 +86,22 @@ impl Op for Lstm {
 
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
+        self.run(args, |h| Ok(h.shallow_clone()))
+    }
+}
+
+#[cfg(feature = "torch")]
+impl Lstm {
+    /// `seen` gives what the recurrent weights multiply of a state.
+    pub(super) fn run(
+        &self,
+        args: &Args,
+        seen: impl Fn(&Tensor) -> Result<Tensor, OpError>,
+    ) -> Result<Vec<Tensor>, OpError> {
         self.layer.run(args, false, |cell, x, states| {
             let (h, c) = (&states[0], &states[1]);
             let width = h.size()[1];
-            let gates = x.f_add(&h.f_matmul(&cell.recurrent)?)?;
+            let gates = x.f_add(&seen(h)?.f_matmul(&cell.recurrent)?)?;
             // A gate, with a look at the cells.
             let gate = |n: i64, c: Option<&Tensor>| {
                 let gate = gates.f_narrow(1, n * width, width)?;

@@ -102,6 +102,7 @@ registry! {
     div::Div,
     dropout::Dropout,
     dynamic_quantize_linear::DynamicQuantizeLinear,
+    dynamic_quantize_lstm::DynamicQuantizeLstm,
     einsum::Einsum,
     elu::Elu,
     embed_layer_normalization::EmbedLayerNormalization,

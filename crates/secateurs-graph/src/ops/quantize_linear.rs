@@ -99,6 +99,7 @@ impl Op for QuantizeLinear {
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         use super::shared::quantize::quantized;
+        use secateurs_onnx::{PowerRounding, SmallRounding};
         let (x, scale) = (args.tensor(0)?, args.tensor(1)?);
         let zero_point = args.get(2).map(|zero_point| self.granularity.spread(zero_point, x)).transpose()?;
         let scale = self.granularity.spread(scale, x)?;
@@ -109,6 +110,14 @@ impl Op for QuantizeLinear {
         let kind = args.kind(precision.filter(|t| t.is_float()).unwrap_or(ElementType::Float32))?;
         let steps = x.f_to_kind(kind)?.f_div(&scale.f_to_kind(kind)?)?.f_to_kind(args.floats.single)?;
         let element_type = self.element_type(&args.inputs)?.unwrap_or(ElementType::Uint8);
+        if element_type.is_small_float() {
+            let rounding = SmallRounding { saturate: self.saturate, powers: PowerRounding::Nearest };
+            let moved = match &zero_point {
+                Some(zero_point) => steps.f_add(&zero_point.f_to_kind(steps.f_kind()?)?)?,
+                None => steps,
+            };
+            return Ok(vec![crate::session::rounded(&moved, element_type, rounding, args.floats)?]);
+        }
         Ok(vec![quantized(&steps, zero_point.as_ref(), element_type)?])
     }
 }

@@ -1,12 +1,13 @@
 //! Between host tensors and torch tensors.
 
-use secateurs_onnx::{ElementType, Tensor as HostTensor};
+use secateurs_onnx::{ElementType, PowerRounding, SmallRounding, Tensor as HostTensor};
 use secateurs_torch::tch::{Device, Kind, Tensor};
 
 use crate::op::OpError;
 
 /// The libtorch kind that holds an element type; `None` for those that we do not evaluate. Integers that libtorch has no arithmetic
-/// for are held in a wider kind, and wrapped to their own width behind every op (`wrapped`).
+/// for are held in a wider kind, and wrapped to their own width behind every op (`wrapped`). So are floats of 8 bits and fewer, which are
+/// rounded where they are made (`rounded`).
 pub fn kind_of(element_type: ElementType) -> Option<Kind> {
     Some(match element_type {
         ElementType::Int4 | ElementType::Int2 => Kind::Int8,
@@ -23,6 +24,7 @@ pub fn kind_of(element_type: ElementType) -> Option<Kind> {
         ElementType::Int32 => Kind::Int,
         ElementType::Int64 => Kind::Int64,
         ElementType::Bool => Kind::Bool,
+        small if small.is_small_float() => Kind::Float,
         _ => return None,
     })
 }
@@ -85,6 +87,9 @@ pub fn to_device(tensor: &HostTensor, device: Device, floats: Floats) -> Result<
     let copy = if is_widened(element_type) {
         let wide = tensor.to_i64_vec().map_err(|_| too_large())?;
         Tensor::f_from_slice(&wide)?.f_reshape(&shape)?.f_to_kind(kind)?
+    } else if element_type.is_small_float() {
+        let values = tensor.to_f64_vec().map_err(|e| OpError::Invalid(e.to_string()))?;
+        Tensor::f_from_slice(&values)?.f_reshape(&shape)?.f_to_kind(kind)?
     } else {
         Tensor::f_from_data_size(tensor.bytes(), &shape, kind)?
     };
@@ -123,12 +128,35 @@ pub fn to_host(tensor: &Tensor, element_type: Option<ElementType>) -> Result<Hos
     if is_widened(wanted) {
         return narrow(tensor, wanted);
     }
+    if wanted.is_small_float() {
+        return small(tensor, wanted, SmallRounding { saturate: false, powers: PowerRounding::Nearest });
+    }
     let tensor = tensor.f_detach()?.f_to_kind(kind)?.f_to_device(Device::Cpu)?.f_contiguous()?;
     let count = tensor.numel();
     let mut bytes = vec![0u8; count * kind.elt_size_in_bytes()];
     tensor.f_copy_data_u8(&mut bytes, count)?;
     let shape = tensor.size().into_iter().map(|n| n as usize).collect();
     HostTensor::new(wanted, shape, bytes.into()).map_err(|e| OpError::Invalid(e.to_string()))
+}
+
+/// Numbers rounded to a float type of 8 bits or fewer, in the kind that holds it.
+pub(crate) fn rounded(
+    x: &Tensor,
+    element_type: ElementType,
+    rounding: SmallRounding,
+    floats: Floats,
+) -> Result<Tensor, OpError> {
+    if x.requires_grad() {
+        return Err(OpError::Unsupported(format!("gradients through {element_type} numbers")));
+    }
+    to_device(&small(x, element_type, rounding)?, x.device(), floats)
+}
+
+fn small(tensor: &Tensor, element_type: ElementType, rounding: SmallRounding) -> Result<HostTensor, OpError> {
+    let shape = tensor.size().into_iter().map(|n| n as usize).collect();
+    let flat = tensor.f_detach()?.f_to_kind(Kind::Double)?.f_to_device(Device::Cpu)?.f_reshape([-1])?;
+    let values = Vec::<f64>::try_from(flat)?;
+    HostTensor::rounded(element_type, shape, &values, rounding).map_err(|e| OpError::Invalid(e.to_string()))
 }
 
 /// A tensor that is held in a wider kind, in its own width; numbers of less than a byte lie packed, the first in the lowest bits.

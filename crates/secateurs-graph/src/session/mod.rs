@@ -36,6 +36,7 @@ use crate::op::{InputRole, Inputs, TrainingMode};
 use crate::patch::Patch;
 
 pub use bodies::Bodies;
+pub(crate) use convert::rounded;
 pub use convert::{Floats, is_widened, kind_of, to_device, to_host};
 use plan::Plan;
 pub use tap::{Mask, Tap};

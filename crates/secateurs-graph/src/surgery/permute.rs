@@ -90,6 +90,14 @@ impl Coupling {
     /// Spaces whose indices count by their place somewhere.
     fn fixed_spaces(&self, graph: &Graph) -> Vec<bool> {
         let mut fixed = vec![false; self.spaces.spaces.len()];
+        // Who fills an input or reads an output counts on the order.
+        for &port in graph.inputs.iter().chain(&graph.outputs) {
+            for axis in 0..graph.values[port].fact.rank().unwrap_or(0) {
+                if let Some(space) = self.spaces.value_axis(port, axis) {
+                    fixed[space as usize] = true;
+                }
+            }
+        }
         for &id in graph.order.iter().filter(|id| graph.nodes[**id].op.constant().is_none()) {
             for (a, atom) in self.spaces.maps[id].atoms.iter().enumerate() {
                 fixed[self.spaces.atom(id, a) as usize] |= match atom.role {

@@ -37,9 +37,7 @@ impl Coupling {
             patch: Patch::new(),
         };
         surgeon.constants()?;
-        for &input in &graph.inputs {
-            surgeon.facts.insert(input, surgeon.resized(input));
-        }
+        surgeon.ports();
         for &id in &graph.order {
             if graph.nodes[id].op.constant().is_none() {
                 surgeon.node(id)?;
@@ -84,12 +82,28 @@ impl<'g> Surgeon<'g> {
         self.spaces[space as usize].as_ref().map(|subset| subset.indices.clone())
     }
 
-    /// An input of the model, whose axes shrink only where the coupling was found with open ports.
+    /// The model's inputs and outputs. They shrink only where the coupling was found with resizable or open ones.
+    fn ports(&mut self) {
+        for &port in self.graph.inputs.iter().chain(&self.graph.outputs) {
+            let fact = self.resized(port);
+            if fact.shape != self.graph.values[port].fact.shape
+                && let Some(shape) = &fact.shape
+            {
+                self.patch.resize(port, shape.clone());
+            }
+            if self.graph.inputs.contains(&port) {
+                self.facts.insert(port, fact);
+            }
+        }
+    }
+
     fn resized(&self, value: ValueId) -> Fact {
         let mut fact = self.graph.values[value].fact.clone();
         for (axis, dim) in fact.shape.iter_mut().flatten().enumerate() {
             let space = self.coupling.spaces.value_axis(value, axis);
-            if let Some(kept) = space.and_then(|s| self.spaces[s as usize].as_ref()) {
+            if let Some(kept) = space.and_then(|s| self.spaces[s as usize].as_ref())
+                && dim.known().is_some()
+            {
                 *dim = kept.indices.len().into();
             }
         }

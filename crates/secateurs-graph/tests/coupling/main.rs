@@ -10,5 +10,6 @@ mod masking;
 mod net;
 mod origins;
 mod recurrent;
+mod resizable;
 mod stream;
 mod tying;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use secateurs_graph::Graph;
 use secateurs_graph::coupling::{Coupling, CouplingOptions, Remaining, Selection, Split};
 use secateurs_graph::session::{Precision, Session, SessionOptions};
+use secateurs_graph::{Graph, ValueId};
 use secateurs_onnx::proto::AttributeProto;
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
@@ -164,7 +164,7 @@ impl Net {
     pub fn done(self, outputs: &[&str]) -> Model {
         let builder = outputs.iter().fold(self.builder, |b, output| b.output(output));
         let graph = Graph::from_model(builder.build().unwrap()).unwrap();
-        Model { graph: Arc::new(graph), inputs: self.inputs, split: Split::Outer }
+        Model { graph: Arc::new(graph), inputs: self.inputs, split: Split::Outer, resizable: Vec::new() }
     }
 }
 
@@ -184,9 +184,20 @@ pub struct Model {
     pub graph: Arc<Graph>,
     inputs: Vec<(Vec<usize>, Option<i64>)>,
     split: Split,
+    resizable: Vec<ValueId>,
 }
 
 impl Model {
+    /// The same model, of which these inputs and outputs may shrink.
+    pub fn resizing(mut self, names: &[&str]) -> Model {
+        self.resizable = names.iter().map(|name| self.graph.value_named(name).unwrap()).collect();
+        self
+    }
+
+    fn options(&self) -> CouplingOptions {
+        CouplingOptions { split: self.split, resizable: self.resizable.clone(), ..CouplingOptions::default() }
+    }
+
     /// The same model, with products split into their inner units.
     pub fn inner(mut self) -> Model {
         self.split = Split::Inner;
@@ -194,7 +205,7 @@ impl Model {
     }
 
     pub fn coupling(&self) -> Coupling {
-        self.graph.coupling(&CouplingOptions { split: self.split, open: false })
+        self.graph.coupling(&self.options())
     }
 
     /// A line a group: `4 attention heads: q.weight[1]×8 …`, with `~` before inexact ones.
@@ -248,7 +259,9 @@ impl Model {
     /// For each unit of a smaller model what it was here, as it is told when the smaller model has been in a file.
     pub fn origins(&self, coupling: &Coupling, kept: &Selection) -> (Graph, Coupling, Origins) {
         let smaller = Graph::from_model(self.smaller(coupling, kept).to_model()).unwrap();
-        let own = smaller.coupling(&CouplingOptions { split: self.split, open: false });
+        let again = |&port: &ValueId| smaller.value_named(&self.graph.values[port].name).unwrap();
+        let resizable = self.resizable.iter().map(again).collect();
+        let own = smaller.coupling(&CouplingOptions { resizable, ..self.options() });
         let origins = coupling.origins(&self.graph, kept, &smaller, &own);
         (smaller, own, origins)
     }
@@ -272,7 +285,8 @@ impl Model {
                 let mut twice = smaller.clone();
                 own.surgery(&smaller, &then).unwrap().apply(&mut twice).unwrap();
                 let at_once = self.smaller(coupling, &both);
-                let outputs = self.run(&twice, 2).into_iter().zip(self.run(&at_once, 2));
+                let feed = coupling.ports(&self.graph, &both).inputs(&self.feed(2)).unwrap();
+                let outputs = run(&twice, &feed).into_iter().zip(run(&at_once, &feed));
                 let difference = outputs.map(|(a, b)| relative(&a, &b)).fold(0.0, f64::max);
                 assert!(
                     difference <= tolerance.max(1e-6),
@@ -293,13 +307,16 @@ impl Model {
             }
         }
         for (&a, &b) in smaller.outputs.iter().zip(&self.graph.outputs) {
-            assert_eq!(
-                smaller.values[a].fact.shape, self.graph.values[b].fact.shape,
+            assert!(
+                self.resizable.contains(&b)
+                    || smaller.values[a].fact.shape == self.graph.values[b].fact.shape,
                 "outputs keep their shape"
             );
             assert_eq!(smaller.values[a].name, self.graph.values[b].name, "outputs keep their name");
         }
-        let (a, b) = (self.run(&smaller, batch), self.run(&masked, batch));
+        let (ports, feed) = (coupling.ports(&self.graph, kept), self.feed(batch));
+        let a = run(&smaller, &ports.inputs(&feed).unwrap());
+        let b = ports.outputs(&run(&masked, &feed)).unwrap();
         a.iter().zip(&b).map(|(a, b)| relative(a, b)).fold(0.0, f64::max)
     }
 
@@ -319,7 +336,8 @@ impl Model {
         smaller
     }
 
-    pub fn run(&self, graph: &Graph, batch: usize) -> Vec<Tensor> {
+    /// Random inputs of the model.
+    pub fn feed(&self, batch: usize) -> Vec<Tensor> {
         let mut noise = Noise::new(batch as u64);
         let mut feed = Vec::new();
         for (shape, below) in &self.inputs {
@@ -334,9 +352,14 @@ impl Model {
                 }
             });
         }
-        let options = SessionOptions { precision: Precision::Double, ..SessionOptions::default() };
-        Session::new(Arc::new(graph.clone()), options).unwrap().run(&feed).unwrap()
+        feed
     }
+}
+
+/// What a graph computes, in 64 bits.
+pub fn run(graph: &Graph, feed: &[Tensor]) -> Vec<Tensor> {
+    let options = SessionOptions { precision: Precision::Double, ..SessionOptions::default() };
+    Session::new(Arc::new(graph.clone()), options).unwrap().run(feed).unwrap()
 }
 
 /// A random part of the units of every exact group, never all of an axis.

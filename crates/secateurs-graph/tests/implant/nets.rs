@@ -29,14 +29,16 @@ fn check(model: &Model) -> [usize; 2] {
         let (params, macs, got) = (costs.params(&remaining), costs.macs(&remaining), carried.graph.cost());
         assert_eq!((params, macs), (got.params, got.macs), "seed {seed}: {choice:?}\n{:?}", carried.graph);
         for batch in [2, 3] {
-            let (found, expected) = (model.run(&carried.graph, batch), model.run(&carried.masked, batch));
+            let feed = model.feed(batch);
+            let (found, expected) = (net::run(&carried.graph, &feed), net::run(&carried.masked, &feed));
             let by = difference(&found, &expected);
             assert!(by <= 1e-9, "seed {seed} differs by {by:e}: {choice:?}\n{:?}", carried.graph);
         }
         // The twin of the same choice without its implants is something else.
         let mut plain = (**graph).clone();
         coupling.masking(graph, &choice.selection).unwrap().apply(&mut plain).unwrap();
-        assert!(difference(&model.run(&plain, 2), &model.run(&carried.masked, 2)) > 1e-9);
+        let feed = model.feed(2);
+        assert!(difference(&net::run(&plain, &feed), &net::run(&carried.masked, &feed)) > 1e-9);
         most = [most[0].max(carried.gathers), most[1].max(carried.slices)];
         tried += 1;
     }

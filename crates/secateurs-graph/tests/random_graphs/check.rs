@@ -7,6 +7,7 @@ use secateurs_graph::attribute::Attribute;
 use secateurs_graph::coupling::{Costs, Coupling, CouplingOptions, Remaining, Selection, Split};
 use secateurs_graph::patch::Patch;
 use secateurs_graph::session::{Mask, Precision, Session, SessionOptions, to_device, to_host};
+use secateurs_graph::surgery::Ports;
 use secateurs_graph::{Graph, GraphError, NodeId, ValueId};
 use secateurs_onnx::{Model, Tensor, encode};
 use secateurs_torch::tch::{self, Device};
@@ -23,6 +24,8 @@ pub struct Lost {
     pub mattered: bool,
     /// Whether what stayed was computed in other forms, in part.
     pub implanted: bool,
+    /// Whether inputs or outputs shrank.
+    pub resized: bool,
 }
 
 /// Removes random units, first those that go exactly, then of all.
@@ -35,8 +38,14 @@ pub fn check(model: &Model, feeds: &[Feed], split: Split, seed: u64) -> Result<L
         patch.apply(&mut graph).map_err(|e| format!("the graph without dead nodes: {e}"))?;
     }
     let graph = Arc::new(graph);
-    let coupling = graph.coupling(&CouplingOptions { split, open: false });
-    let mut lost = Lost { any: false, exact: false, mattered: false, implanted: false };
+    // Inputs and outputs shrink in a third of the graphs, each or not.
+    let mut rng = Rng::new(!seed);
+    let ports = graph.inputs.iter().chain(&graph.outputs).copied();
+    let resizable: Vec<ValueId> = ports.filter(|_| seed.is_multiple_of(3) && rng.percent(60)).collect();
+    let shrink: Vec<&str> = resizable.iter().map(|&port| graph.values[port].name.as_str()).collect();
+    let options = CouplingOptions { split, resizable: resizable.clone(), ..CouplingOptions::default() };
+    let coupling = graph.coupling(&options);
+    let mut lost = Lost { any: false, exact: false, mattered: false, implanted: false, resized: false };
     for exact in [true, false] {
         let mut rng = Rng::new(seed ^ u64::from(exact));
         let selection = random(&coupling, exact, &mut rng);
@@ -45,11 +54,12 @@ pub fn check(model: &Model, feeds: &[Feed], split: Split, seed: u64) -> Result<L
         }
         let tell = |why: String| {
             let gone = removed(&graph, &coupling, &selection);
-            format!("{split:?}, exact: {exact}: {why}\n{gone}{:?}", *graph)
+            format!("{split:?}, exact: {exact}, resizable {shrink:?}: {why}\n{gone}{:?}", *graph)
         };
         if exact {
             lost.implanted |= implants(&graph, &coupling, &selection, feeds, &mut rng).map_err(tell)?;
         }
+        lost.resized |= !coupling.ports(&graph, &selection).is_whole();
         lost.mattered |= trial(&graph, &coupling, &selection, feeds, exact).map_err(tell)?;
         lost.any = true;
         lost.exact |= exact;
@@ -86,17 +96,20 @@ fn trial(
     let mut smaller = (**graph).clone();
     let patch = coupling.surgery(graph, selection).map_err(|e| format!("no surgery: {e}"))?;
     patch.apply(&mut smaller).map_err(|e| format!("surgery leaves no graph: {e}"))?;
-    same_ports(graph, &smaller)?;
+    let ports = coupling.ports(graph, selection);
+    same_ports(graph, &ports, &smaller)?;
     costs_as_foreseen(graph, coupling, selection, &smaller)?;
     read_again(&smaller, "the smaller model")?;
     let run = |graph: &Graph, round: u64, what: &str| {
-        let options = SessionOptions { precision: Precision::Double, ..SessionOptions::default() };
-        let feed: Vec<Tensor> = feeds.iter().enumerate().map(|(i, f)| fed(f, round, i as u64)).collect();
-        let run = Session::new(Arc::new(graph.clone()), options).and_then(|s| s.run(&feed));
-        run.map_err(|e| format!("{what} does not run: {e}"))
+        run(graph, &fed_all(feeds, round)).map_err(|e| format!("{what} does not run: {e}"))
     };
+    let run_smaller = |round: u64| {
+        let feed = ports.inputs(&fed_all(feeds, round)).map_err(|e| e.to_string())?;
+        self::run(&smaller, &feed).map_err(|e| format!("the smaller model does not run: {e}"))
+    };
+    let left = |outputs: &[Tensor]| ports.outputs(outputs).map_err(|e| e.to_string());
     if !exact {
-        run(&smaller, 0, "the smaller model")?;
+        run_smaller(0)?;
         return Ok(false);
     }
     let mut masked = (**graph).clone();
@@ -107,15 +120,16 @@ fn trial(
     // A tie, or a number next to a pole, may fall either way: what is wrong is wrong for all inputs.
     let mut wrong = Vec::new();
     for round in 0..3 {
-        let (a, b) = (run(&smaller, round, "the smaller model")?, run(&masked, round, "the masked twin")?);
+        let (a, b) = (run_smaller(round)?, run(&masked, round, "the masked twin")?);
+        let b = left(&b)?;
         if round == 0 {
             masks_are_the_twin(graph, coupling, selection, feeds, &b)?;
         }
         let Err(why) = close(&a, &b, tolerance) else {
-            return Ok(close(&run(graph, round, "the original")?, &b, tolerance).is_err());
+            return Ok(close(&left(&run(graph, round, "the original")?)?, &b, tolerance).is_err());
         };
         // As much as a change of the inputs in their last bit may change the outputs times 10⁶: ill-conditioned.
-        let nudged = run(&masked, round + 1000, "the masked twin")?;
+        let nudged = left(&run(&masked, round + 1000, "the masked twin")?)?;
         if close(&a, &b, 1e-6 * difference(&nudged, &b)).is_ok() {
             return Ok(false);
         }
@@ -139,23 +153,25 @@ fn implants(
     let carried = coupling
         .carry_out(graph, &choice, |request| Ok::<_, GraphError>(Some(choice::random_start(request, rng))))
         .map_err(|e| fail(e.to_string()))?;
-    same_ports(graph, &carried.graph).map_err(fail)?;
+    let ports = coupling.ports(graph, &choice.selection);
+    same_ports(graph, &ports, &carried.graph).map_err(fail)?;
     let mut costs = Costs::new(graph, coupling, &Default::default());
     costs.set_forms(&choice.forms).map_err(|e| fail(e.to_string()))?;
     as_foreseen(graph, &costs, &Remaining::of_choice(coupling, &choice), &carried.graph).map_err(fail)?;
     read_again(&carried.graph, "the model with implants").map_err(fail)?;
     let tolerance = if rounds(graph, &carried.graph) { 1e-6 } else { 1e-9 };
-    let run = |graph: &Graph, round: u64| {
-        let options = SessionOptions { precision: Precision::Double, ..SessionOptions::default() };
-        let feed: Vec<Tensor> = feeds.iter().enumerate().map(|(i, f)| fed(f, round, i as u64)).collect();
-        let run = Session::new(Arc::new(graph.clone()), options).and_then(|s| s.run(&feed));
-        run.map_err(|e| fail(format!("it does not run: {e}")))
+    let run = |graph: &Graph, feed: Result<Vec<Tensor>, GraphError>| {
+        feed.and_then(|feed| run(graph, &feed)).map_err(|e| fail(format!("it does not run: {e}")))
+    };
+    let masked = |round: u64| {
+        let outputs = run(&carried.masked, Ok(fed_all(feeds, round)))?;
+        ports.outputs(&outputs).map_err(|e| fail(e.to_string()))
     };
     let mut wrong = Vec::new();
     for round in 0..3 {
-        let (a, b) = (run(&carried.graph, round)?, run(&carried.masked, round)?);
+        let (a, b) = (run(&carried.graph, ports.inputs(&fed_all(feeds, round)))?, masked(round)?);
         let Err(why) = close(&a, &b, tolerance) else { return Ok(true) };
-        let nudged = run(&carried.masked, round + 1000)?;
+        let nudged = masked(round + 1000)?;
         if close(&a, &b, 1e-6 * difference(&nudged, &b)).is_ok() {
             return Ok(true);
         }
@@ -195,7 +211,17 @@ fn masks_are_the_twin(
     let types = graph.outputs.iter().map(|&v| graph.values[v].fact.element_type);
     let outputs = run.outputs.iter().zip(types).map(|(tensor, element_type)| to_host(tensor, element_type));
     let outputs = outputs.collect::<Result<Vec<_>, _>>().map_err(|e| text(&e))?;
-    close(&outputs, twin, 1e-9).map_err(|e| text(&e))
+    let left = coupling.ports(graph, selection).outputs(&outputs).map_err(|e| text(&e))?;
+    close(&left, twin, 1e-9).map_err(|e| text(&e))
+}
+
+fn run(graph: &Graph, feed: &[Tensor]) -> Result<Vec<Tensor>, GraphError> {
+    let options = SessionOptions { precision: Precision::Double, ..SessionOptions::default() };
+    Session::new(Arc::new(graph.clone()), options)?.run(feed)
+}
+
+fn fed_all(feeds: &[Feed], round: u64) -> Vec<Tensor> {
+    feeds.iter().enumerate().map(|(i, feed)| fed(feed, round, i as u64)).collect()
 }
 
 /// From round 1000 on the same as a thousand before, but for the last bits.
@@ -214,13 +240,17 @@ fn fed(feed: &Feed, round: u64, input: u64) -> Tensor {
     }
 }
 
-fn same_ports(graph: &Graph, smaller: &Graph) -> Result<(), String> {
-    for (old, new) in [(&graph.inputs, &smaller.inputs), (&graph.outputs, &smaller.outputs)] {
-        let told = |graph: &Graph, ids: &[ValueId]| -> Vec<_> {
-            ids.iter().map(|&v| (graph.values[v].name.clone(), graph.values[v].fact.shape.clone())).collect()
+fn same_ports(graph: &Graph, ports: &Ports, smaller: &Graph) -> Result<(), String> {
+    for (old, new, left) in [
+        (&graph.inputs, &smaller.inputs, ports.input_shapes(graph)),
+        (&graph.outputs, &smaller.outputs, ports.output_shapes(graph)),
+    ] {
+        let names = |graph: &Graph, ids: &[ValueId]| -> Vec<String> {
+            ids.iter().map(|&v| graph.values[v].name.clone()).collect()
         };
-        if told(graph, old) != told(smaller, new) {
-            return Err(format!("ports {:?} become {:?}", told(graph, old), told(smaller, new)));
+        let shapes: Vec<_> = new.iter().map(|&v| smaller.values[v].fact.shape.clone()).collect();
+        if names(graph, old) != names(smaller, new) || left != shapes {
+            return Err(format!("ports {:?} were to be {left:?} and are {shapes:?}", names(graph, old)));
         }
     }
     Ok(())

@@ -40,7 +40,7 @@ fn any_surgery_on_any_graph_is_exact() {
         config.rng_seed = RngSeed::Fixed(0);
     }
     config.max_shrink_iters = config.max_shrink_iters.min(600);
-    let [tried, pruned, exact, mattered, implanted] = [(); 5].map(|()| Cell::new(0u32));
+    let [tried, pruned, exact, mattered, implanted, resized] = [(); 6].map(|()| Cell::new(0u32));
     let strategy = (0..OPSETS.len(), 1..6usize, vec(any::<u64>(), 1..12));
     let result = TestRunner::new(config).run(&strategy, |(opset, ends, steps)| {
         let (model, feeds) = grown(OPSETS[opset], ends, &steps);
@@ -52,6 +52,7 @@ fn any_surgery_on_any_graph_is_exact() {
             exact.set(exact.get() + u32::from(lost.exact));
             mattered.set(mattered.get() + u32::from(lost.mattered));
             implanted.set(implanted.get() + u32::from(lost.implanted));
+            resized.set(resized.get() + u32::from(lost.resized));
         }
         Ok(())
     });
@@ -62,13 +63,14 @@ fn any_surgery_on_any_graph_is_exact() {
         }
         Err(TestError::Abort(why)) => panic!("{why}"),
     }
-    let [tried, pruned, exact, mattered, implanted] =
-        [tried, pruned, exact, mattered, implanted].map(Cell::into_inner);
+    let [tried, pruned, exact, mattered, implanted, resized] =
+        [tried, pruned, exact, mattered, implanted, resized].map(Cell::into_inner);
     println!(
         "of {tried} graphs {pruned} lost units, {exact} such that go exactly; {mattered} compute something else now; \
-         {implanted} had rows computed in another form"
+         {implanted} had rows computed in another form, of {resized} inputs or outputs shrank"
     );
     assert!(4 * implanted >= tried, "only {implanted} of {tried} graphs had a place for implants");
+    assert!(20 * resized >= tried, "inputs or outputs of only {resized} of {tried} graphs shrank");
     assert!(5 * exact >= 3 * tried, "only {exact} of {tried} graphs had units that go exactly");
     assert!(2 * mattered >= tried, "only {mattered} of {tried} graphs compute something else now");
 }

@@ -7,6 +7,7 @@ use secateurs_torch::tch::TchError;
 
 use crate::compensate::CompensateError;
 use crate::data::DataError;
+use crate::resizable::ResizableError;
 use crate::tune::TuneError;
 
 /// Why sensitivity cannot be measured, or evidence not be used.
@@ -24,6 +25,9 @@ pub enum EvidenceError {
     /// What implants can make.
     #[error(transparent)]
     Implants(Box<CompensateError>),
+    /// Inputs and outputs that cannot shrink.
+    #[error(transparent)]
+    Resizable(#[from] ResizableError),
     /// Settings that make no sense.
     #[error("{0}")]
     Options(String),

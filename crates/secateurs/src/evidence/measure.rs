@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use secateurs_graph::Graph;
-use secateurs_graph::coupling::{Coupling, CouplingOptions};
+use secateurs_graph::coupling::Coupling;
 use secateurs_graph::session::{Precision, Session, SessionOptions, Tap};
 use secateurs_torch::tch::{self, Device, Kind, TchError, Tensor};
 
@@ -21,8 +21,9 @@ use super::{
 };
 use crate::data::{self, Batch, Dataset};
 use crate::implants::{Stream, explain};
+use crate::resizable::{coupling, names, resizable};
 use crate::run::DataIdentity;
-use crate::tune::{Head, all_finite, heads, inputs};
+use crate::tune::{Head, all_finite, fixed_outputs, heads, inputs};
 
 /// Time between two writings of what was measured so far.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
@@ -95,13 +96,14 @@ impl<'a> Measurer<'a> {
         if [options.draws, options.batch_size, options.directions, options.probes].contains(&0) {
             return fail("draws, batch size, directions and probes need to be at least 1");
         }
-        let coupling =
-            graph.coupling(&CouplingOptions { split: options.split.into(), ..CouplingOptions::default() });
+        let coupling = coupling(graph, options.split, options.resizable)?;
+        let resizable = resizable(graph, options.resizable)?;
         let columns = Columns::new(graph, &coupling)?;
         if columns.units == 0 {
             return Err(EvidenceError::NoUnits { model: graph.source.file().into() });
         }
-        let heads = heads(graph, data, options.outputs, options.objective)?;
+        let outputs = fixed_outputs(graph, options.outputs, &resizable)?;
+        let heads = heads(graph, data, &outputs, options.objective)?;
         let constant = |tap: &Tap| match tap {
             Tap::Edge { node, input } => {
                 graph.nodes[*node].inputs[*input].is_some_and(|value| graph.tensor(value).is_some())
@@ -128,7 +130,8 @@ impl<'a> Measurer<'a> {
         if order.is_empty() {
             return fail("this shard has no samples");
         }
-        let header = header(job, &coupling, &columns, &heads, &order)?;
+        let mut header = header(job, &coupling, &columns, &heads, &order)?;
+        (header.settings.outputs, header.settings.resizable) = (outputs, names(graph, &resizable));
         let mut evidence = match Evidence::read_if_there(job.file)? {
             Some(found) => found.continued_as(header, &order, job.file)?,
             None => Evidence::begun(header, &columns),
@@ -533,6 +536,7 @@ fn header(
             outputs: options.outputs.to_vec(),
             objective: options.objective,
             split: options.split,
+            resizable: Vec::new(),
             precision: if options.session.precision == Precision::Double { 64 } else { 32 },
         },
         data: vec![data],

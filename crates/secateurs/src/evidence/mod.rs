@@ -116,6 +116,9 @@ pub struct Settings {
     pub objective: Objective,
     /// Which units products of axes are split into.
     pub split: PlannedSplit,
+    /// The inputs and outputs of the model that shrink with the units that they carry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resizable: Vec<String>,
     /// Bits that were computed in.
     pub precision: u32,
 }
@@ -244,7 +247,12 @@ pub(crate) struct Factor {
 
 impl Evidence {
     /// Refuses a model that this is not evidence of, and units that were not measured.
-    pub fn check(&self, graph: &Graph, split: PlannedSplit) -> Result<(), EvidenceError> {
+    pub fn check(
+        &self,
+        graph: &Graph,
+        split: PlannedSplit,
+        resizable: &[String],
+    ) -> Result<(), EvidenceError> {
         if self.header.model_hash != graph.hash() {
             let (evidence, model) = (self.header.model.clone(), graph.source.file().into());
             return Err(EvidenceError::Model { evidence, model });
@@ -252,6 +260,11 @@ impl Evidence {
         if self.header.settings.split != split {
             return Err(EvidenceError::Options(
                 "the evidence was measured with another --split, so that its units are others; measure with the same".into(),
+            ));
+        }
+        if self.header.settings.resizable != resizable {
+            return Err(EvidenceError::Options(
+                "the evidence was measured with another --resizable, so that its units are others; measure with the same".into(),
             ));
         }
         Ok(())

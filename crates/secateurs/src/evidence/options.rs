@@ -37,6 +37,8 @@ pub struct MeasureOptions<'a> {
     pub objective: Objective,
     /// Which units products of axes are split into.
     pub split: PlannedSplit,
+    /// The inputs and outputs of the model that shrink with the units that they carry; such outputs are not looked at.
+    pub resizable: &'a [String],
     /// How the model is run.
     pub session: SessionOptions,
 }
@@ -58,6 +60,7 @@ impl Default for MeasureOptions<'_> {
             outputs: &[],
             objective: Objective::Auto,
             split: PlannedSplit::Outer,
+            resizable: &[],
             session: SessionOptions::default(),
         }
     }

@@ -638,7 +638,7 @@ fn shards_batches_and_interruptions_change_nothing() {
     let other = convolutional(true);
     let other_data = self::data(&other, folder.path(), Some(4));
     assert!(refused(&other, &other_data, &options).contains("another model"));
-    assert!(resumed.check(&other, PlannedSplit::Outer).is_err());
+    assert!(resumed.check(&other, PlannedSplit::Outer, &[]).is_err());
     std::fs::write(&file, b"12345678garbage").unwrap();
     assert!(refused(&graph, &data, &options).contains("evidence.safetensors"));
 }

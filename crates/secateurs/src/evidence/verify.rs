@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use secateurs_graph::Graph;
-use secateurs_graph::coupling::{Coupling, CouplingOptions, Remaining};
+use secateurs_graph::coupling::{Coupling, Remaining};
 use secateurs_graph::session::{Mask, Session, SessionOptions};
 use secateurs_graph::surgery::Consumed;
 use secateurs_torch::tch::{self, Reduction, TchError, Tensor};
@@ -16,6 +16,7 @@ use super::error::EvidenceError;
 use super::rank::spearman;
 use super::{Evidence, Score};
 use crate::data::Dataset;
+use crate::resizable::coupling;
 use crate::rng::Rng;
 use crate::run::DataIdentity;
 use crate::tune::{Head, Meaning, heads, inputs};
@@ -127,9 +128,8 @@ pub fn verify(
     progress: &mut dyn FnMut(usize),
 ) -> Result<Verification, EvidenceError> {
     let settings = &evidence.header.settings;
-    let coupling =
-        graph.coupling(&CouplingOptions { split: settings.split.into(), ..CouplingOptions::default() });
-    evidence.check(graph, settings.split)?;
+    evidence.check(graph, settings.split, &settings.resizable)?;
+    let coupling = coupling(graph, settings.split, &settings.resizable)?;
     let samples = samples(evidence, data, options)?;
     let heads = heads(graph, data, &settings.outputs, settings.objective)?;
     let session = Session::new(graph.clone(), SessionOptions { train_parameters: true, ..options.session })?;

@@ -110,6 +110,7 @@ fn options(keep: &[&str]) -> PlanOptions {
         select: SelectOptions::default(),
         split: PlannedSplit::default(),
         parts: Default::default(),
+        resizable: Vec::new(),
         sizes: Bindings::new(),
     }
 }

@@ -5,10 +5,9 @@ use std::ops::ControlFlow;
 
 use secateurs_graph::cost::Cost;
 use secateurs_graph::coupling::Coupling;
-use secateurs_graph::surgery::{Choice, Computed, Request, Start};
+use secateurs_graph::surgery::{Choice, Computed, Ports, Request, Start};
 use secateurs_graph::{Graph, GraphError, NodeId};
 
-use super::plan::coupling;
 use crate::compensate::CompensateError;
 use crate::implants::{ImplantStart, Starts, Stream};
 use crate::plan::{Plan, PlanError};
@@ -22,6 +21,8 @@ pub struct Applied {
     pub masked: Graph,
     /// Whether they do.
     pub exact: bool,
+    /// What is left of the model's inputs and outputs, where they shrink with the units that they carry.
+    pub ports: Ports,
     /// What the model costs.
     pub before: Cost,
     /// What the smaller model costs.
@@ -68,7 +69,7 @@ pub fn apply_from(
     plan: &Plan,
     start: impl FnMut(&Request) -> Result<Option<Start>, GraphError>,
 ) -> Result<Applied, ApplyError> {
-    let coupling = coupling(graph, plan.asked.split);
+    let coupling = plan.coupling(graph)?;
     let choice = plan.choice(graph, &coupling)?;
     apply_choice(graph, &coupling, &choice, plan, start)
 }
@@ -83,7 +84,7 @@ pub(super) fn apply_fitted(
     if plan.implants.is_empty() || plan.asked.implant.start == ImplantStart::Zero {
         return Ok((apply(graph, plan)?, Vec::new()));
     }
-    let coupling = coupling(graph, plan.asked.split);
+    let coupling = plan.coupling(graph)?;
     let choice = plan.choice(graph, &coupling)?;
     let starts = Starts::new(stream, &coupling, &choice.forms, observe);
     let starts = starts.map_err(|error| ApplyError::Implants(Box::new(error)))?;
@@ -104,6 +105,7 @@ fn apply_choice(
         after: carried.graph.cost(),
         graph: carried.graph,
         masked: carried.masked,
+        ports: coupling.ports(graph, &choice.selection),
         exact: true,
         units: [0; 2],
         implanted: choice.implanted.iter().map(Vec::len).sum(),

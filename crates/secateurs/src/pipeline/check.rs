@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use secateurs_graph::session::{Session, SessionOptions};
+use secateurs_graph::surgery::Ports;
 use secateurs_graph::{Bindings, Graph, GraphError};
 use secateurs_onnx::Tensor;
 
@@ -119,6 +120,16 @@ impl Check {
     pub fn expected(&self, graph: &Graph, what: &'static str) -> Result<Vec<Tensor>, CheckError> {
         let broken = |e: GraphError| CheckError::Broken { what, reason: e.to_string() };
         session(graph).and_then(|session| session.run(&self.inputs)).map_err(broken)
+    }
+
+    /// The same for a model whose inputs and outputs are these of the original's.
+    pub fn shrunk(mut self, ports: &Ports) -> Result<Check, CheckError> {
+        let inputs = ports.inputs(&self.inputs).map_err(|e| CheckError::CannotRun(e.to_string()))?;
+        for ((_, named), input) in self.named.iter_mut().zip(&inputs) {
+            *named = input.clone();
+        }
+        self.inputs = inputs;
+        Ok(self)
     }
 
     /// Runs a file in ONNX Runtime and compares its outputs; the largest difference, relative to the output's largest value.

@@ -41,6 +41,7 @@ impl Stages<'_, '_> {
             outputs: self.job.outputs,
             objective: settings.tune.objective,
             split: options.split,
+            resizable: &options.resizable,
             trace: settings.measure.trace.or(options.method.needs_trace().then_some(Trace::Projected)),
             session: SessionOptions { device: self.job.device, ..SessionOptions::default() },
             ..settings.measure.options()

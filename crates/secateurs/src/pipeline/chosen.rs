@@ -7,7 +7,6 @@ use secateurs_graph::graph::NodeId;
 
 use super::job::JobError;
 use super::outcome::untuned;
-use super::plan::coupling;
 use super::record::{Record, Trial};
 use super::stages::{Stages, VALIDATION};
 use crate::plan::Plan;
@@ -17,7 +16,7 @@ use crate::run;
 /// What became of the units that each node makes.
 pub(super) fn units(plan: Option<&Plan>, original: &Graph) -> Result<BTreeMap<NodeId, LayerUnits>, JobError> {
     let Some(plan) = plan else { return Ok(BTreeMap::new()) };
-    let coupling = coupling(original, plan.asked.split);
+    let coupling = plan.coupling(original)?;
     let choice = plan.choice(original, &coupling)?;
     let mut made: BTreeMap<NodeId, BTreeSet<(usize, usize)>> = BTreeMap::new();
     for place in coupling.made(original) {

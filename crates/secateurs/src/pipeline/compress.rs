@@ -5,12 +5,16 @@ use std::sync::Arc;
 use super::job::{JobError, Observe, RunJob};
 use super::stages::{Models, Stages};
 use crate::report::Report;
+use crate::resizable::resizable;
+use crate::tune::{WeightedOutput, fixed_outputs};
 
 /// Makes a smaller model in the directory of a run, or goes on with it where an earlier call was ended. Of a run that is finished
 /// the report is returned. Where no method is chosen, units are measured.
 pub fn compress(job: &RunJob, observe: &mut Observe) -> Result<Report, JobError> {
     let settings = job.settings.plan.resolved(true);
     let plan = settings.options(job.sizes.clone()).map_err(JobError::Settings)?;
+    let outputs = outputs(job, &plan.resizable)?;
+    let job = &RunJob { outputs: &outputs, ..job.clone() };
     let original = Arc::new(job.graph.clone());
     let mut stages = Stages::open(job, Some(&settings), None, observe)?;
     if let Some(report) = stages.finished()? {
@@ -30,4 +34,18 @@ pub fn compress(job: &RunJob, observe: &mut Observe) -> Result<Report, JobError>
     let result = stages.tune(&start, Some(&original), Some(&plan))?;
     models.pruned = Some(pruned);
     stages.finish(models, result)
+}
+
+/// The outputs that are looked at: those that keep their shape.
+fn outputs(job: &RunJob, names: &[String]) -> Result<Vec<WeightedOutput>, JobError> {
+    let graph = job.graph;
+    let ports = resizable(graph, names).map_err(|e| JobError::Settings(e.to_string()))?;
+    if let Some(&input) = graph.inputs.iter().find(|input| ports.contains(input)) {
+        return Err(JobError::Settings(format!(
+            "--resizable names the input '{}', and the data have it in the shape of the original, so that no smaller model can be tuned \
+             and scored on them; remove units with `secateurs prune`, or with `measure`, `plan` and `apply`",
+            graph.values[input].name
+        )));
+    }
+    Ok(fixed_outputs(graph, job.outputs, &ports)?)
 }

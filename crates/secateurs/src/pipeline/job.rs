@@ -21,6 +21,7 @@ use crate::runtime::RuntimeError;
 use crate::tune::{Event, TuneError, WeightedOutput};
 
 /// What [`compress`](super::compress()) and [`tune_run`](super::tune_run()) work on.
+#[derive(Clone)]
 pub struct RunJob<'a> {
     /// The model, read from its file, with symbolic sizes as they are.
     pub graph: &'a Graph,

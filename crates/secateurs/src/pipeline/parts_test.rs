@@ -49,6 +49,7 @@ fn planned(graph: &Graph, keep: &str, among: &[&str], count: &[&str]) -> Result<
         select: SelectOptions::default(),
         split: PlannedSplit::Outer,
         parts: PlanParts { among: owned(among), count: Parts(owned(count)) },
+        resizable: Vec::new(),
         sizes: Bindings::new(),
     };
     plan(graph, &options).map_err(|e| e.to_string())

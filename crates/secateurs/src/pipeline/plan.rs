@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use secateurs_graph::coupling::{Costs, Coupling, CouplingOptions, Group, Remaining};
+use secateurs_graph::coupling::{Costs, Coupling, Group, Remaining};
 use secateurs_graph::{Bindings, Dim, Graph};
 
 use super::stored::within_bytes;
@@ -14,6 +14,7 @@ use crate::methods::{Method, MethodError, Scorer, Scores};
 use crate::plan::{
     Asked, FORMAT_VERSION, Plan, PlannedGroup, PlannedImplant, PlannedModel, PlannedShare, PlannedSplit,
 };
+use crate::resizable::{ResizableError, coupling, names, resizable};
 use crate::search::{
     Band, Budget, Frontier, Meter, Parts, Places, Ranking, Reached, SelectError, SelectOptions, frontier,
     select,
@@ -40,6 +41,8 @@ pub struct PlanOptions {
     pub parts: PlanParts,
     /// Which units products of axes are split into.
     pub split: PlannedSplit,
+    /// The inputs and outputs of the model that shrink with the units that they carry; `*` stands for any characters.
+    pub resizable: Vec<String>,
     /// What symbolic sizes are bound to for counting MACs; [`macs_sizes`] completes them.
     pub sizes: Bindings,
 }
@@ -68,6 +71,9 @@ pub enum PlanningError {
     /// No choice meets the budget.
     #[error(transparent)]
     Select(#[from] SelectError),
+    /// Inputs and outputs that cannot shrink.
+    #[error(transparent)]
+    Resizable(#[from] ResizableError),
     /// Implants for a model that has no place for them.
     #[error("the model has {0}; plan without --implant")]
     NoPlace(String),
@@ -82,13 +88,8 @@ pub enum PlanningError {
 /// Scores the units of a graph and chooses among them; where latency is limited, [`plan_timed`](super::plan_timed) does. Symbolic sizes of the graph should not be bound: what is bound is
 /// fixed in the smaller model.
 pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, PlanningError> {
-    let coupling = coupling(graph, options.split);
+    let coupling = coupling(graph, options.split, &options.resizable)?;
     plan_coupled(graph, &coupling, options, None)
-}
-
-/// The groups of a graph for plans with this split.
-pub(super) fn coupling(graph: &Graph, split: PlannedSplit) -> Coupling {
-    graph.coupling(&CouplingOptions { split: split.into(), ..CouplingOptions::default() })
 }
 
 pub(super) fn plan_coupled(
@@ -102,8 +103,9 @@ pub(super) fn plan_coupled(
     let guards =
         SelectOptions { groups: among(graph, coupling, &options.parts.among)?, ..options.select.clone() };
     let evidence = options.evidence.as_deref();
+    let resizable = names(graph, &resizable(graph, &options.resizable)?);
     if let Some(evidence) = evidence.filter(|_| options.method.needs_evidence()) {
-        evidence.check(graph, options.split).map_err(|e| PlanningError::Evidence(Box::new(e)))?;
+        evidence.check(graph, options.split, &resizable).map_err(|e| PlanningError::Evidence(Box::new(e)))?;
     }
     let meter = Meter::new(&costs, coupling, &guards);
     let meter = match latency {
@@ -162,6 +164,7 @@ pub(super) fn plan_coupled(
             max_drop: None,
             scope: options.select.scope,
             split: options.split,
+            resizable,
             max_removed: options.select.max_removed,
             multiple_of: options.select.multiple_of,
             allow_inexact: options.select.allow_inexact,

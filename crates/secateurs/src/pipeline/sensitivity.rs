@@ -5,7 +5,6 @@ use std::path::Path;
 use secateurs_graph::Graph;
 
 use super::job::JobError;
-use super::plan::coupling;
 use super::stages::Stages;
 use crate::evidence::{Evidence, EvidenceError, Score, Verification};
 use crate::methods::{Method, method};
@@ -39,7 +38,7 @@ pub(super) fn of_run(
         return Ok(None);
     };
     let evidence = Evidence::read(&path)?;
-    evidence.check(original, plan.asked.split)?;
-    let kept = plan.resolve(original, &coupling(original, plan.asked.split))?;
+    evidence.check(original, plan.asked.split, &plan.asked.resizable)?;
+    let kept = plan.resolve(original, &plan.coupling(original)?)?;
     Ok(Sensitivity::of(&evidence, score, Some(&kept)))
 }

@@ -8,15 +8,17 @@
 use std::sync::Arc;
 
 use secateurs_graph::Graph;
+use secateurs_graph::coupling::Coupling;
 
 use super::job::JobError;
 use super::metric_drop::{metric, narrow};
-use super::plan::{PlanOptions, PlanningError, coupling};
+use super::plan::{PlanOptions, PlanningError};
 use super::stages::{Models, Stages};
 use super::trials::{Begin, Tried};
 use crate::evidence::Header;
 use crate::methods::{Scorer, Scores};
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanError};
+use crate::resizable::{resizable, unchecked};
 use crate::search::{Amount, Budget, Fixed, Limit, SelectError};
 
 /// Shares that are searched for are written with so many decimals.
@@ -119,8 +121,10 @@ impl Stages<'_, '_> {
         model: Arc<Graph>,
     ) -> Result<Begin, JobError> {
         let of_step = tried.trial.of_step + 1;
-        let split = options.split;
-        let (groups, smaller) = (coupling(original, split), coupling(&model, split));
+        let coupling = |graph: &Graph| -> Result<Coupling, PlanError> {
+            Ok(unchecked(graph, options.split, &resizable(graph, &options.resizable)?))
+        };
+        let (groups, smaller) = (coupling(original)?, coupling(&model)?);
         let selection = tried.plan.resolve(original, &groups)?;
         let origins = groups.origins(original, &selection, &model, &smaller);
         // For each unit of the original its group and number in the smaller model.

@@ -113,6 +113,7 @@ mod tests {
                 implant: ImplantSettings::default(),
                 parts: Default::default(),
                 split: PlannedSplit::Outer,
+                resizable: Vec::new(),
                 sizes: Bindings::new(),
             };
             let plan = plan(&graph, &options).unwrap();

@@ -7,9 +7,10 @@ use secateurs_graph::{Bindings, Graph};
 use secateurs_onnx::{WriteOptions, write};
 
 use super::latency::{batch_symbols, latency_job};
-use super::plan::{PlanOptions, PlanningError, coupling, macs_sizes, plan_coupled};
+use super::plan::{PlanOptions, PlanningError, macs_sizes, plan_coupled};
 use crate::latency::{Clock, Estimate, LatencyTable, Machine, TableError, Times};
 use crate::plan::{LatencyRound, Plan};
+use crate::resizable::coupling;
 use crate::runtime::{LatencyJob, LatencyOptions, LatencyRequest, RuntimeError};
 use crate::search::{Limit, Resource};
 
@@ -55,7 +56,7 @@ pub fn plan_timed(
     stopwatch: &mut Stopwatch,
     observe: &mut dyn FnMut(TimedProgress) -> bool,
 ) -> Result<Plan, PlanningError> {
-    let coupling = coupling(graph, options.split);
+    let coupling = coupling(graph, options.split, &options.resizable)?;
     let Some(limit) = options.budget.limit(Resource::Latency).copied() else {
         return plan_coupled(graph, &coupling, options, None);
     };
@@ -105,7 +106,7 @@ pub fn plan_timed(
             return Err(PlanningError::Interrupted);
         }
         let remaining = remaining(graph, &coupling, &plan)?;
-        let smaller = smaller(graph, &coupling, &plan, &original, folder.path())?;
+        let smaller = smaller(graph, &coupling, &plan, (batch, &options.sizes), folder.path())?;
         let measured = stopwatch.time(vec![original.clone(), smaller])?;
         let (original_ms, measured_ms) = (measured[0], measured[1]);
         let predicted_ms = estimate.milliseconds(&remaining) / estimate.original_ms * original_ms;
@@ -182,12 +183,12 @@ fn remaining<'c>(graph: &Graph, coupling: &'c Coupling, plan: &Plan) -> Result<R
     Ok(Remaining::of_selection(coupling, &selection))
 }
 
-/// The smaller model in a file, with the inputs of the original.
+/// The smaller model in a file, at the sizes that the original is timed at.
 fn smaller(
     graph: &Graph,
     coupling: &Coupling,
     plan: &Plan,
-    original: &LatencyJob,
+    (batch, sizes): (usize, &Bindings),
     folder: &Path,
 ) -> Result<LatencyJob, PlanningError> {
     let selection = plan.resolve(graph, coupling).map_err(timing)?;
@@ -195,7 +196,7 @@ fn smaller(
     coupling.surgery(graph, &selection).and_then(|patch| patch.apply(&mut smaller)).map_err(timing)?;
     let model = folder.join("smaller.onnx");
     write(&smaller.to_model(), &model, &WriteOptions::default()).map_err(timing)?;
-    Ok(LatencyJob { model, shapes: original.shapes.clone() })
+    latency_job(&smaller, &model, batch, sizes).map_err(timing)
 }
 
 fn timing(error: impl ToString) -> PlanningError {

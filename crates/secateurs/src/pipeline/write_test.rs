@@ -40,6 +40,7 @@ fn half(graph: &Graph) -> Plan {
         select: SelectOptions::default(),
         parts: Default::default(),
         split: PlannedSplit::Outer,
+        resizable: Vec::new(),
         sizes: Bindings::new(),
     };
     plan(graph, &options).unwrap()

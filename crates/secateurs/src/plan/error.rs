@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::resizable::ResizableError;
+
 /// Why a plan cannot be read, written or applied.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
@@ -53,6 +55,9 @@ pub enum PlanError {
     /// Implants for a model that has no place for them.
     #[error("the model has {0}; make a plan without implants")]
     NoSites(String),
+    /// Inputs and outputs that cannot shrink.
+    #[error(transparent)]
+    Resizable(#[from] ResizableError),
     /// A plan for another model.
     #[error(
         "the plan is for another model: '{file}' with hash {wanted}…, this one has {found}…; \
@@ -83,6 +88,7 @@ impl PlanError {
             PlanError::Group { .. }
             | PlanError::Implant { .. }
             | PlanError::NoSites(_)
+            | PlanError::Resizable(_)
             | PlanError::OtherModel { .. } => PlanError::InFile { path: path.into(), source: Box::new(self) },
             named => named,
         }

@@ -19,6 +19,7 @@ use secateurs_graph::surgery::Choice;
 use serde::{Deserialize, Serialize};
 
 use crate::implants::ImplantSettings;
+use crate::resizable::coupling;
 use crate::search::{Frontier, Limit, Resource, Scope};
 
 /// The version of the format that this program writes. Version 1 had no implants.
@@ -104,6 +105,9 @@ pub struct Asked {
     pub scope: Scope,
     /// Which units products of axes were split into.
     pub split: PlannedSplit,
+    /// The inputs and outputs of the model that shrink with the units that they carry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resizable: Vec<String>,
     /// The largest share of a group that could go.
     pub max_removed: f64,
     /// What widths had to be multiples of.
@@ -227,7 +231,12 @@ impl Plan {
         Some(round.measured_ms / limit.allowed(round.original_ms) - 1.0)
     }
 
-    /// The plan's units in its model's groups. `coupling` must have been found with the plan's split.
+    /// The groups of its model that the plan's units are in.
+    pub fn coupling(&self, graph: &Graph) -> Result<Coupling, PlanError> {
+        Ok(coupling(graph, self.asked.split, &self.asked.resizable)?)
+    }
+
+    /// The plan's units in its model's groups. `coupling` must be [`Plan::coupling`]'s.
     pub fn resolve(&self, graph: &Graph, coupling: &Coupling) -> Result<Selection, PlanError> {
         self.choice(graph, coupling).map(|choice| choice.selection)
     }

@@ -74,7 +74,7 @@ pub(super) fn resolve(plan: &Plan, graph: &Graph, coupling: &Coupling) -> Result
         let size = |g: &usize| coupling.groups[*g].units.len();
         let Some(&group) = candidates.iter().find(|g| size(g) == planned.units).or(candidates.first()) else {
             return Err(planned.error(
-                "is not among the model's groups; `secateurs inspect --groups` lists them (with the same --split)",
+                "is not among the model's groups; `secateurs inspect --groups` lists them (with the same --split and --resizable)",
             ));
         };
         if size(&group) != planned.units {

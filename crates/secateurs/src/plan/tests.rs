@@ -34,6 +34,7 @@ fn half(graph: &Graph) -> Plan {
         select: SelectOptions::default(),
         split: super::PlannedSplit::Outer,
         parts: Default::default(),
+        resizable: Vec::new(),
         sizes: secateurs_graph::Bindings::new(),
     };
     plan(graph, &options).unwrap()

@@ -58,6 +58,9 @@ pub struct PlanSettings {
     pub seed: u64,
     /// Which units products of axes are split into.
     pub split: PlannedSplit,
+    /// The inputs and outputs of the model that shrink with the units that they carry; `*` stands for any characters.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resizable: Vec<String>,
     /// The largest share of a group that may go.
     pub max_removed: f64,
     /// What widths must be multiples of.
@@ -96,6 +99,7 @@ impl Default for PlanSettings {
             scope: Scope::default(),
             seed: 0,
             split: PlannedSplit::default(),
+            resizable: Vec::new(),
             max_removed: MAX_REMOVED,
             multiple: None,
             allow_inexact: false,
@@ -244,6 +248,7 @@ impl PlanSettings {
             },
             parts: PlanParts { among: self.among.clone(), count: Parts(self.count.clone()) },
             split: self.split,
+            resizable: self.resizable.clone(),
             sizes,
         })
     }

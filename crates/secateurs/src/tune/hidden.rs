@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 
-use secateurs_graph::coupling::CouplingOptions;
 use secateurs_graph::rewrite::residuals;
 use secateurs_graph::session::Tap;
 use secateurs_graph::{Graph, ValueId};
@@ -13,7 +12,7 @@ use secateurs_torch::tch::{Device, Kind, TchError, Tensor};
 
 use super::TuneError;
 use crate::data::{Batch, Dataset};
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanError};
 
 /// The states that are compared.
 pub(super) struct Hidden {
@@ -154,10 +153,9 @@ struct Kept {
 
 impl Kept {
     fn new(teacher: &Graph, plan: &Plan) -> Result<Kept, TuneError> {
-        let options = CouplingOptions { split: plan.asked.split.into(), ..CouplingOptions::default() };
-        let coupling = teacher.coupling(&options);
-        let choice =
-            plan.choice(teacher, &coupling).map_err(|e| TuneError::Options(format!("--plan: {e}")))?;
+        let refused = |e: PlanError| TuneError::Options(format!("--plan: {e}"));
+        let coupling = plan.coupling(teacher).map_err(refused)?;
+        let choice = plan.choice(teacher, &coupling).map_err(refused)?;
         Ok(Kept { coupling, choice })
     }
 }

@@ -24,7 +24,7 @@ pub use error::TuneError;
 pub(crate) use loss::Head;
 pub use loss::Meaning;
 pub use options::{BatchNormMode, Objective, OptimizerKind, Schedule, TuneOptions, TunePrecision};
-pub use outputs::WeightedOutput;
+pub use outputs::{WeightedOutput, fixed_outputs};
 pub(crate) use outputs::{heads, labelled_output, none_one_or_many};
 pub use scores::{ScoreOptions, Scores, scores};
 pub(crate) use scores::{all_finite, inputs};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use secateurs_graph::{Graph, Source};
+use secateurs_graph::{Graph, Source, ValueId};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::error::TuneError;
@@ -121,6 +121,41 @@ pub(crate) fn heads(
         Head { weight, ..Head::of(graph, index, labels, objective) }
     };
     Ok(places.iter().enumerate().map(head).collect())
+}
+
+/// The outputs to look at where some shrink: those can be compared with nothing. `outputs` are those that are asked for, if any.
+pub fn fixed_outputs(
+    graph: &Graph,
+    outputs: &[WeightedOutput],
+    resizable: &[ValueId],
+) -> Result<Vec<WeightedOutput>, TuneError> {
+    let shrinks = |output: usize| resizable.contains(&graph.outputs[output]);
+    if !(0..graph.outputs.len()).any(shrinks) {
+        return Ok(outputs.to_vec());
+    }
+    let name = |output: usize| graph.values[graph.outputs[output]].name.clone();
+    let shrinking = |wanted: &&WeightedOutput| {
+        (0..graph.outputs.len()).any(|output| shrinks(output) && name(output) == wanted.name)
+    };
+    if let Some(named) = outputs.iter().find(shrinking) {
+        return Err(TuneError::Options(format!(
+            "output '{}' is to shrink, so that it cannot be compared with the original's; leave it out of --output or of --resizable",
+            named.name
+        )));
+    }
+    if !outputs.is_empty() {
+        return Ok(outputs.to_vec());
+    }
+    let others = (0..graph.outputs.len()).filter(|&output| !shrinks(output) && is_float(graph, output));
+    let others: Vec<WeightedOutput> =
+        others.map(|output| WeightedOutput { name: name(output), weight: 1.0 }).collect();
+    match others.is_empty() {
+        true => Err(TuneError::Options(
+            "all outputs of the model are to shrink, so that none can be compared with the original's; name fewer with --resizable"
+                .into(),
+        )),
+        false => Ok(others),
+    }
 }
 
 fn is_float(graph: &Graph, output: usize) -> bool {

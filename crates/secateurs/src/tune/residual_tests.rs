@@ -57,6 +57,7 @@ fn narrower(original: &Graph) -> Plan {
         select: SelectOptions::default(),
         split: PlannedSplit::Outer,
         parts: PlanParts { among: vec!["stem".into()], ..PlanParts::default() },
+        resizable: Vec::new(),
         sizes: Bindings::new(),
     };
     let plan = plan(original, &options).unwrap();

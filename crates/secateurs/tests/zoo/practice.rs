@@ -20,6 +20,8 @@ use crate::python::Script;
 const SEEDS: u64 = 2;
 const TRIES: usize = 8;
 const TOLERANCE: f64 = 1e-4;
+/// What is rounded to 8 bits by its own range may fall to either side of the last bit, and a layer behind makes more of that.
+const QUANTIZED: f64 = 0.02;
 /// ONNX Runtime computes a sigmoid to some 1e-7, so that all of a detector's outputs, where there is nothing to detect, are that wrong.
 const ABSOLUTE: f64 = 1e-6;
 
@@ -29,10 +31,8 @@ enum Promise {
     Pruned,
     /// It runs; that nothing of it can be pruned is said with these words.
     Whole(&'static str),
-    /// It has an op that is not known, named in the message.
-    NotRun(&'static str),
 }
-use Promise::{NotRun, Pruned, Whole};
+use Promise::{Pruned, Whole};
 
 /// A float input whose first axis is the batch.
 fn batched(name: &str, shape: &[usize]) -> Value {
@@ -60,7 +60,11 @@ fn models() -> Vec<(&'static str, Vec<Value>, Promise)> {
         ("magika", vec![bytes], Pruned),
         ("open-nsfw", vec![batched("input:0", &[1, 224, 224, 3])], Pruned),
         ("captcha", vec![fixed("input1", &[1, 1, 64, 128])], Pruned),
-        ("captcha-quantized", vec![fixed("input1", &[1, 1, 64, 128])], NotRun("DynamicQuantizeLSTM")),
+        (
+            "captcha-quantized",
+            vec![fixed("input1", &[1, 1, 64, 128])],
+            Whole("arithmetic on quantized numbers"),
+        ),
         ("captcha-detector", vec![fixed("images", &[1, 3, 416, 416])], Pruned),
         ("vit-s-focus", vec![batched("input_image", &[1, 3, 224, 224])], Pruned),
     ]
@@ -88,13 +92,6 @@ fn every_model_from_practice_runs_as_in_onnx_runtime_and_is_pruned_exactly_or_it
 
 fn check(model: &ZooModel, promise: &Promise, checker: &Script) -> Result<Value, String> {
     let graph = Graph::read(&model.path).map_err(|e| e.to_string())?;
-    if let NotRun(op) = promise {
-        return match interpreted(model, Arc::new(graph), BATCHES[0]) {
-            Err(error) if error.contains(op) => Ok(json!({"model": model.name, "not_run": error})),
-            Err(error) => Err(format!("the message names no {op}: {error}")),
-            Ok(_) => Err(format!("{op} runs: say what is pruned")),
-        };
-    }
     let difference = equal_to_onnx_runtime(model, graph.clone())?;
     let mut line = match promise {
         Whole(words) => match pruned(&graph, 0) {
@@ -117,6 +114,7 @@ fn interpreted(model: &ZooModel, graph: Arc<Graph>, batch: usize) -> Result<Vec<
 fn equal_to_onnx_runtime(model: &ZooModel, graph: Graph) -> Result<f64, String> {
     let mut runtime = onnx_runtime(&model.path)?;
     let graph = Arc::new(graph);
+    let tolerance = if model.name.ends_with("quantized") { QUANTIZED } else { TOLERANCE };
     let mut largest = 0f64;
     for batch in BATCHES {
         let ours = interpreted(model, graph.clone(), batch)?;
@@ -126,7 +124,7 @@ fn equal_to_onnx_runtime(model: &ZooModel, graph: Graph) -> Result<f64, String> 
             let difference = relative_difference(ours, theirs);
             let values = theirs.to_f64_vec().map_err(|e| e.to_string())?;
             let scale = values.iter().fold(0f64, |largest, value| largest.max(value.abs()));
-            if difference.is_nan() || (difference > TOLERANCE && difference * scale > ABSOLUTE) {
+            if difference.is_nan() || (difference > tolerance && difference * scale > ABSOLUTE) {
                 return Err(format!("batch {batch}: '{name}' differs from ONNX Runtime by {difference:.1e}"));
             }
             largest = largest.max(difference);

@@ -53,6 +53,7 @@ pub fn pruned(graph: &Graph, seed: u64) -> Result<(Plan, Applied), String> {
         select: SelectOptions { scope: Scope::Layer, ..SelectOptions::default() },
         split: PlannedSplit::default(),
         parts: Default::default(),
+        resizable: Vec::new(),
         sizes: Bindings::new(),
     };
     let plan = plan(graph, &options).map_err(|e| format!("no plan: {e}"))?;

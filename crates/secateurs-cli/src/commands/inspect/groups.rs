@@ -6,7 +6,8 @@ use std::io::{self, Write};
 use secateurs::format::count;
 use secateurs::pipeline::macs_sizes;
 use secateurs::plan::{PlannedSplit, parameter_names};
-use secateurs_graph::coupling::{Costs, Coupling, CouplingOptions, Group, Reason, Remaining};
+use secateurs::resizable::{ResizableError, coupling};
+use secateurs_graph::coupling::{Costs, Coupling, Group, Reason, Remaining};
 use secateurs_graph::{Bindings, Dim, Graph};
 use serde::Serialize;
 
@@ -63,8 +64,13 @@ struct Blocked {
 const SHOWN: usize = 4;
 
 impl Groups {
-    pub fn new(graph: &Graph, split: PlannedSplit, given: &Bindings) -> Groups {
-        let coupling = graph.coupling(&CouplingOptions { split: split.into(), ..CouplingOptions::default() });
+    pub fn new(
+        graph: &Graph,
+        split: PlannedSplit,
+        resizable: &[String],
+        given: &Bindings,
+    ) -> Result<Groups, ResizableError> {
+        let coupling = coupling(graph, split, resizable)?;
         let sizes = macs_sizes(graph, given);
         let costs = Costs::new(graph, &coupling, &sizes);
         let whole = Remaining::new(&coupling);
@@ -91,7 +97,7 @@ impl Groups {
                 other => other.describe(graph),
             },
         });
-        Groups { groups: rows.collect(), blocked: blocked.collect(), sizes }
+        Ok(Groups { groups: rows.collect(), blocked: blocked.collect(), sizes })
     }
 
     pub fn print(&self, all: bool, out: &mut impl Write) -> io::Result<()> {

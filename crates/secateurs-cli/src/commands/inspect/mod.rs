@@ -13,7 +13,7 @@ use secateurs_graph::{Graph, ops};
 use serde::Serialize;
 
 use crate::arguments::{ModelArguments, SplitArgument};
-use crate::error::Result;
+use crate::error::{CliError, Result};
 use crate::table::Table;
 
 /// Show a model's layers with shapes, parameters and MACs
@@ -33,6 +33,9 @@ pub struct Inspect {
     /// With --groups: where an axis is heads × dimensions or groups × channels, which of them are units
     #[arg(long, value_enum, default_value_t, requires = "groups")]
     split: SplitArgument,
+    /// With --groups: inputs and outputs that may shrink with the units that they carry; `*` stands for any characters
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', requires = "groups")]
+    resizable: Vec<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -95,7 +98,8 @@ impl Inspect {
 
     fn groups(&self) -> Result {
         let (graph, sizes) = self.model.read_unbound()?;
-        let groups = groups::Groups::new(&graph, self.split.into(), &sizes);
+        let groups = groups::Groups::new(&graph, self.split.into(), &self.resizable, &sizes)
+            .map_err(|e| CliError::Input(format!("{}: {e}", self.model.model.display())))?;
         let mut out = io::stdout().lock();
         match self.json {
             true => writeln!(out, "{}", serde_json::to_string_pretty(&groups).map_err(io::Error::from)?)?,

@@ -4,10 +4,16 @@ use super::elementwise_content::{is_positive, truth};
 use crate::attribute::{Attribute, Attributes};
 use crate::dim::Dim;
 use crate::fact::{Content, Fact};
+#[cfg(feature = "torch")]
+use crate::op::Args;
 use crate::op::OpError;
 use secateurs_onnx::ElementType;
+#[cfg(feature = "torch")]
+use secateurs_onnx::{PowerRounding, SmallRounding};
+#[cfg(feature = "torch")]
+use secateurs_torch::tch;
 
-/// How casts to 8-bit floats round: carried through, as we do not evaluate them.
+/// How casts to floats of 8 bits and fewer round.
 #[derive(Clone, PartialEq, Debug)]
 pub(in crate::ops) struct Rounding {
     saturate: bool,
@@ -18,6 +24,23 @@ impl Rounding {
     pub fn parse(attributes: &mut Attributes) -> Result<Rounding, OpError> {
         let saturate = attributes.flag("saturate", true)?;
         Ok(Rounding { saturate, round_mode: attributes.string("round_mode")? })
+    }
+
+    /// A cast in evaluation.
+    #[cfg(feature = "torch")]
+    pub fn cast(&self, args: &Args, to: ElementType) -> Result<tch::Tensor, OpError> {
+        let x = args.tensor(0)?;
+        if !to.is_small_float() || args.inputs.element_type(0)? == Some(to) {
+            return Ok(x.f_to_kind(args.kind(to)?)?);
+        }
+        let powers = match self.round_mode.as_deref() {
+            None | Some("up") => PowerRounding::Up,
+            Some("down") => PowerRounding::Down,
+            Some("nearest") => PowerRounding::Nearest,
+            Some(mode) => return Err(OpError::Unsupported(format!("round_mode '{mode}'"))),
+        };
+        let rounding = SmallRounding { saturate: self.saturate, powers };
+        crate::session::rounded(x, to, rounding, args.floats)
     }
 
     pub fn attributes(&self) -> Vec<(&str, Attribute)> {

@@ -111,6 +111,18 @@ pub(in crate::ops) fn quantized(
     Ok(moved.f_clamp(low, low + (1i64 << bits) - 1)?.f_to_kind(kind)?)
 }
 
+/// Numbers as uint8 by their own range, with their scale and zero point.
+#[cfg(feature = "torch")]
+pub(in crate::ops) fn by_range(x: &Tensor) -> Result<[Tensor; 3], OpError> {
+    let (low, high) = (x.f_min()?.f_clamp_max(0.0)?, x.f_max()?.f_clamp_min(0.0)?);
+    let scale = high.f_sub(&low)?.f_div_scalar(255.0)?;
+    // As ONNX Runtime has it where all elements are zero.
+    let scale = scale.f_masked_fill(&scale.f_eq(0.0)?, 1.0)?;
+    let zero_point = low.f_neg()?.f_div(&scale)?.f_clamp(0.0, 255.0)?.f_round()?.f_to_kind(Kind::Uint8)?;
+    let y = quantized(&x.f_div(&scale)?, Some(&zero_point), ElementType::Uint8)?;
+    Ok([y, scale, zero_point])
+}
+
 /// Integers less their zero point, in 64-bit floats, where sums of products of 8-bit numbers are exact.
 #[cfg(feature = "torch")]
 pub(in crate::ops) fn centred(x: &Tensor, zero_point: Option<&Tensor>) -> Result<Tensor, OpError> {

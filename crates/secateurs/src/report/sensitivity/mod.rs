@@ -187,6 +187,7 @@ mod tests {
                 outputs: Vec::new(),
                 objective: Objective::Auto,
                 split: PlannedSplit::Outer,
+                resizable: Vec::new(),
                 precision: 32,
             },
             data: vec![MeasuredData {

@@ -41,7 +41,7 @@ impl Layer {
         &self,
         args: &Args,
         apart: bool,
-        step: impl Fn(&Cell, &Tensor, &[Tensor]) -> Result<Vec<Tensor>, TchError>,
+        step: impl Fn(&Cell, &Tensor, &[Tensor]) -> Result<Vec<Tensor>, OpError>,
     ) -> Result<Vec<Tensor>, OpError> {
         let (x, w, r) = (args.tensor(X)?, args.tensor(W)?, args.tensor(R)?);
         let x = if self.batch_first { x.f_transpose(0, 1)? } else { x.shallow_clone() };
