@@ -134,6 +134,14 @@ impl Op for DynamicQuantizeLstm {
         if input < SHARED { self.lstm.role(input) } else { InputRole::Control }
     }
 
+    fn initial(&self, input: usize, inputs: &Inputs) -> Initial {
+        match input {
+            // Integers are not trained.
+            W | R | SHARED.. => Initial::Keep,
+            _ => self.as_lstm(inputs, |inputs| self.lstm.initial(input, inputs)),
+        }
+    }
+
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         use super::shared::quantize::{by_range, centred};
