@@ -18,6 +18,7 @@ pub mod compensate;
 pub mod data;
 pub mod evidence;
 pub mod format;
+mod glob;
 pub mod implants;
 pub mod latency;
 pub mod methods;

@@ -4,6 +4,7 @@
 use secateurs_graph::coupling::{Coupling, CouplingOptions};
 use secateurs_graph::{Graph, ValueId};
 
+use crate::glob;
 use crate::plan::PlannedSplit;
 
 /// Why inputs and outputs cannot shrink.
@@ -100,15 +101,7 @@ fn quoted(names: &[&str]) -> String {
 
 /// Whether a name is of a pattern in which `*` stands for any characters.
 fn matches(pattern: &str, name: &str) -> bool {
-    let Some((first, rest)) = pattern.split_once('*') else { return pattern == name };
-    let Some(mut left) = name.strip_prefix(first) else { return false };
-    let mut parts: Vec<&str> = rest.split('*').collect();
-    let last = parts.pop().unwrap_or_default();
-    for part in parts {
-        let Some(at) = left.find(part) else { return false };
-        left = &left[at + part.len()..];
-    }
-    left.ends_with(last)
+    glob::matches(pattern.as_bytes(), name.as_bytes(), |p, t| p == t)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::glob::matches;
+
 /// Patterns of which a name must match one. Names are components between dots, slashes and colons; a pattern matches from the start of any
 /// component to the end of the name, with `*` for anything and `?` for any one character.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -27,30 +29,8 @@ fn is_separator(byte: u8) -> bool {
 fn matches_from_any(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     let starts = |&at: &usize| at == 0 || is_separator(name[at - 1]);
-    (0..name.len()).filter(starts).any(|at| matches(pattern, &name[at..]))
-}
-
-/// Whether a pattern is all of a text; the last `*` takes more where what is behind it does not fit.
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let same = |p: u8, t: u8| p == b'?' || p == t || is_separator(p) && is_separator(t);
-    let (mut p, mut t, mut retry) = (0, 0, None);
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                retry = Some((p, t));
-                p += 1;
-            }
-            Some(&own) if same(own, text[t]) => (p, t) = (p + 1, t + 1),
-            _ => match retry {
-                Some((star, from)) => {
-                    retry = Some((star, from + 1));
-                    (p, t) = (star + 1, from + 1);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|own| *own == b'*')
+    (0..name.len()).filter(starts).any(|at| matches(pattern, &name[at..], same))
 }
 
 #[cfg(test)]
