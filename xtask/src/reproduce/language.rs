@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 
-use super::{Experiment, Found, Page, number, signed, table, words};
+use super::{Experiment, Found, Page, mean_and_deviation, number, signed, table, words};
 use crate::npz;
 
 const MODEL: &str = "../shared/models/minilm-l6-movie-reviews.onnx";
@@ -161,7 +161,7 @@ fn render(found: &Found) -> String {
             let name = format!("encoder-{budget}-{way}");
             let original = found.accuracy(&name, "original");
             let result = found.accuracy(&name, "result");
-            let speed = |at: usize| found.get(&name).and_then(|found| speedup(&found, at));
+            let speed = |at: usize| speedup(found, &name, at);
             rows.push(vec![
                 format!("params={budget}, {way}"),
                 number(original),
@@ -206,24 +206,20 @@ fn paired(found: &Found, ours: &str, theirs: &str) -> Option<(f64, f64)> {
     }
     let n = differences.len() as f64;
     let points = |sum: f64| 100.0 * sum / models;
-    let mean = differences.iter().sum::<f64>() / n;
-    let variance = differences.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    Some((points(mean), points((variance / n).sqrt())))
+    let (mean, deviation) = mean_and_deviation(&differences);
+    Some((points(mean), points(deviation / n.sqrt())))
 }
 
 fn spread(values: &[f64], digits: usize) -> String {
     if values.is_empty() {
         return "–".into();
     }
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let deviation = (values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0)).sqrt();
+    let (mean, deviation) = mean_and_deviation(values);
     format!("{mean:.digits$} ({deviation:.digits$})")
 }
 
-fn speedup(found: &Value, at: usize) -> Option<f64> {
-    let median = |model: &str| found[model]["latency"][at]["median_ms"].as_f64();
-    Some(median("original")? / median("result")?)
+fn speedup(found: &Found, name: &str, at: usize) -> Option<f64> {
+    Some(found.latency(name, "original", at)? / found.latency(name, "result", at)?)
 }
 
 #[cfg(test)]

@@ -143,10 +143,23 @@ impl Found<'_> {
         self.get(name)?[model][samples]["metrics"]["accuracy"]["value"].as_f64().map(|x| 100.0 * x)
     }
 
+    /// Median latency of a model in milliseconds, at one of the batch sizes that were measured.
+    pub fn latency(&self, name: &str, model: &str, at: usize) -> Option<f64> {
+        self.get(name)?[model]["latency"][at]["median_ms"].as_f64()
+    }
+
     /// Test accuracy in percent.
     pub fn accuracy(&self, name: &str, model: &str) -> Option<f64> {
         self.accuracy_on("test", name, model)
     }
+}
+
+/// The mean of some numbers and their standard deviation, which is 0 for a single one.
+pub fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let squares: f64 = values.iter().map(|x| (x - mean).powi(2)).sum();
+    (mean, (squares / (n - 1.0).max(1.0)).sqrt())
 }
 
 /// A number with two digits behind the point, or a dash.

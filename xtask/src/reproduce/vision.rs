@@ -1,6 +1,6 @@
 //! HAP for vision: recovery at several budgets, methods at equal recovery, parts taken away, before any training, latency.
 
-use super::{Experiment, Found, Page, number, signed, table};
+use super::{Experiment, Found, Page, mean_and_deviation, number, signed, table};
 
 const DATA: &str =
     "--data data/cifar10/train.npz --test data/cifar10/test.npz --preset cifar10 --validation 0.04";
@@ -124,7 +124,7 @@ fn render(found: &Found) -> String {
     let rows = ["1", "32"].iter().flat_map(|batch| ["latency=0.6", "macs=0.6"].map(|keep| (keep, *batch)));
     let row = |(keep, batch): (&str, &str)| {
         let name = format!("{keep}-batch-{batch}");
-        let share = found.get(&name).and_then(|found| latency_share(&found));
+        let share = latency_share(found, &name);
         vec![keep.to_owned(), batch.to_owned(), number(share), number(found.accuracy(&name, "result"))]
     };
     text + &table(&["budget", "batch", "latency kept", "accuracy"], rows.map(row).collect())
@@ -136,16 +136,12 @@ fn better(found: &Found, name: &str) -> Option<f64> {
 }
 
 fn against(all: &[f64], dense: Option<f64>) -> String {
-    let n = all.len() as f64;
     if all.is_empty() {
         return "–".into();
     }
-    let mean = all.iter().sum::<f64>() / n;
+    let (mean, deviation) = mean_and_deviation(all);
     let spread = match all.len() {
-        3 => {
-            let deviation = (all.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
-            format!(" ± {:.2}", STUDENT_2 * deviation / n.sqrt())
-        }
+        3 => format!(" ± {:.2}", STUDENT_2 * deviation / 3f64.sqrt()),
         _ => String::new(),
     };
     format!("{mean:.2}{spread} ({})", signed(dense.map(|dense| mean - dense)))
@@ -154,7 +150,6 @@ fn against(all: &[f64], dense: Option<f64>) -> String {
 /// The 97.5 % quantile of Student's t with 2 degrees of freedom.
 const STUDENT_2: f64 = 4.303;
 
-fn latency_share(found: &serde_json::Value) -> Option<f64> {
-    let median = |model: &str| found[model]["latency"][0]["median_ms"].as_f64();
-    Some(median("result")? / median("original")?)
+fn latency_share(found: &Found, name: &str) -> Option<f64> {
+    Some(found.latency(name, "result", 0)? / found.latency(name, "original", 0)?)
 }
