@@ -65,6 +65,12 @@ pub trait Op: Any + fmt::Debug + Send + Sync + CloneOp {
         None
     }
 
+    /// Pairs of inputs `(a, b)` of which the first, where it is zero, leaves nothing of the second: both operands of a product, the scale of
+    /// a norm and its data. It is said of output 0. Numbers are taken to be finite.
+    fn annihilates(&self) -> &'static [(usize, usize)] {
+        if self.affine().is_some() { PRODUCT } else { &[] }
+    }
+
     /// Whether indices that the op mixes ([`Role::Mixed`](crate::axes::Role::Mixed)) count by their place, as neighbours do.
     fn is_ordered(&self) -> bool {
         false
@@ -119,6 +125,11 @@ pub trait Op: Any + fmt::Debug + Send + Sync + CloneOp {
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<tch::Tensor>, OpError>;
 }
+
+/// What [`Op::annihilates`] says of a product of inputs 0 and 1.
+pub const PRODUCT: &[(usize, usize)] = &[(0, 1), (1, 0)];
+/// What [`Op::annihilates`] says of data 0 that are scaled by input 1, whatever else is done with them.
+pub const SCALED: &[(usize, usize)] = &[(1, 0)];
 
 /// What an op uses an input for: decides what counts as a parameter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -473,8 +484,8 @@ pub(crate) mod prelude {
     #[cfg(feature = "torch")]
     pub(crate) use super::Args;
     pub(crate) use super::{
-        Affine, Initial, InputRole, Inputs, Mixed, Op, OpError, ParseContext, Register, Table, broadcast,
-        expect_same, normalize_axes, normalize_axis,
+        Affine, Initial, InputRole, Inputs, Mixed, Op, OpError, ParseContext, Register, SCALED, Table,
+        broadcast, expect_same, normalize_axes, normalize_axis,
     };
     pub(crate) use crate::attribute::{Attribute, Attributes};
     pub(crate) use crate::axes::{Axis, AxisMap, Role, Segment, product, unit_axis};

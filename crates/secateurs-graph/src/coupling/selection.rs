@@ -1,6 +1,6 @@
 //! Which units stay, and what that leaves of every axis.
 
-use super::groups::{Coupling, ParameterAxis};
+use super::groups::{Coupling, Group, ParameterAxis};
 use crate::surgery::Choice;
 
 /// Which units stay: for each group the numbers of the kept units, ascending.
@@ -13,7 +13,16 @@ pub struct Selection {
 impl Selection {
     /// Everything stays.
     pub fn all(coupling: &Coupling) -> Selection {
-        Selection { kept: coupling.groups.iter().map(|g| (0..g.units.len()).collect()).collect() }
+        Selection::without(coupling, &[])
+    }
+
+    /// All stay but some, by group; of groups beyond the end of `gone` all do.
+    pub fn without(coupling: &Coupling, gone: &[Vec<usize>]) -> Selection {
+        let kept = |(g, group): (usize, &Group)| {
+            let gone = gone.get(g).map_or(&[][..], Vec::as_slice);
+            (0..group.units.len()).filter(|unit| !gone.contains(unit)).collect()
+        };
+        Selection { kept: coupling.groups.iter().enumerate().map(kept).collect() }
     }
 }
 

@@ -32,6 +32,7 @@ pub fn check<T: Register>() {
         if case.axes {
             super::axes::check(&graph, &fed, &double, case.ordered, &what);
         }
+        super::annihilates::check(&graph, &fed, &what);
         super::mixed::check(&graph, &fed, &what);
         super::shrink::check(&graph, &fed, &double, &[0, 0, 1, 2], &what);
         for symbols in [1, 2] {

@@ -165,6 +165,10 @@ impl Op for BatchNormalization {
         map
     }
 
+    fn annihilates(&self) -> &'static [(usize, usize)] {
+        SCALED
+    }
+
     fn role(&self, input: usize) -> InputRole {
         match input {
             0 => InputRole::Data,

@@ -99,6 +99,10 @@ impl Op for GroupNormalization {
         Ok(Shrunk::op(GroupNormalization { num_groups, ..self.clone() }))
     }
 
+    fn annihilates(&self) -> &'static [(usize, usize)] {
+        SCALED
+    }
+
     fn role(&self, input: usize) -> InputRole {
         if input == 0 { InputRole::Data } else { InputRole::Parameter }
     }

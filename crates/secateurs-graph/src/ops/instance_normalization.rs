@@ -56,6 +56,10 @@ impl Op for InstanceNormalization {
         map
     }
 
+    fn annihilates(&self) -> &'static [(usize, usize)] {
+        SCALED
+    }
+
     fn role(&self, input: usize) -> InputRole {
         if input == 0 { InputRole::Data } else { InputRole::Parameter }
     }

@@ -4,6 +4,7 @@ binary_op! {
     /// `Mul`.
     Mul, since: [7, 13, 14],
     eval: |a, b| a.f_mul(b),
+    annihilates: crate::op::PRODUCT,
     mixed: Follow,
     ints: |a, b| Some(a.clone() * b.clone()),
     floats: |a, b| Some(a * b),

@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 
 use super::equivalent::{Equivalent, equivalent};
-use super::implant::{Form, Implant, Place, Start, implant};
+use super::implant::{Form, Implant, Start, implant};
+use super::place::Place;
 use super::refit::Refit;
 use crate::coupling::{Coupling, Selection};
 use crate::error::GraphError;

@@ -4,7 +4,9 @@
 use secateurs_onnx::Tensor;
 
 use super::constants::floats;
-use super::implant::{Form, Implant, Numbers, Place, RowBias};
+use super::implant::{Form, Implant};
+use super::numbers::Numbers;
+use super::place::{Place, RowBias};
 use crate::error::GraphError;
 use crate::graph::Graph;
 use crate::ops;

@@ -11,6 +11,8 @@ use secateurs_onnx::{ElementType, Tensor};
 use slotmap::SecondaryMap;
 
 use super::constants::floats;
+use super::numbers::Numbers;
+use super::place::{Place, RowBias, refused};
 use super::weights::Constant;
 use crate::error::GraphError;
 use crate::graph::{Graph, NodeId, Source, Use, ValueId};
@@ -139,103 +141,6 @@ impl Way {
             Form::Pointwise => Way::Pointwise,
             Form::LowRank { .. } => Way::Factored { own_bias },
         }
-    }
-}
-
-fn refused(graph: &Graph, node: NodeId, reason: impl Into<String>) -> GraphError {
-    GraphError::Rows {
-        node: graph.node_label(node),
-        op: graph.nodes[node].op.name().into(),
-        reason: reason.into(),
-    }
-}
-
-/// A node with rows of its own in a constant weight.
-pub(crate) struct Place<'g> {
-    pub node: NodeId,
-    pub rows: Rows,
-    pub weight: Constant<'g>,
-    /// The weight's axis of rows in the constant, and that of channels.
-    pub axes: [usize; 2],
-    /// What is added and has a number for each row.
-    pub bias: Option<RowBias<'g>>,
-    /// The node's output.
-    pub output: ValueId,
-}
-
-/// A number for each row, along the last axis.
-pub(crate) enum RowBias<'g> {
-    Constant(Constant<'g>),
-    /// Nodes compute it, as exporters write zeros, and what they give is known: a value of one axis.
-    Known(Vec<f64>, ElementType),
-}
-
-impl<'g> Place<'g> {
-    pub fn of(graph: &'g Graph, id: NodeId) -> Result<Place<'g>, GraphError> {
-        let node = &graph.nodes[id];
-        let facts = graph.input_facts(node);
-        let inputs = node.op_inputs(&facts);
-        let refused = |reason: &str| refused(graph, id, reason);
-        let (mut found, mut reason) = (None, None);
-        for weight in 0..node.inputs.len().min(2) {
-            let Some(value) = node.inputs[weight] else { continue };
-            match (node.op.rows(weight, &inputs), Constant::behind(graph, value)) {
-                (Ok(rows), Ok(constant)) => {
-                    found = Some((rows, constant));
-                    break;
-                }
-                (Ok(_), Err(op)) => reason = Some(format!("its weight is computed, by {op}")),
-                (Err(why), _) => reason = reason.or(Some(why.to_owned())),
-            }
-        }
-        let Some((rows, weight)) = found else {
-            return Err(refused(reason.as_deref().unwrap_or("it has no weight")));
-        };
-        if !weight.element_type.is_float() {
-            return Err(refused("its weight holds no floating-point numbers"));
-        }
-        let axes = [rows.weight_axis, rows.channel_axis].map(|axis| weight.axis(graph, axis));
-        let [Some(row_axis), Some(channel_axis)] = axes else {
-            return Err(refused("its weight is viewed in a way that mixes rows"));
-        };
-        let bias = match rows.bias.and_then(|i| node.inputs.get(i).copied().flatten()) {
-            Some(value) => match Constant::behind(graph, value) {
-                Ok(bias) => {
-                    let last = graph.values[value].fact.rank().and_then(|rank| rank.checked_sub(1));
-                    let last = last.and_then(|last| bias.axis(graph, last));
-                    match bias.tensor.shape().last() {
-                        Some(n) if *n != rows.rows => None,
-                        Some(_) if last.map(|last| last + 1) == Some(bias.tensor.shape().len()) => {
-                            Some(RowBias::Constant(bias))
-                        }
-                        Some(_) => return Err(refused("its bias is viewed in a way that mixes rows")),
-                        None => None,
-                    }
-                }
-                Err(op) => {
-                    let fact = &graph.values[value].fact;
-                    match (fact.known_shape().as_deref(), fact.floats(), fact.element_type) {
-                        (Some([n]), Some(known), Some(element_type)) if *n as usize == rows.rows => {
-                            Some(RowBias::Known(known.to_vec(), element_type))
-                        }
-                        (Some([] | [1]), ..) => None,
-                        _ => return Err(refused(&format!("its bias is computed, by {op}"))),
-                    }
-                }
-            },
-            None => None,
-        };
-        let Some(Some(output)) = node.outputs.first().copied() else {
-            return Err(refused("nothing reads its output"));
-        };
-        Ok(Place { node: id, rows, weight, axes: [row_axis, channel_axis], bias, output })
-    }
-
-    /// The ops that compute rows of so many groups.
-    fn ops(&self, graph: &Graph, way: Way, groups: usize) -> Result<RowOps, &'static str> {
-        let node = &graph.nodes[self.node];
-        let facts = graph.input_facts(node);
-        node.op.rows_by(way, groups, &node.op_inputs(&facts))
     }
 }
 
@@ -543,63 +448,4 @@ impl<'g> Surgeon<'_, 'g> {
 
 fn is_only_use(graph: &Graph, uses: &SecondaryMap<ValueId, Vec<Use>>, value: ValueId) -> bool {
     uses[value].len() == 1 && !graph.outputs.contains(&value)
-}
-
-/// The numbers of an implant, row-major.
-pub(super) struct Numbers {
-    pub weights: Vec<Vec<f64>>,
-    /// Of a bias of its own.
-    pub bias: Option<Vec<f64>>,
-}
-
-impl Numbers {
-    /// What an implant on so many channels starts from. Two matrices of zeros would never get a gradient: without a start, the first has orthonormal rows
-    /// (those of the discrete cosine transform) and only the second is zero.
-    pub fn of(
-        graph: &Graph,
-        place: &Place,
-        implant: &Implant,
-        channels: usize,
-    ) -> Result<Numbers, GraphError> {
-        let rows = implant.rows.len();
-        let shapes = match implant.form {
-            Form::Pointwise => vec![[rows, channels]],
-            Form::LowRank { rank: 0 } => return Err(refused(graph, place.node, "a rank must be 1 or more")),
-            Form::LowRank { rank } => vec![[rank, channels], [rows, rank]],
-        };
-        let Some(start) = &implant.start else {
-            let mut weights: Vec<Vec<f64>> = shapes.iter().map(|[a, b]| vec![0.0; a * b]).collect();
-            if let Form::LowRank { .. } = implant.form {
-                let angle =
-                    |i: usize| (i / channels) as f64 * (0.5 + (i % channels) as f64) / channels as f64;
-                let norm = |i: usize| if i < channels { 1.0 } else { 2.0 } / channels as f64;
-                let cosine = |i: usize| norm(i).sqrt() * (std::f64::consts::PI * angle(i)).cos();
-                weights[0] = (0..weights[0].len()).map(cosine).collect();
-            }
-            return Ok(Numbers { weights, bias: implant.bias.then(|| vec![0.0; rows]) });
-        };
-        let numbers = |tensor: &Tensor, wanted: &[usize]| {
-            let shape = tensor.shape();
-            let fits = shape.starts_with(wanted) && shape[wanted.len()..].iter().all(|n| *n == 1);
-            if !fits {
-                let reason = format!("its starting weights have the shape {shape:?}, not {wanted:?}");
-                return Err(refused(graph, place.node, reason));
-            }
-            tensor.to_f64_vec().map_err(|e| GraphError::Inconsistent(e.to_string()))
-        };
-        if start.weights.len() != shapes.len() {
-            let reason =
-                format!("it is given {} starting weights instead of {}", start.weights.len(), shapes.len());
-            return Err(refused(graph, place.node, reason));
-        }
-        let weights = start.weights.iter().zip(&shapes).map(|(tensor, shape)| numbers(tensor, shape));
-        let bias = match (&start.bias, implant.bias) {
-            (Some(_), false) => {
-                return Err(refused(graph, place.node, "it is given a bias, and was to keep the node's"));
-            }
-            (Some(bias), true) => Some(numbers(bias, &[rows])?),
-            (None, own) => own.then(|| vec![0.0; rows]),
-        };
-        Ok(Numbers { weights: weights.collect::<Result<_, _>>()?, bias })
-    }
 }

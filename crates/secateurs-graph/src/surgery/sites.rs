@@ -1,7 +1,8 @@
 //! Where units can be computed in other forms: the nodes whose output rows they are.
 
 use super::consumed::{UnitIndex, owners};
-use super::implant::{Form, Place, offered};
+use super::implant::{Form, offered};
+use super::place::Place;
 use crate::coupling::Coupling;
 use crate::graph::{Graph, NodeId};
 use crate::rows::Rows;

@@ -6,6 +6,7 @@ mod attention;
 mod axes;
 mod blocking;
 mod convolution;
+mod dead;
 mod masking;
 mod net;
 mod origins;

@@ -215,12 +215,12 @@ fn masks_are_the_twin(
     close(&left, twin, 1e-9).map_err(|e| text(&e))
 }
 
-fn run(graph: &Graph, feed: &[Tensor]) -> Result<Vec<Tensor>, GraphError> {
+pub fn run(graph: &Graph, feed: &[Tensor]) -> Result<Vec<Tensor>, GraphError> {
     let options = SessionOptions { precision: Precision::Double, ..SessionOptions::default() };
     Session::new(Arc::new(graph.clone()), options)?.run(feed)
 }
 
-fn fed_all(feeds: &[Feed], round: u64) -> Vec<Tensor> {
+pub fn fed_all(feeds: &[Feed], round: u64) -> Vec<Tensor> {
     feeds.iter().enumerate().map(|(i, feed)| fed(feed, round, i as u64)).collect()
 }
 
@@ -305,7 +305,7 @@ fn rounds(graph: &Graph, smaller: &Graph) -> bool {
 }
 
 /// NaN only where both are; infinities equal.
-fn close(a: &[Tensor], b: &[Tensor], tolerance: f64) -> Result<(), String> {
+pub fn close(a: &[Tensor], b: &[Tensor], tolerance: f64) -> Result<(), String> {
     for (i, (a, b)) in a.iter().zip(b).enumerate() {
         if a.shape() != b.shape() {
             return Err(format!("output {i} has the shapes {:?} and {:?}", a.shape(), b.shape()));

@@ -9,6 +9,7 @@ mod attention;
 mod check;
 #[path = "../implant/choice.rs"]
 mod choice;
+mod dead;
 mod net;
 mod registry;
 mod rng;
@@ -32,17 +33,9 @@ const OPSETS: [i64; 6] = [13, 17, 18, 20, 23, 28];
 
 #[test]
 fn any_surgery_on_any_graph_is_exact() {
-    let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = 150;
-    }
-    if config.rng_seed == RngSeed::Random {
-        config.rng_seed = RngSeed::Fixed(0);
-    }
-    config.max_shrink_iters = config.max_shrink_iters.min(600);
     let [tried, pruned, exact, mattered, implanted, resized] = [(); 6].map(|()| Cell::new(0u32));
     let strategy = (0..OPSETS.len(), 1..6usize, vec(any::<u64>(), 1..12));
-    let result = TestRunner::new(config).run(&strategy, |(opset, ends, steps)| {
+    let result = TestRunner::new(config(150)).run(&strategy, |(opset, ends, steps)| {
         let (model, feeds) = grown(OPSETS[opset], ends, &steps);
         for split in [Split::Outer, Split::Inner] {
             let seed = steps.iter().fold(1, |a, b| a ^ b);
@@ -73,6 +66,45 @@ fn any_surgery_on_any_graph_is_exact() {
     assert!(20 * resized >= tried, "inputs or outputs of only {resized} of {tried} graphs shrank");
     assert!(5 * exact >= 3 * tried, "only {exact} of {tried} graphs had units that go exactly");
     assert!(2 * mattered >= tried, "only {mattered} of {tried} graphs compute something else now");
+}
+
+#[test]
+fn dead_units_of_any_graph_change_nothing() {
+    let found = Cell::new([0u32; 2]);
+    let strategy = (0..OPSETS.len(), 1..6usize, vec(any::<u64>(), 1..12));
+    let result = TestRunner::new(config(120)).run(&strategy, |(opset, ends, steps)| {
+        let (model, feeds) = grown(OPSETS[opset], ends, &steps);
+        for split in [Split::Outer, Split::Inner] {
+            let seed = steps.iter().fold(3, |a, b| a ^ b);
+            let some = dead::check(&model, &feeds, split, seed).map_err(TestCaseError::fail)?;
+            let [tried, dead] = found.get();
+            found.set([tried + 1, dead + u32::from(some)]);
+        }
+        Ok(())
+    });
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(why, (opset, ends, steps))) => {
+            panic!("opset {}, {ends} ends, steps {steps:x?}: {why}", OPSETS[opset])
+        }
+        Err(TestError::Abort(why)) => panic!("{why}"),
+    }
+    let [tried, dead] = found.get();
+    println!("of {tried} graphs {dead} had dead units");
+    assert!(4 * dead >= tried, "only {dead} of {tried} graphs had dead units");
+}
+
+/// So many cases, the same each time, unless the environment says otherwise.
+fn config(cases: u32) -> ProptestConfig {
+    let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = cases;
+    }
+    if config.rng_seed == RngSeed::Random {
+        config.rng_seed = RngSeed::Fixed(0);
+    }
+    config.max_shrink_iters = config.max_shrink_iters.min(600);
+    config
 }
 
 /// A graph of these steps; so many of the values that nothing reads become outputs.

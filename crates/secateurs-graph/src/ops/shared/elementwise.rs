@@ -15,7 +15,7 @@ macro_rules! unary_op {
     (
         $(#[$doc:meta])* $op:ident, since: $since:expr,
         eval: $eval:expr
-        $(, mixed: $mixed:ident)? $(, output: $output:ident)? $(, ints: $ints:expr)? $(, floats: $floats:expr)?,
+        $(, annihilates: $annihilates:expr)? $(, mixed: $mixed:ident)? $(, output: $output:ident)? $(, ints: $ints:expr)? $(, floats: $floats:expr)?,
         cases: $cases:expr $(,)?
     ) => {
         use crate::op::prelude::*;
@@ -89,7 +89,7 @@ macro_rules! binary_op {
     (
         $(#[$doc:meta])* $op:ident, since: $since:expr,
         eval: $eval:expr
-        $(, mixed: $mixed:ident)? $(, output: $output:ident)? $(, ints: $ints:expr)? $(, floats: $floats:expr)?,
+        $(, annihilates: $annihilates:expr)? $(, mixed: $mixed:ident)? $(, output: $output:ident)? $(, ints: $ints:expr)? $(, floats: $floats:expr)?,
         cases: $cases:expr $(,)?
     ) => {
         use crate::op::prelude::*;
@@ -141,6 +141,10 @@ macro_rules! binary_op {
             fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
                 AxisMap::elementwise(inputs.facts, &outputs[0])
             }
+
+            $(fn annihilates(&self) -> &'static [(usize, usize)] {
+                $annihilates
+            })?
 
             $(fn mixed(&self) -> Mixed {
                 Mixed::$mixed
