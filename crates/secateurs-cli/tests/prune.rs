@@ -445,3 +445,55 @@ fn widths_become_multiples() {
     assert!(widths[..2].iter().all(|n| n % 8 == 0), "{widths:?}");
     assert_eq!(widths[2], 2);
 }
+
+/// [`dense`], of which neuron 2 is never above zero and nothing reads neuron 5.
+fn with_dead_neurons() -> ModelBuilder {
+    let zeroed = |tensor: &Tensor, goes: &dyn Fn(usize) -> bool| {
+        let values = tensor.to_f64_vec().unwrap();
+        let values: Vec<f32> =
+            values.iter().enumerate().map(|(i, v)| if goes(i) { 0.0 } else { *v as f32 }).collect();
+        Tensor::from_slice(tensor.shape().to_vec(), &values).unwrap()
+    };
+    let mut bias = zeroed(&weights(&[8], 1), &|_| false).to_f64_vec().unwrap();
+    bias[2] = -0.5;
+    let bias: Vec<f32> = bias.into_iter().map(|v| v as f32).collect();
+    ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "4"])
+        .constant("w", &zeroed(&weights(&[4, 8], 0), &|i| i % 8 == 2))
+        .constant("b", &Tensor::from_slice(vec![8], &bias).unwrap())
+        .constant("v", &zeroed(&weights(&[8, 3], 2), &|i| i / 3 == 5))
+        .node("MatMul", &["x", "w"], &["h"])
+        .node("Add", &["h", "b"], &["i"])
+        .node("Relu", &["i"], &["j"])
+        .node("MatMul", &["j", "v"], &["y"])
+        .output("y")
+}
+
+#[test]
+fn what_is_dead_goes_at_no_loss_and_before_anything_else() {
+    let folder = Folder::new();
+    let model = folder.model("dead.onnx", with_dead_neurons());
+    let (smaller, plan) = (folder.path("smaller.onnx"), folder.path("plan.json"));
+    let kept = |options: &[&str]| {
+        let report = json(&prune(&model, &[&["--plan", &plan, "--json"], options].concat(), &smaller));
+        let written: Value = serde_json::from_slice(&std::fs::read(&plan).unwrap()).unwrap();
+        assert_eq!(written["lossless"], 2);
+        (report["units"].clone(), written["groups"][0]["kept"].clone())
+    };
+    assert_eq!(kept(&["--lossless"]), (serde_json::json!([8, 6]), serde_json::json!([0, 1, 3, 4, 6, 7])));
+    let run = |path: &str| {
+        let options = SessionOptions { optimisation: Optimisation::Off, ..SessionOptions::default() };
+        let x = weights(&[5, 4], 9);
+        OrtModel::load(Path::new(path), &options).unwrap().run(&[("x".into(), x)]).unwrap().remove(0).1
+    };
+    assert!(relative_difference(&run(&smaller), &run(&model)) < 1e-6);
+    // Whatever scores say, and whatever may not go.
+    for method in ["magnitude", "random"] {
+        let (units, kept) = kept(&["--lossless", "--keep", "units=0.5", "--method", method]);
+        assert_eq!(units, serde_json::json!([8, 4]));
+        assert!(kept.as_array().unwrap().iter().all(|unit| *unit != 2 && *unit != 5), "{kept}");
+    }
+    let alive = folder.model("alive.onnx", dense());
+    let report = json(&prune(&alive, &["--lossless", "--json"], &smaller));
+    assert_eq!(report["units"], serde_json::json!([8, 8]));
+}

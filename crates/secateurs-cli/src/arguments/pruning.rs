@@ -33,6 +33,11 @@ pub struct PruningArguments {
     #[arg(long, value_name = "RESOURCE=AMOUNT,…", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keep: Vec<Limit>,
+    /// Remove units that are provably dead first, which changes nothing: what makes them is zero, or what reads them. Without --keep nothing
+    /// else goes
+    #[arg(long)]
+    #[serde(skip_serializing_if = "is_false")]
+    lossless: bool,
     /// Of the units that would go, implant the most sensitive instead: a share of them, as many as predicted changes say (auto), or none.
     /// k×k convolutions compute implanted units by one tap, other layers by two factors of low rank [default: none]
     #[arg(long, value_name = "SHARE|auto|none")]

@@ -52,6 +52,9 @@ pub fn plan(model: &ModelArguments, pruning: &PlanningArguments) -> Result<(Grap
 
 /// Says what was predicted and measured, and where the limit is not met.
 fn warn(plan: &Plan) {
+    if let Some(units) = plan.lossless {
+        eprintln!("{units} units are provably dead{}", if units > 0 { ", and go at no loss" } else { "" });
+    }
     for (i, round) in plan.latency.iter().enumerate() {
         let [predicted, measured, original] =
             [round.predicted_ms, round.measured_ms, round.original_ms].map(|ms| significant(ms, 3));

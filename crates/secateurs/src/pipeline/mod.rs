@@ -12,6 +12,7 @@ mod example;
 mod job;
 mod latency;
 mod ledger;
+mod lossless;
 mod metric_drop;
 mod outcome;
 #[cfg(test)]

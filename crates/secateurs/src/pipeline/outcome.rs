@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use secateurs_graph::graph::NodeId;
 use secateurs_graph::{Bindings, Graph};
 
-use super::chosen;
+use super::chosen::{self, Chosen};
 use super::environment::environment;
 use super::job::JobError;
 use super::ledger::ledger;
@@ -45,6 +45,7 @@ pub(super) fn report(
         Record::Pruned { units, .. } => Some(units),
         _ => None,
     });
+    let chosen = plan.as_ref().map(|plan| Chosen::of(plan, &models.original)).transpose()?;
     let (conditions, [original_times, result_times]) = latency(stages);
     let figures = |name: &str, graph: &Graph, units: Option<usize>, latency: Vec<Timing>| {
         let cost = graph.cost();
@@ -77,7 +78,13 @@ pub(super) fn report(
         sizes: sizes.clone(),
         latency: conditions,
         notes: notes(stages, plan.as_ref()),
-        layers: layers(&models.original, result, sizes, &chosen::units(plan.as_ref(), &models.original)?),
+        layers: layers(
+            &models.original,
+            result,
+            sizes,
+            &chosen.as_ref().map_or_else(BTreeMap::new, Chosen::units),
+        ),
+        attention: chosen.as_ref().map_or_else(Vec::new, Chosen::attention),
         frontier: chosen::frontier(stages, plan.as_ref())?,
         sensitivity: sensitivity::of_run(stages, plan.as_ref(), &models.original)?,
         training: training(stages),
@@ -231,6 +238,11 @@ fn notes(stages: &Stages, plan: Option<&Plan>) -> Vec<Note> {
         }
     }
     notes.extend(drop_held(&tried, plan));
+    if let Some(units) = plan.and_then(|plan| plan.lossless) {
+        notes.push(format!(
+            "{units} units were provably dead and went first (--lossless): without them the model computes what it computed."
+        ));
+    }
     let note = |weight| move |text| Note { weight, text };
     let warnings = warnings.into_iter().map(note(NoteWeight::Warning));
     warnings.chain(notes.into_iter().map(note(NoteWeight::Note))).collect()

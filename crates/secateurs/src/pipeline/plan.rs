@@ -7,6 +7,7 @@ use std::sync::Arc;
 use secateurs_graph::coupling::{Costs, Coupling, Group, Remaining};
 use secateurs_graph::{Bindings, Dim, Graph};
 
+use super::lossless::dead_units;
 use super::stored::within_bytes;
 use crate::evidence::{Evidence, EvidenceError, Joint};
 use crate::implants::{ImplantSettings, ImplantShare};
@@ -16,8 +17,8 @@ use crate::plan::{
 };
 use crate::resizable::{ResizableError, coupling, names, resizable};
 use crate::search::{
-    Band, Budget, Frontier, Meter, Parts, Places, Ranking, Reached, SelectError, SelectOptions, frontier,
-    select,
+    Band, Budget, Frontier, Meter, Parts, Places, Ranking, Reached, SelectError, SelectOptions, Selected,
+    frontier, select,
 };
 
 /// How to plan.
@@ -33,6 +34,8 @@ pub struct PlanOptions {
     pub seed: u64,
     /// What may be kept.
     pub budget: Budget,
+    /// Whether units that are provably dead go first; with a budget of no limits they alone go.
+    pub lossless: bool,
     /// How many units are implanted.
     pub implant: ImplantSettings,
     /// Guards; its groups are those of `parts`.
@@ -74,6 +77,9 @@ pub enum PlanningError {
     /// Inputs and outputs that cannot shrink.
     #[error(transparent)]
     Resizable(#[from] ResizableError),
+    /// The units that would go at no loss cannot be told.
+    #[error("--lossless: {0}")]
+    Lossless(String),
     /// Implants for a model that has no place for them.
     #[error("the model has {0}; plan without --implant")]
     NoPlace(String),
@@ -99,42 +105,18 @@ pub(super) fn plan_coupled(
     latency: Option<&dyn Fn(&Remaining) -> f64>,
 ) -> Result<Plan, PlanningError> {
     let sizes = macs_sizes(graph, &options.sizes);
-    let costs = counted(graph, coupling, &sizes, &options.parts.count)?;
-    let guards =
-        SelectOptions { groups: among(graph, coupling, &options.parts.among)?, ..options.select.clone() };
-    let evidence = options.evidence.as_deref();
     let resizable = names(graph, &resizable(graph, &options.resizable)?);
-    if let Some(evidence) = evidence.filter(|_| options.method.needs_evidence()) {
-        evidence.check(graph, options.split, &resizable).map_err(|e| PlanningError::Evidence(Box::new(e)))?;
-    }
-    let meter = Meter::new(&costs, coupling, &guards);
-    let meter = match latency {
-        Some(latency) => meter.with_latency(latency),
-        None => meter,
+    let mut guards =
+        SelectOptions { groups: among(graph, coupling, &options.parts.among)?, ..options.select.clone() };
+    let dead = match options.lossless {
+        true => Some(dead_units(graph, coupling, &sizes, &guards).map_err(PlanningError::Lossless)?),
+        false => None,
     };
-    let joint = evidence.filter(|_| options.method.needs_evidence()).map(Joint::new);
-    let ranking = match (&joint, options.method.scorer, &options.scores) {
-        (Some(joint), Scorer::Joint, _) => Ranking::Joint(joint.clone()),
-        (_, Scorer::Model(_), Some(scores)) => Ranking::Scores((**scores).clone()),
-        _ => Ranking::Scores(options.method.score(graph, coupling, options.seed, evidence)?),
+    guards.fixed.add_gone(dead.as_deref().unwrap_or_default());
+    let (selected, predicted) = match options.budget.limits() {
+        [] => (Selected::without(coupling, dead.as_deref().unwrap_or_default()), None),
+        _ => choose(graph, coupling, options, &sizes, &guards, latency)?,
     };
-    let explained = evidence.map_or(&[][..], |evidence| &evidence.explained);
-    let places = match options.implant.share {
-        ImplantShare::None => None,
-        share => Some(Places::new(graph, coupling, explained))
-            .filter(|places| !places.is_empty() || share != ImplantShare::Auto),
-    };
-    if places.as_ref().is_some_and(Places::is_empty) {
-        return Err(PlanningError::NoPlace(coupling.why_no_sites(graph)));
-    }
-    let band = places.as_ref().map(|places| Band { share: options.implant.share, places });
-    let select = |budget: &Budget| select(graph, coupling, &meter, &ranking, budget, band.as_ref(), &guards);
-    let selected = match options.parts.count.is_all() {
-        true => within_bytes(graph, coupling, &options.budget, select)?,
-        // What surgery adds belongs to no part.
-        false => select(&options.budget)?,
-    };
-    let predicted = joint.map(|joint| frontier(coupling, &meter, joint, &selected, options.budget.limits()));
     // JSON has no numbers that are none.
     let is_finite = |(frontier, chosen): &(Frontier, f64)| {
         chosen.is_finite() && frontier.change.iter().all(|change| change.is_finite())
@@ -175,9 +157,56 @@ pub(super) fn plan_coupled(
         latency: Vec::new(),
         predicted: selected.predicted.filter(|_| !selected.choice.forms.is_empty()).or(predicted.1),
         frontier: predicted.0,
+        lossless: dead.map(|dead| dead.iter().map(Vec::len).sum()),
         groups: PlannedGroup::of_choice(graph, coupling, &selected.choice),
         implants: PlannedImplant::of_choice(graph, &selected.choice),
     })
+}
+
+/// The choice under the budget, and what it is predicted to change where units were measured.
+fn choose(
+    graph: &Graph,
+    coupling: &Coupling,
+    options: &PlanOptions,
+    sizes: &Bindings,
+    guards: &SelectOptions,
+    latency: Option<&dyn Fn(&Remaining) -> f64>,
+) -> Result<(Selected, Option<(Frontier, f64)>), PlanningError> {
+    let costs = counted(graph, coupling, sizes, &options.parts.count)?;
+    let evidence = options.evidence.as_deref();
+    if let Some(evidence) = evidence.filter(|_| options.method.needs_evidence()) {
+        let resizable = names(graph, &resizable(graph, &options.resizable)?);
+        evidence.check(graph, options.split, &resizable).map_err(|e| PlanningError::Evidence(Box::new(e)))?;
+    }
+    let meter = Meter::new(&costs, coupling, guards);
+    let meter = match latency {
+        Some(latency) => meter.with_latency(latency),
+        None => meter,
+    };
+    let joint = evidence.filter(|_| options.method.needs_evidence()).map(Joint::new);
+    let ranking = match (&joint, options.method.scorer, &options.scores) {
+        (Some(joint), Scorer::Joint, _) => Ranking::Joint(joint.clone()),
+        (_, Scorer::Model(_), Some(scores)) => Ranking::Scores((**scores).clone()),
+        _ => Ranking::Scores(options.method.score(graph, coupling, options.seed, evidence)?),
+    };
+    let explained = evidence.map_or(&[][..], |evidence| &evidence.explained);
+    let places = match options.implant.share {
+        ImplantShare::None => None,
+        share => Some(Places::new(graph, coupling, explained))
+            .filter(|places| !places.is_empty() || share != ImplantShare::Auto),
+    };
+    if places.as_ref().is_some_and(Places::is_empty) {
+        return Err(PlanningError::NoPlace(coupling.why_no_sites(graph)));
+    }
+    let band = places.as_ref().map(|places| Band { share: options.implant.share, places });
+    let select = |budget: &Budget| select(graph, coupling, &meter, &ranking, budget, band.as_ref(), guards);
+    let selected = match options.parts.count.is_all() {
+        true => within_bytes(graph, coupling, &options.budget, select)?,
+        // What surgery adds belongs to no part.
+        false => select(&options.budget)?,
+    };
+    let predicted = joint.map(|joint| frontier(coupling, &meter, joint, &selected, options.budget.limits()));
+    Ok((selected, predicted))
 }
 
 /// The costs of the parts that are counted.

@@ -51,6 +51,9 @@ pub struct Plan {
     /// Where units were measured, what smaller models cost and are predicted to change, along the order in which units go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frontier: Option<Frontier>,
+    /// How many units were found to be provably dead and went first, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lossless: Option<usize>,
     /// The groups that lose units, or have units that other layers are to compute.
     pub groups: Vec<PlannedGroup>,
     /// The nodes whose rows of implanted units other layers compute.

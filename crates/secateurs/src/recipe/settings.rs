@@ -41,6 +41,9 @@ pub struct PlanSettings {
     pub method: Option<String>,
     /// What may be kept, as in `["params=0.5"]`.
     pub keep: Vec<Limit>,
+    /// Whether units that are provably dead go first; without `keep` they alone go.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lossless: bool,
     /// How many of the units that would go are implanted instead.
     pub implant: ImplantShare,
     /// What implants start from.
@@ -92,6 +95,7 @@ impl Default for PlanSettings {
         PlanSettings {
             method: None,
             keep: Vec::new(),
+            lossless: false,
             implant: ImplantShare::default(),
             implant_start: ImplantStart::default(),
             max_drop: None,
@@ -238,7 +242,11 @@ impl PlanSettings {
             scores: None,
             seed: self.seed,
             implant: ImplantSettings { share: self.implant, start: self.implant_start },
-            budget: Budget::new(keep).map_err(|e| format!("--keep: {e}"))?,
+            budget: match keep.is_empty() && self.lossless {
+                true => Budget::default(),
+                false => Budget::new(keep).map_err(|e| format!("--keep: {e}"))?,
+            },
+            lossless: self.lossless,
             select: SelectOptions {
                 scope: self.scope,
                 max_removed: self.max_removed,
@@ -266,6 +274,9 @@ impl PlanSettings {
         }
         if !(1..=MOST_STEPS).contains(&self.steps) {
             return Err(format!("plan.steps = {}: must be from 1 to {MOST_STEPS}", self.steps));
+        }
+        if self.lossless && self.keep.is_empty() && self.steps > 1 {
+            return Err("plan.steps: what goes at no loss goes at once; give a budget to reach in steps, as in --keep params=0.5".into());
         }
         match self.multiple {
             Some(0) => Err("plan.multiple = 0: must be at least 1".into()),

@@ -9,6 +9,7 @@ mod encoding;
 mod figures;
 mod floored;
 mod frontier;
+mod heads;
 mod layers;
 mod ledger;
 mod measured;
@@ -62,6 +63,9 @@ pub struct Report {
     pub notes: Vec<Note>,
     /// The layers, in the order in which they run.
     pub layers: Vec<Layer>,
+    /// The attention layers whose heads could go, in the order in which they run; empty without a plan.
+    #[serde(default)]
+    pub attention: Vec<Attention>,
     /// What smaller models cost and change; `None` where units were not measured.
     #[serde(default)]
     pub frontier: Option<Frontier>,
@@ -187,6 +191,27 @@ pub struct LayerUnits {
     pub implanted: u64,
     /// Those that went.
     pub removed: u64,
+}
+
+/// The heads of an attention layer, or of several that share them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attention {
+    /// What the names of its parameters begin with, as in `encoder.layer.0.attention`.
+    pub name: String,
+    /// What became of each head.
+    pub heads: Vec<Fate>,
+}
+
+/// What became of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fate {
+    /// It stays as it is.
+    Kept,
+    /// Another layer computes it.
+    Implanted,
+    /// It went.
+    Pruned,
 }
 
 /// What smaller models cost and change.

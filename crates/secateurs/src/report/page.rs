@@ -3,8 +3,8 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{
-    Note, NoteWeight, Report, command, figures, frontier, layers, ledger, samples, sensitivity, settings,
-    training,
+    Note, NoteWeight, Report, command, figures, frontier, heads, layers, ledger, samples, sensitivity,
+    settings, training,
 };
 use crate::format::duration;
 
@@ -83,6 +83,9 @@ fn sections(report: &Report) -> Vec<Section> {
     }
     if !report.layers.is_empty() {
         sections.push(section("layers", "Layers", layers::table(&report.layers)));
+    }
+    if !report.attention.is_empty() {
+        sections.push(section("heads", "Attention heads", heads::picture(&report.attention)));
     }
     if let Some(frontier) = &report.frontier {
         sections.push(section("frontier", "Cost and predicted change", frontier::section(frontier)));

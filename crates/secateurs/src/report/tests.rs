@@ -166,6 +166,10 @@ fn full() -> Report {
             Note { weight: NoteWeight::Note, text: "Equal in ONNX Runtime to 2e-7.".into() },
         ],
         layers: (0..30).map(layer).collect(),
+        attention: vec![Attention {
+            name: "block.0".into(),
+            heads: vec![Fate::Kept, Fate::Pruned, Fate::Implanted],
+        }],
         frontier: Some(frontier()),
         sensitivity: Some(sensitivity()),
         training: Some(Training {
@@ -248,6 +252,7 @@ fn minimal() -> Report {
         latency: None,
         notes: vec![],
         layers: vec![],
+        attention: Vec::new(),
         frontier: None,
         sensitivity: None,
         training: None,
@@ -388,6 +393,7 @@ fn units_are_parts_of_a_whole_bar_and_the_choice_is_a_dot_on_the_chart() {
     let mut report = full();
     report.frontier.as_mut().unwrap().predicted.truncate(1);
     report.layers.truncate(20);
+    report.attention.clear();
     let text = text(&render(&report));
     assert!(text.contains("predicted measured chosen") && !text.contains("step 1"), "{text}");
     assert!(text.contains("kept pruned layer output channels units") && !text.contains("implanted"));
@@ -396,12 +402,17 @@ fn units_are_parts_of_a_whole_bar_and_the_choice_is_a_dot_on_the_chart() {
 #[test]
 fn a_report_of_before_has_no_frontier_and_can_be_read() {
     let mut json = serde_json::to_value(full()).unwrap();
-    json.as_object_mut().unwrap().remove("frontier");
+    let parts = json.as_object_mut().unwrap();
+    ["frontier", "attention"].iter().for_each(|part| drop(parts.remove(*part)));
     for layer in json["layers"].as_array_mut().unwrap() {
         layer.as_object_mut().unwrap().remove("units");
     }
     let report: Report = serde_json::from_value(json).unwrap();
-    assert!(report.frontier.is_none() && report.layers.iter().all(|layer| layer.units.is_none()));
+    assert!(
+        report.frontier.is_none()
+            && report.attention.is_empty()
+            && report.layers.iter().all(|layer| layer.units.is_none())
+    );
     assert!(!text(&render(&report)).contains("Cost and predicted change"));
 }
 
@@ -459,6 +470,7 @@ fn hostile_texts_stay_texts() {
     report.layers[0].name = evil();
     report.layers[0].op = evil();
     report.layers[0].units = Some(LayerUnits { kind: evil(), kept: 1, implanted: 1, removed: 1 });
+    report.attention[0].name = evil();
     let frontier = report.frontier.as_mut().unwrap();
     (frontier.resource, frontier.predicted[0].name) = (evil(), evil());
     report.layers[0].macs[0] = Count::Formula(evil());

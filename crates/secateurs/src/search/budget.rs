@@ -228,8 +228,8 @@ fn parse_amount(resource: Resource, text: &str) -> Option<Amount> {
     (sensible && whole.is_finite() && whole < 9e15).then_some(Amount::Absolute(whole))
 }
 
-/// Limits that must all hold.
-#[derive(Debug, Clone, PartialEq)]
+/// Limits that must all hold. Without any nothing has to go.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Budget(Vec<Limit>);
 
 impl Budget {

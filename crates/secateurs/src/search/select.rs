@@ -2,7 +2,7 @@
 
 use secateurs_graph::Graph;
 use secateurs_graph::attribute::Attribute;
-use secateurs_graph::coupling::{Coupling, Remaining};
+use secateurs_graph::coupling::{Coupling, Remaining, Selection};
 use secateurs_graph::surgery::Choice;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,16 @@ pub struct Fixed {
 impl Fixed {
     pub(super) fn gone(&self, group: usize) -> &[usize] {
         self.gone.get(group).map_or(&[], Vec::as_slice)
+    }
+
+    /// Lets more units go first.
+    pub fn add_gone(&mut self, more: &[Vec<usize>]) {
+        self.gone.resize(self.gone.len().max(more.len()), Vec::new());
+        for (gone, more) in self.gone.iter_mut().zip(more) {
+            gone.extend(more);
+            gone.sort_unstable();
+            gone.dedup();
+        }
     }
 
     pub(super) fn stay(&self, group: usize) -> &[usize] {
@@ -132,6 +142,14 @@ pub struct Selected {
     /// In what order units would go, by group; those that have gone before come first, and the choice is, but for exchanges at its end,
     /// the beginning.
     pub order: Vec<(usize, Vec<usize>)>,
+}
+
+impl Selected {
+    /// All but some units, by group.
+    pub fn without(coupling: &Coupling, gone: &[Vec<usize>]) -> Selected {
+        let choice = Selection::without(coupling, gone).into();
+        Selected { choice, reached: Vec::new(), predicted: None, order: Vec::new() }
+    }
 }
 
 /// Why there is no choice.

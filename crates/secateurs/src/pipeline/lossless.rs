@@ -1,0 +1,53 @@
+//! Units that go at no loss.
+
+use std::sync::Arc;
+
+use secateurs_graph::coupling::{Coupling, Remaining, Selection};
+use secateurs_graph::session::{Precision, Session, SessionOptions};
+use secateurs_graph::{Bindings, Graph};
+use secateurs_onnx::Tensor;
+
+use super::example::{Filling, example_inputs};
+use crate::runtime::relative_difference;
+use crate::search::SelectOptions;
+
+/// In 64 bits nothing changes but signs of zeros.
+const NOTHING: f64 = 1e-12;
+
+/// Of every group that may lose units those that are provably dead, as far as one stays; the model without them is tried on random inputs.
+pub(super) fn dead_units(
+    graph: &Graph,
+    coupling: &Coupling,
+    sizes: &Bindings,
+    guards: &SelectOptions,
+) -> Result<Vec<Vec<usize>>, String> {
+    let inputs = example_inputs(graph, sizes, Filling::Random)?;
+    let session = |graph: Arc<Graph>| {
+        let options = SessionOptions { precision: Precision::Double, ..SessionOptions::default() };
+        Session::new(graph, options).map_err(|e| e.to_string())
+    };
+    let original = session(Arc::new(graph.clone()))?;
+    let mut dead = coupling.dead(&original, &inputs).map_err(|e| e.to_string())?;
+    let mut remaining = Remaining::new(coupling);
+    for (group, own) in dead.iter_mut().enumerate() {
+        let may_go = guards.groups.as_ref().is_none_or(|groups| groups.contains(&group));
+        own.retain(|&unit| may_go && remaining.units(group) > 1 && remaining.remove(group, unit));
+    }
+    if dead.iter().all(Vec::is_empty) {
+        return Ok(dead);
+    }
+    let mut masked = graph.clone();
+    let selection = Selection::without(coupling, &dead);
+    let patch = coupling.masking(graph, &selection).map_err(|e| e.to_string())?;
+    patch.apply(&mut masked).map_err(|e| e.to_string())?;
+    let run = |session: &Session| session.run(&inputs).map_err(|e| e.to_string());
+    let (before, after) = (run(&original)?, run(&session(Arc::new(masked))?)?);
+    let changes = |(a, b): (&Tensor, &Tensor)| {
+        let difference = relative_difference(a, b);
+        difference.is_nan() || difference > NOTHING
+    };
+    match after.iter().zip(&before).any(changes) {
+        true => Err("units that seemed dead are not: the model computes with numbers that are not finite; plan without --lossless".into()),
+        false => Ok(dead),
+    }
+}
