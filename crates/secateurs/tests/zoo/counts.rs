@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use secateurs::pipeline::macs_sizes;
+use secateurs::plan::PlannedSplit;
 use secateurs_graph::{Bindings, Graph};
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ fn reported_costs_of_every_zoo_model_and_a_pruned_one_equal_an_independent_count
 fn check(zoo: &ZooModel, script: &Script) -> Result<Value, String> {
     let graph = Graph::read(&zoo.path).map_err(|e| e.to_string())?;
     let original = compare(&zoo.path, &graph, script).map_err(|e| format!("original: {e}"))?;
-    let (_, applied) = pruned(&graph, 0)?;
+    let (_, applied) = pruned(&graph, 0, PlannedSplit::Outer)?;
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
     let path = folder.path().join("smaller.onnx");
     write_graph(&applied.graph, &path)?;

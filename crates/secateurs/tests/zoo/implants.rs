@@ -1,6 +1,7 @@
 //! Half of the units pruned and a part of the rest implanted, at random: the model is valid, costs what was foreseen, and equals its
 //! twin with the equivalent weights in both engines; with other weights it does not.
 
+use secateurs::plan::PlannedSplit;
 use secateurs::rng::Rng;
 use secateurs_graph::coupling::{Costs, CouplingOptions, Remaining};
 use secateurs_graph::surgery::{Choice, Form, NodeForm, Request, Start};
@@ -28,7 +29,7 @@ fn check(zoo: &ZooModel, checker: &Script) -> Result<Value, String> {
     let mut counts = json!(null);
     for seed in 0..SEEDS {
         let at = |e: String| format!("seed {seed}: {e}");
-        let (plan, _) = pruned(graph, seed).map_err(at)?;
+        let (plan, _) = pruned(graph, seed, PlannedSplit::Outer).map_err(at)?;
         let mut choice: Choice = plan.resolve(graph, &coupling).map_err(|e| at(e.to_string()))?.into();
         let mut rng = Rng::new(seed, "implants", 0, 0);
         for site in &sites {

@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use secateurs::plan::PlannedSplit;
 use secateurs::runtime::relative_difference;
 use secateurs_graph::Graph;
 use secateurs_graph::session::{Session, SessionOptions};
@@ -94,12 +95,12 @@ fn check(model: &ZooModel, promise: &Promise, checker: &Script) -> Result<Value,
     let graph = Graph::read(&model.path).map_err(|e| e.to_string())?;
     let difference = equal_to_onnx_runtime(model, graph.clone())?;
     let mut line = match promise {
-        Whole(words) => match pruned(&graph, 0) {
+        Whole(words) => match pruned(&graph, 0, PlannedSplit::Outer) {
             Err(why) if why.contains(words) => json!({"model": model.name, "whole": why}),
             Err(why) => return Err(format!("it is not said that it is for what is '{words}': {why}")),
             Ok(_) => return Err("units can go: say what is pruned".into()),
         },
-        _ => exactly(model, checker, SEEDS, TRIES)?,
+        _ => exactly(model, checker, SEEDS, TRIES, PlannedSplit::Outer)?,
     };
     line["difference_to_onnx_runtime"] = json!(difference);
     Ok(line)

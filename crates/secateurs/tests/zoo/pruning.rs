@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use secateurs::implants::ImplantSettings;
 use secateurs::methods::method;
@@ -14,13 +14,13 @@ use secateurs::plan::{Plan, PlannedSplit};
 use secateurs::runtime::relative_difference;
 use secateurs::search::{Budget, Limit, Resource, Scope, SelectOptions};
 use secateurs_graph::cost::Cost;
-use secateurs_graph::coupling::{Coupling, CouplingOptions, Reason, Selection, UnitKind};
+use secateurs_graph::coupling::{Coupling, CouplingOptions, Group, Reason, Selection, Split, UnitKind};
 use secateurs_graph::session::{Precision, Session, SessionOptions};
 use secateurs_graph::{Bindings, Graph};
 use secateurs_onnx::{ElementType, Tensor, WriteOptions, write};
 use serde_json::{Value, json};
 
-use crate::models::{BATCHES, ZooModel, check_all, in_order, onnx_runtime};
+use crate::models::{BATCHES, ZooModel, check_all, in_order, onnx_runtime, zoo};
 use crate::python::Script;
 
 const SEEDS: u64 = 5;
@@ -40,8 +40,72 @@ fn every_pruned_zoo_model_is_valid_and_equals_its_masked_twin_and_one_wrong_unit
     check_all("SECATEURS_PRUNING_COVERAGE", |zoo| check(zoo, &checker));
 }
 
+/// Of every transformer the heads of all layers and the neurons between them can go, and half of them do.
+#[test]
+fn heads_and_neurons_of_every_transformer_are_halved() {
+    const TRANSFORMERS: [&str; 12] = [
+        "hf_albert",
+        "hf_bert__dynamo",
+        "hf_bert__legacy",
+        "hf_gpt2",
+        "hf_llama_gqa",
+        "hf_t5_encoder",
+        "hf_whisper",
+        "tv_vit",
+        "timm_deit",
+        "tv_swin",
+        "timm_levit",
+        "timm_mobilevit",
+    ];
+    let Some(zoo) = zoo() else { return };
+    let all = std::env::var("ZOO").is_err();
+    for name in TRANSFORMERS {
+        let Some(model) = zoo.iter().find(|model| model.name.starts_with(name)) else {
+            assert!(!all, "there is no {name}");
+            continue;
+        };
+        let graph = Graph::read(&model.path).unwrap();
+        let coupling = graph.coupling(&CouplingOptions::default());
+        let (plan, _) = pruned(&graph, 0, PlannedSplit::Outer).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let kept = plan.resolve(&graph, &coupling).unwrap().kept;
+        for kind in [UnitKind::AttentionHead, UnitKind::Neuron] {
+            let own = coupling
+                .groups
+                .iter()
+                .zip(&kept)
+                .filter(|(group, _)| group.kind == kind && group.inexact.is_none());
+            let own: Vec<[usize; 2]> = own.map(|(group, kept)| [group.units.len(), kept.len()]).collect();
+            assert!(!own.is_empty(), "{name} has no {kind} that can go");
+            // Half, rounded either way.
+            assert!(own.iter().all(|[of, kept]| of.abs_diff(2 * kept) <= 1), "{name}, {kind}: {own:?}");
+        }
+    }
+}
+
+/// Dimensions of heads in place of heads: as exact.
+#[test]
+fn dimensions_of_the_heads_of_every_transformer_go_exactly() {
+    let checker = Script::start("check.py");
+    let found = Mutex::new(0);
+    check_all("SECATEURS_HEAD_DIM_COVERAGE", |zoo| {
+        let graph = Graph::read(&zoo.path).map_err(|e| e.to_string())?;
+        let inner = CouplingOptions { split: Split::Inner, ..CouplingOptions::default() };
+        let has = |group: &Group| group.kind == UnitKind::HeadDim && group.inexact.is_none();
+        if !graph.coupling(&inner).groups.iter().any(has) {
+            return Ok(json!(null));
+        }
+        *found.lock().unwrap() += 1;
+        exactly(zoo, &checker, 1, 3, PlannedSplit::Inner)
+    });
+    let found = found.into_inner().unwrap();
+    assert!(
+        found >= 10 || zoo().is_none_or(|zoo| zoo.len() < 27),
+        "only {found} models have dimensions of heads that can go"
+    );
+}
+
 /// Half of the units of every group, at random.
-pub fn pruned(graph: &Graph, seed: u64) -> Result<(Plan, Applied), String> {
+pub fn pruned(graph: &Graph, seed: u64, split: PlannedSplit) -> Result<(Plan, Applied), String> {
     let budget = Budget::new(vec![Limit::share(Resource::Units, 0.5)]).unwrap();
     let options = PlanOptions {
         method: method("random").unwrap(),
@@ -49,9 +113,10 @@ pub fn pruned(graph: &Graph, seed: u64) -> Result<(Plan, Applied), String> {
         scores: None,
         seed,
         budget,
+        lossless: false,
         implant: ImplantSettings::default(),
         select: SelectOptions { scope: Scope::Layer, ..SelectOptions::default() },
-        split: PlannedSplit::default(),
+        split,
         parts: Default::default(),
         resizable: Vec::new(),
         sizes: Bindings::new(),
@@ -66,19 +131,26 @@ pub fn write_graph(graph: &Graph, path: &Path) -> Result<(), String> {
 }
 
 fn check(zoo: &ZooModel, checker: &Script) -> Result<Value, String> {
-    exactly(zoo, checker, SEEDS, 1)
+    exactly(zoo, checker, SEEDS, 1, PlannedSplit::Outer)
 }
 
 /// Prunes a model with so many seeds, each exactly. A wrong unit must be noticed in one of `tries` groups, as trained units can be dead on
 /// random inputs.
-pub fn exactly(zoo: &ZooModel, checker: &Script, seeds: u64, tries: usize) -> Result<Value, String> {
+pub fn exactly(
+    zoo: &ZooModel,
+    checker: &Script,
+    seeds: u64,
+    tries: usize,
+    split: PlannedSplit,
+) -> Result<Value, String> {
     let bench = Bench::new(zoo)?;
-    let coupling = bench.graph.coupling(&CouplingOptions::default());
+    let coupling =
+        bench.graph.coupling(&CouplingOptions { split: split.into(), ..CouplingOptions::default() });
     let (mut least, mut largest) = (None::<Cost>, [0f64; 2]);
     let before = bench.graph.cost();
     for seed in 0..seeds {
         let at = |e: String| format!("seed {seed}: {e}");
-        let (plan, applied) = pruned(&bench.graph, seed).map_err(at)?;
+        let (plan, applied) = pruned(&bench.graph, seed, split).map_err(at)?;
         if !applied.exact {
             return Err(at("the plan is not exact".into()));
         }
