@@ -16,6 +16,9 @@ use serde_json::Value;
 
 use crate::{paths, run, setup};
 
+/// What a call with `--json` prints, in the folder of its experiment.
+pub const PRINTED: &str = "printed.json";
+
 /// Calls of the program.
 pub struct Experiment {
     /// Its name in the page's folder.
@@ -107,7 +110,12 @@ fn carry_out(page: &Page, experiment: &Experiment) -> Result<()> {
     let program = paths::target().join("release").join("secateurs");
     for words in &calls {
         eprintln!("\n{}: secateurs {}", experiment.name, words.join(" "));
-        run::run(Command::new(&program).args(words).current_dir(paths::repo()))?;
+        let mut command = Command::new(&program);
+        command.args(words).current_dir(paths::repo());
+        match words.iter().any(|word| word == "--json") {
+            true => fs::write(paths::repo().join(&folder).join(PRINTED), run::output(&mut command)?)?,
+            false => run::run(&mut command)?,
+        }
     }
     let mut kept = (experiment.found)(&paths::repo().join(&folder))?;
     kept["commands"] = calls.iter().map(|words| format!("secateurs {}", words.join(" "))).collect();
