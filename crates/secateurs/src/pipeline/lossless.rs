@@ -27,7 +27,9 @@ pub(super) fn dead_units(
         Session::new(graph, options).map_err(|e| e.to_string())
     };
     let original = session(Arc::new(graph.clone()))?;
-    let mut dead = coupling.dead(&original, &inputs).map_err(|e| e.to_string())?;
+    let mut dead = coupling.dead(&original, &inputs).map_err(|e| {
+        format!("one run says what is zero, and the model does not run at these sizes ({e}); give others, as in --dim batch=1")
+    })?;
     let mut remaining = Remaining::new(coupling);
     for (group, own) in dead.iter_mut().enumerate() {
         let may_go = guards.groups.as_ref().is_none_or(|groups| groups.contains(&group));
