@@ -13,6 +13,7 @@ mod job;
 mod latency;
 mod ledger;
 mod metric_drop;
+mod nearer;
 mod outcome;
 #[cfg(test)]
 mod parts_test;
