@@ -103,7 +103,7 @@ with PyTorch in a Python environment with torch 2.11.0.",
     },
     Command {
         name: "reproduce",
-        arguments: "hap-vision [--only PART_OF_A_NAME | --render]",
+        arguments: "hap-vision|hap-language|photographs [--only PART_OF_A_NAME | --render]",
         about: "Runs the experiments behind docs/results.md that have not been run (hours; interrupted ones go on), and writes the page.
 --render writes the page from what was found so far.",
         run: reproduce::command,
