@@ -122,7 +122,14 @@ fn render(found: &Found) -> String {
     let mut text = String::from(
         "Pruned and fitted (`--compensate least-squares`, the default) without any training: 20 photographs are too few for that. What is measured and fitted sees 18 of \
          the 20 photographs that agreement is then counted on, but where it says *held out*. *Difference* is the largest of the three checks in ONNX Runtime: of the smaller \
-         model from the masked original in the interpreter, of the fitted and of the written model from themselves in the interpreter, over the largest output.\n\n",
+         model from the masked original in the interpreter, of the fitted and of the written model from themselves in the interpreter, over the largest output.",
+    );
+    let names = page().experiments.into_iter().map(|experiment| experiment.name);
+    let exact: Vec<bool> = names.filter_map(|name| found.get(&name)?["exact"].as_bool()).collect();
+    text += &format!(
+        " {} of the {} plans are exact.\n\n",
+        exact.iter().filter(|exact| **exact).count(),
+        exact.len()
     );
     let before = found.get("efficientnet-lite0-0.8-auto").map(|own| own["right_before"].to_string());
     text += &format!(

@@ -11,6 +11,7 @@ use secateurs_graph::Graph;
 use super::job::{JobError, Stage};
 use super::stages::Stages;
 use crate::compensate::{Compensated, Compensation};
+use crate::format::significant;
 
 impl Stages<'_, '_> {
     /// What least squares made of a pruned model, or the pruned model where its outputs differ less from the original's: on samples that
@@ -22,6 +23,7 @@ impl Stages<'_, '_> {
         compensated: Compensated,
     ) -> Result<Compensated, JobError> {
         let settings = self.job.settings.compensate;
+        // Means alone are not the default: who asks for them gets them.
         if settings.fit != Compensation::LeastSquares || compensated.layers[0] == 0 {
             return Ok(compensated);
         }
@@ -44,10 +46,12 @@ impl Stages<'_, '_> {
             return Ok(compensated);
         };
         let note = format!(
-            "what was fitted on {} samples is left out: on {} {which}samples the outputs are {after:.4} from the original's with it, \
-             {before:.4} without; more samples would give a better fit",
+            "what was fitted on {} samples is left out: on {} {which}samples the outputs are {} from the original's with it, \
+             {} without; more samples would give a better fit",
             compensated.samples,
-            samples.len()
+            samples.len(),
+            significant(after, 3),
+            significant(before, 3)
         );
         let layers = [0, compensated.layers[1]];
         Ok(Compensated { graph: (**pruned).clone(), layers, notes: vec![note], ..compensated })
