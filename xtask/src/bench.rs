@@ -10,7 +10,10 @@ use crate::{cache, fixtures, paths, run, setup};
 
 pub fn command(arguments: &[String]) -> Result<()> {
     setup::command(&[])?;
-    let python = python_with_torch()?;
+    let python = {
+        let _lock = cache::lock()?;
+        python_with_torch()?
+    };
     let mut bench = run::cargo();
     bench.arg("bench").env("SECATEURS_PYTHON_TORCH", python);
     if !run::names_a_package(arguments) {
@@ -22,18 +25,14 @@ pub fn command(arguments: &[String]) -> Result<()> {
     }
 }
 
-/// A Python that has torch 2.11.0 for the CPU.
-fn python_with_torch() -> Result<PathBuf> {
-    let _lock = cache::lock()?;
+/// A Python that has torch 2.11.0 for the CPU. The lock of the cache is held.
+pub fn python_with_torch() -> Result<PathBuf> {
     let requirements = paths::repo().join("xtask").join("requirements-torch.txt");
     fixtures::environment("python-torch", &requirements, |python, folder| {
         let mut pip = Command::new(python);
         pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-deps", "--requirement"]);
         run::run(pip.arg(&requirements))?;
-        let packages = run::output(
-            Command::new(python).args(["-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]),
-        )?;
-        stand_ins(Path::new(packages.trim()), folder)?;
+        stand_ins(&fixtures::packages(python)?, folder)?;
         run::run(Command::new(python).args(["-c", "import torch; torch.ones(2, 2) @ torch.ones(2, 2)"]))
             .context("PyTorch does not start without its GPU libraries")
     })

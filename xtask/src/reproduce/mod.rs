@@ -5,6 +5,7 @@
 //! files, so that it is there with what has been run so far.
 
 mod language;
+mod photographs;
 mod vision;
 
 use std::fs;
@@ -59,7 +60,7 @@ pub struct Page {
     pub render: fn(&Found) -> String,
 }
 
-const PAGES: &[fn() -> Page] = &[vision::page, language::page];
+const PAGES: &[fn() -> Page] = &[vision::page, language::page, photographs::page];
 
 pub fn command(arguments: &[String]) -> Result<()> {
     let (name, rest) = match arguments {

@@ -180,7 +180,11 @@ impl Dataset {
 
     /// What a user should know of how the data are taken.
     pub fn notes(&self) -> Vec<String> {
-        let Source::Texts(texts) = &self.source else { return Vec::new() };
+        let texts = match &self.source {
+            Source::Texts(texts) => texts,
+            Source::Images(_) => return self.fewer_folders().into_iter().collect(),
+            Source::Arrays(_) => return Vec::new(),
+        };
         if !texts.padding_counts(&self.inputs) {
             return Vec::new();
         }
@@ -189,6 +193,18 @@ impl Dataset {
             false => "so that it computes with padding as with any text",
         };
         vec![format!("none of the model's inputs says which tokens are padding, {remedy}")]
+    }
+
+    /// That the model has more classes than there are folders, which then stand for its first ones: a guess.
+    fn fewer_folders(&self) -> Option<String> {
+        let LabelKind::Classes(Some(classes)) = self.labels.as_ref()?.kind() else { return None };
+        let folders = self.class_names.len();
+        (folders < classes).then(|| {
+            format!(
+                "the {folders} class folders are taken for the first of the model's {classes} classes, in the order of their names; \
+                 --classes says which they are"
+            )
+        })
     }
 
     /// Whether batches are to hold samples of one length only: padding would change what the model makes of them.

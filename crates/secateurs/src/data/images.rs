@@ -18,6 +18,8 @@ use super::view::View;
 pub(super) const SUFFIXES: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "gif", "webp"];
 /// Folders within a class's folder are followed this far, so that a link to a parent does no harm.
 const MAX_DEPTH: usize = 8;
+/// So many classes are named in a message.
+const SHOWN: usize = 10;
 
 /// The image files that were found.
 #[derive(Debug)]
@@ -69,7 +71,7 @@ pub(super) fn find(path: &Path, classes: Option<&[String]>) -> Result<Found> {
                         path: path.to_owned(),
                         place: format!("folder {class}"),
                         label: format!("'{class}'"),
-                        message: format!("is not one of the classes {}", classes.join(", ")),
+                        message: format!("is not one of the classes {}", listed(classes)),
                     })?,
                 };
                 labels.extend(std::iter::repeat_n(label, inside.len()));
@@ -77,6 +79,14 @@ pub(super) fn find(path: &Path, classes: Option<&[String]>) -> Result<Found> {
             let names = classes.map_or(names, <[String]>::to_vec);
             Ok(Found { files: found.concat(), labels: Some((labels, names)) })
         }
+    }
+}
+
+/// The names, or of many the first.
+fn listed(classes: &[String]) -> String {
+    match classes.get(..SHOWN) {
+        Some(first) if classes.len() > SHOWN => format!("{}, … ({} in all)", first.join(", "), classes.len()),
+        _ => classes.join(", "),
     }
 }
 
@@ -212,7 +222,10 @@ mod tests {
         let (labels, names) = find(folder.path(), Some(&order)).unwrap().labels.unwrap();
         assert_eq!((labels, names.len()), (vec![2, 2, 2, 0], 3));
         let unknown = find(folder.path(), Some(&order[..1])).err().unwrap().to_string();
-        assert!(unknown.contains("folder cat"), "{unknown}");
+        assert!(unknown.contains("folder cat") && unknown.ends_with("classes dog"), "{unknown}");
+        let many: Vec<String> = (0..1000).map(|class| class.to_string()).collect();
+        let unknown = find(folder.path(), Some(&many)).err().unwrap().to_string();
+        assert!(unknown.contains("9, … (1000 in all)") && !unknown.contains("10,"), "{unknown}");
     }
 
     #[test]

@@ -222,6 +222,21 @@ fn class_folders_become_batches() {
 }
 
 #[test]
+fn of_fewer_class_folders_than_the_model_has_classes_it_is_said_which_they_are_taken_for() {
+    let folder = pets();
+    let mut options = DataOptions::default();
+    options.preprocess.resize = Some(Resize::Exact(Size { height: 2, width: 2 }));
+    let notes = |options: &DataOptions, classes: usize| {
+        Dataset::open(folder.path(), options, &[images()], below(classes)).unwrap().notes()
+    };
+    assert!(notes(&options, 2).is_empty());
+    let note = notes(&options, 1000).concat();
+    assert!(note.contains("2 class folders") && note.contains("--classes"), "{note}");
+    options.classes = Some((0..998).map(|i| i.to_string()).chain(["dog".into(), "cat".into()]).collect());
+    assert!(notes(&options, 1000).is_empty());
+}
+
+#[test]
 fn a_configuration_beside_the_images_is_used() {
     let folder = pets();
     std::fs::write(

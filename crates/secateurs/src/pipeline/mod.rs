@@ -14,6 +14,7 @@ mod latency;
 mod ledger;
 mod lossless;
 mod metric_drop;
+mod nearer;
 mod outcome;
 #[cfg(test)]
 mod parts_test;

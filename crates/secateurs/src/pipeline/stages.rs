@@ -231,7 +231,8 @@ impl<'a, 'o> Stages<'a, 'o> {
             options: &options,
         };
         let observe = &mut *self.observe;
-        Ok(compensate(&job, &mut |_, _| observe(Progress::Samples(1)))?)
+        let compensated = compensate(&job, &mut |_, _| observe(Progress::Samples(1)))?;
+        self.nearer(&original, &smaller, compensated)
     }
 
     /// Scores a model on the samples that are held out.

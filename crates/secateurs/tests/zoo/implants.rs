@@ -87,7 +87,7 @@ fn count(choice: &Choice, form: Form) -> usize {
 }
 
 /// Small multiples of 1/32, whose products are exact.
-fn start(request: &Request, rng: &mut Rng) -> Start {
+pub fn start(request: &Request, rng: &mut Rng) -> Start {
     let (rows, channels) = (request.rows.len(), request.original_channels.len());
     let mut tensor = |shape: &[usize]| {
         let count = shape.iter().product();

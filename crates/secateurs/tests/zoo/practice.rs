@@ -112,7 +112,7 @@ fn interpreted(model: &ZooModel, graph: Arc<Graph>, batch: usize) -> Result<Vec<
 }
 
 /// The largest difference of an output, as a share of its largest value.
-fn equal_to_onnx_runtime(model: &ZooModel, graph: Graph) -> Result<f64, String> {
+pub fn equal_to_onnx_runtime(model: &ZooModel, graph: Graph) -> Result<f64, String> {
     let mut runtime = onnx_runtime(&model.path)?;
     let graph = Arc::new(graph);
     let tolerance = if model.name.ends_with("quantized") { QUANTIZED } else { TOLERANCE };

@@ -258,7 +258,7 @@ impl Bench<'_> {
     }
 
     /// The same where rounding counts for more: in ONNX Runtime as many times what the engines differ by on the twin.
-    fn within_rounding(&self, found: &[Differences; 2], masked: &Graph) -> Result<(), String> {
+    pub fn within_rounding(&self, found: &[Differences; 2], masked: &Graph) -> Result<(), String> {
         let [ours, _] = self.within(found);
         ours?;
         let theirs = self.in_onnx_runtime(&self.file("masked.onnx"))?;
