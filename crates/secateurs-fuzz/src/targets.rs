@@ -158,6 +158,7 @@ fn planned(
         reached: Default::default(),
         predicted: None,
         frontier: None,
+        lossless: None,
         latency: Vec::new(),
         groups: PlannedGroup::of_choice(graph, coupling, choice),
         implants: Vec::new(),

@@ -18,7 +18,7 @@ const METHODS: &[&str] = &["joint", "quadratic", "gradient", "gradient-normalise
 const KEPT: &[&str] = &["0.8", "0.6", "0.4", "0.2"];
 const SEEDS: &[&str] = &["0", "1", "2", "3", "4"];
 /// Scores that are held against true removals.
-const SCORES: &[&str] = &["quadratic", "gradient", "gradient-normalised", "taylor", "magnitude"];
+const SCORES: &[&str] = &["quadratic", "gradient", "taylor", "activation", "magnitude"];
 /// What is truly removed, one at a time: kinds of units, how many of them, and a part of the names of their parameters.
 const VERIFIED: &[(&str, &str, &str)] = &[("heads", "72", "attention"), ("neurons", "120", "intermediate")];
 /// What the encoder may keep of its parameters.

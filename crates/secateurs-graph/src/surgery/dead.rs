@@ -54,6 +54,11 @@ impl Coupling {
     }
 }
 
+/// A unit: its group, and its number there.
+type UnitId = (usize, usize);
+/// Places where something is made of a unit, each with the units that go with it.
+type Readers = Vec<Vec<UnitId>>;
+
 struct Analysis<'g> {
     graph: &'g Graph,
     coupling: &'g Coupling,
@@ -67,8 +72,8 @@ struct Analysis<'g> {
 
 /// A unit that is dead only if the ones that make something of it are: for each of these places the units that go with it.
 struct Alive {
-    unit: (usize, usize),
-    read_by: Vec<Vec<(usize, usize)>>,
+    unit: UnitId,
+    read_by: Readers,
 }
 
 /// By axis which indices hold settled slices, and which of those hold zeros; no index of an axis where nothing is settled along it.
@@ -315,12 +320,12 @@ impl Analysis<'_> {
         input: usize,
         atom: usize,
         weight: &ReadInput,
-    ) -> Result<Vec<Vec<Vec<(usize, usize)>>>, GraphError> {
+    ) -> Result<Vec<Readers>, GraphError> {
         let map = &self.coupling.spaces.maps[id];
         let axes = map.inputs[input].as_deref().unwrap_or_default();
         let Some(axis) = axes.iter().position(|axis| has_atom(axis, atom)) else { return Ok(Vec::new()) };
-        let units_on = |axis: &Axis| -> HashMap<usize, Vec<(usize, usize)>> {
-            let mut found: HashMap<usize, Vec<(usize, usize)>> = HashMap::new();
+        let units_on = |axis: &Axis| -> HashMap<usize, Vec<UnitId>> {
+            let mut found: HashMap<usize, Vec<UnitId>> = HashMap::new();
             for (b, of_atom) in places(axis, map) {
                 let Some(own) = self.owners.get(&self.coupling.spaces.atom(id, b)) else { continue };
                 if !is_free(map, b) {
@@ -357,21 +362,21 @@ impl Analysis<'_> {
     /// The units that nothing keeps alive.
     fn dead(&self) -> Vec<Vec<usize>> {
         let groups = &self.coupling.groups;
-        let mut dead: HashSet<(usize, usize)> = HashSet::new();
+        let mut dead: HashSet<UnitId> = HashSet::new();
         let exact = (0..groups.len()).filter(|&g| groups[g].inexact.is_none());
-        let candidates: Vec<(usize, usize)> =
+        let candidates: Vec<UnitId> =
             exact.flat_map(|g| (0..groups[g].units.len()).map(move |u| (g, u))).collect();
-        let mut reasons: HashMap<(usize, usize), Vec<&Alive>> = HashMap::new();
+        let mut reasons: HashMap<UnitId, Vec<&Alive>> = HashMap::new();
         for alive in &self.alive {
             reasons.entry(alive.unit).or_default().push(alive);
         }
         loop {
-            let goes = |unit: &(usize, usize)| {
-                let idle = |reader: &Vec<(usize, usize)>| reader.iter().any(|unit| dead.contains(unit));
+            let goes = |unit: &UnitId| {
+                let idle = |reader: &Vec<UnitId>| reader.iter().any(|unit| dead.contains(unit));
                 !dead.contains(unit)
                     && reasons.get(unit).into_iter().flatten().all(|alive| alive.read_by.iter().all(idle))
             };
-            let more: Vec<(usize, usize)> = candidates.iter().copied().filter(goes).collect();
+            let more: Vec<UnitId> = candidates.iter().copied().filter(goes).collect();
             if more.is_empty() {
                 break;
             }

@@ -7,13 +7,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use secateurs_onnx::{ElementType, Tensor};
+use secateurs_onnx::Tensor;
 use slotmap::SecondaryMap;
 
 use super::constants::floats;
 use super::numbers::Numbers;
 use super::place::{Place, RowBias, refused};
-use super::weights::Constant;
 use crate::error::GraphError;
 use crate::graph::{Graph, NodeId, Source, Use, ValueId};
 use crate::op::Op;

@@ -343,7 +343,7 @@ fn groups(coupling: &Coupling) -> BTreeMap<&'static str, [usize; 2]> {
 
 fn inexact(graph: &Graph, coupling: &Coupling) -> Vec<Value> {
     let groups = coupling.groups.iter().filter_map(|group| Some((group, group.inexact.as_ref()?)));
-    let line = |(group, reason): (&secateurs_graph::coupling::Group, &Reason)| {
+    let line = |(group, reason): (&Group, &Reason)| {
         let parameters = secateurs::plan::parameter_names(graph, group);
         json!({
             "kind": group.kind.name(), "units": group.units.len(), "parameters": parameters, "reason": why(graph, reason),
