@@ -26,7 +26,7 @@ mod trace;
 mod verify;
 
 pub use error::EvidenceError;
-pub use joint::Joint;
+pub use joint::{Joint, Others};
 pub use measure::{MeasureJob, Progress, measure};
 pub use merge::merge;
 pub use options::{Estimator, MeasureOptions, Trace};

@@ -106,6 +106,7 @@ fn options(keep: &[&str]) -> PlanOptions {
         scores: None,
         seed: 0,
         budget: Budget::new(keep.iter().map(|limit| limit.parse().unwrap()).collect()).unwrap(),
+        fitted: false,
         lossless: false,
         implant: ImplantSettings::default(),
         select: SelectOptions::default(),

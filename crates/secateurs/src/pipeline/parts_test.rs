@@ -45,6 +45,7 @@ fn planned(graph: &Graph, keep: &str, among: &[&str], count: &[&str]) -> Result<
         scores: None,
         seed: 1,
         budget: Budget::new(vec![keep.parse().unwrap()]).unwrap(),
+        fitted: false,
         lossless: false,
         implant: Default::default(),
         select: SelectOptions::default(),

@@ -9,7 +9,7 @@ use secateurs_graph::{Bindings, Dim, Graph};
 
 use super::lossless::dead_units;
 use super::stored::within_bytes;
-use crate::evidence::{Evidence, EvidenceError, Joint};
+use crate::evidence::{Evidence, EvidenceError, Joint, Others};
 use crate::implants::{ImplantSettings, ImplantShare};
 use crate::methods::{Method, MethodError, Scorer, Scores};
 use crate::plan::{
@@ -28,6 +28,8 @@ pub struct PlanOptions {
     pub method: &'static Method,
     /// What was measured of them, for methods that need it.
     pub evidence: Option<Arc<Evidence>>,
+    /// Whether what stays is fitted to the original afterwards, so that it takes over what it can.
+    pub fitted: bool,
     /// Scores in place of the method's own, for methods that need no evidence: those of a smaller model that an earlier step made.
     pub scores: Option<Arc<Scores>>,
     /// The seed of its draws.
@@ -183,7 +185,8 @@ fn choose(
         Some(latency) => meter.with_latency(latency),
         None => meter,
     };
-    let joint = evidence.filter(|_| options.method.needs_evidence()).map(Joint::new);
+    let others = if options.fitted { Others::Scale } else { Others::Stay };
+    let joint = evidence.filter(|_| options.method.needs_evidence()).map(|e| Joint::new(e, others));
     let ranking = match (&joint, options.method.scorer, &options.scores) {
         (Some(joint), Scorer::Joint, _) => Ranking::Joint(joint.clone()),
         (_, Scorer::Model(_), Some(scores)) => Ranking::Scores((**scores).clone()),

@@ -109,6 +109,7 @@ mod tests {
                 scores: None,
                 seed: seed as u64,
                 budget: Budget::new(vec![keep.parse().unwrap()]).unwrap(),
+                fitted: false,
                 lossless: false,
                 select: SelectOptions::default(),
                 implant: ImplantSettings::default(),

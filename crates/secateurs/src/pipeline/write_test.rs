@@ -36,6 +36,7 @@ fn half(graph: &Graph) -> Plan {
         scores: None,
         seed: 0,
         budget: Budget::new(vec!["params=0.5".parse().unwrap()]).unwrap(),
+        fitted: false,
         lossless: false,
         implant: ImplantSettings::default(),
         select: SelectOptions::default(),

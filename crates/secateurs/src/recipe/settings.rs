@@ -239,6 +239,7 @@ impl PlanSettings {
         Ok(PlanOptions {
             method,
             evidence: None,
+            fitted: false,
             scores: None,
             seed: self.seed,
             implant: ImplantSettings { share: self.implant, start: self.implant_start },

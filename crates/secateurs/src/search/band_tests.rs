@@ -7,7 +7,7 @@ use secateurs_graph::surgery::Form;
 
 use super::tests::{Setting, limit};
 use super::*;
-use crate::evidence::Joint;
+use crate::evidence::{Joint, Others};
 use crate::implants::{Explained, ExplainedForm, ImplantShare};
 use crate::plan::node_name;
 use crate::rng::Rng;
@@ -30,7 +30,7 @@ fn explained(setting: &Setting, power: f64) -> Vec<Explained> {
 
 fn joint(units: usize, seed: u64) -> Joint {
     let mut rng = Rng::new(seed, "band", 0, 0);
-    Joint::of((0..24 * units).map(|_| rng.normal() as f32).collect(), 24, units)
+    Joint::of((0..24 * units).map(|_| rng.normal() as f32).collect(), 24, units, Others::Scale)
 }
 
 fn choose(

@@ -8,7 +8,7 @@ use super::{
     Budget, Fixed, Limit, Meter, Ranking, Resource, Scope, SelectError, SelectOptions, Selected, frontier,
     select,
 };
-use crate::evidence::{GoneSet, Joint};
+use crate::evidence::{GoneSet, Joint, Others};
 use crate::rng::Rng;
 
 struct Net {
@@ -44,7 +44,7 @@ impl Net {
 
 fn joint(seed: u64, units: usize) -> Joint {
     let (rows, mut rng) = (12, Rng::new(seed, "columns", 0, 0));
-    Joint::of((0..rows * units).map(|_| rng.normal() as f32).collect(), rows, units)
+    Joint::of((0..rows * units).map(|_| rng.normal() as f32).collect(), rows, units, Others::Scale)
 }
 
 fn ranking(seed: u64, widths: &[usize], whole_sets: bool) -> Ranking {

@@ -10,7 +10,7 @@ use super::{
     Amount, Budget, Limit, MAX_REMOVED, Meter, Ranking, Resource, Scope, SelectError, SelectOptions,
     Selected, select,
 };
-use crate::evidence::Joint;
+use crate::evidence::{Joint, Others};
 use crate::methods::method;
 use crate::rng::Rng;
 
@@ -381,7 +381,7 @@ fn sets_are_chosen_nearly_as_well_as_by_trying_all() {
                 (0..rows).map(at).map(|x| x as f32).collect::<Vec<_>>()
             })
             .collect();
-        let joint = Joint::of(columns, rows, units);
+        let joint = Joint::of(columns, rows, units, Others::Scale);
         let change = |gone: &[usize]| {
             let mut joint = joint.clone();
             gone.iter().for_each(|&unit| joint.remove(unit));

@@ -53,6 +53,7 @@ fn narrower(original: &Graph) -> Plan {
         scores: None,
         seed: 0,
         budget: Budget::new(vec!["units=0.5".parse().unwrap()]).unwrap(),
+        fitted: false,
         lossless: false,
         implant: Default::default(),
         select: SelectOptions::default(),

@@ -184,6 +184,7 @@ pub fn options(seed: u64, resizable: &[&str]) -> PlanOptions {
         scores: None,
         seed,
         budget: Budget::new(vec![Limit::share(Resource::Units, 0.5)]).unwrap(),
+        fitted: false,
         lossless: false,
         implant: ImplantSettings::default(),
         select: SelectOptions { scope: Scope::Layer, ..SelectOptions::default() },

@@ -107,6 +107,7 @@ fn plans_of_efficientnet_with_implants_are_exact_in_both_engines() {
             scores: None,
             seed: 0,
             budget,
+            fitted: false,
             lossless: false,
             implant: ImplantSettings { share, ..ImplantSettings::default() },
             select: SelectOptions::default(),

@@ -113,6 +113,7 @@ pub fn pruned(graph: &Graph, seed: u64, split: PlannedSplit) -> Result<(Plan, Ap
         scores: None,
         seed,
         budget,
+        fitted: false,
         lossless: false,
         implant: ImplantSettings::default(),
         select: SelectOptions { scope: Scope::Layer, ..SelectOptions::default() },
