@@ -1,6 +1,6 @@
 //! The report of a run, from its log and its models.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use secateurs_graph::graph::NodeId;
 use secateurs_graph::{Bindings, Graph};
@@ -243,6 +243,9 @@ fn notes(stages: &Stages, plan: Option<&Plan>) -> Vec<Note> {
             "{units} units were provably dead and went first (--lossless): without them the model computes what it computed."
         ));
     }
+    // Two stages may tell the same.
+    let mut seen = BTreeSet::new();
+    notes.retain(|note| seen.insert(note.clone()));
     let note = |weight| move |text| Note { weight, text };
     let warnings = warnings.into_iter().map(note(NoteWeight::Warning));
     warnings.chain(notes.into_iter().map(note(NoteWeight::Note))).collect()

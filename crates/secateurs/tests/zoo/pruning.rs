@@ -25,6 +25,8 @@ use crate::python::Script;
 
 const SEEDS: u64 = 5;
 const LEAST_REMOVED: f64 = 0.25;
+/// Groups in one of which a wrong dimension must be noticed.
+const TRIES: usize = 40;
 /// In the interpreter's 64-bit mode nothing but the order of sums differs.
 const TOLERANCE_DOUBLE: f64 = 1e-9;
 /// In ONNX Runtime; or this many times what the engines differ by on the original.
@@ -82,7 +84,8 @@ fn heads_and_neurons_of_every_transformer_are_halved() {
     }
 }
 
-/// Dimensions of heads in place of heads: as exact.
+/// Dimensions of heads in place of heads: as exact. Exchanged dimensions of queries and keys of random weights change the outputs little, so that
+/// a wrong unit of some group must be noticed.
 #[test]
 fn dimensions_of_the_heads_of_every_transformer_go_exactly() {
     let checker = Script::start("check.py");
@@ -95,7 +98,7 @@ fn dimensions_of_the_heads_of_every_transformer_go_exactly() {
             return Ok(json!(null));
         }
         *found.lock().unwrap() += 1;
-        exactly(zoo, &checker, 1, 3, PlannedSplit::Inner)
+        exactly(zoo, &checker, 1, TRIES, PlannedSplit::Inner)
     });
     let found = found.into_inner().unwrap();
     assert!(
