@@ -183,20 +183,9 @@ fn streams_and_concatenations() {
 
 #[test]
 fn a_head_of_which_the_projection_makes_nothing_is_dead() {
-    let mut net = Net::new(18).input("x", &[0, 5, 6]);
-    for name in ["q", "k", "v"] {
-        net = net
-            .dense("x", name, [6, 8], &format!("{name}1"))
-            .reshape(&format!("{name}1"), &[0, -1, 4, 2], &format!("{name}2"))
-            .transpose(&format!("{name}2"), &[0, 2, 1, 3], &format!("{name}4"));
-    }
-    let model = net
-        .transpose("k4", &[0, 1, 3, 2], "kt")
-        .node("MatMul", &["q4", "kt"], "qk")
-        .with("Softmax", &["qk"], &["p"], vec![int("axis", -1)])
-        .node("MatMul", &["p", "v4"], "av")
-        .transpose("av", &[0, 2, 1, 3], "avt")
-        .reshape("avt", &[0, 0, 8], "merged")
+    let model = Net::new(18)
+        .input("x", &[0, 5, 6])
+        .attention("x", 6, 4, "merged")
         .tensor("o", &with_slices(13, &[8, 3], 0, &[(2, 0.0), (3, 0.0), (4, 0.0)]))
         .node("MatMul", &["merged", "o"], "y")
         .done(&["y"]);

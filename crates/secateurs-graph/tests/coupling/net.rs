@@ -160,6 +160,23 @@ impl Net {
         self.with("Transpose", &[x], &[output], vec![ints("perm", perm)])
     }
 
+    /// `softmax(q kᵀ) v` of so many heads of two, each projected from `x` of width `inp`; merged.
+    pub fn attention(mut self, x: &str, inp: usize, heads: usize, output: &str) -> Net {
+        for name in ["q", "k", "v"] {
+            let n = |step: u8| format!("{name}{step}");
+            self = self
+                .dense(x, name, [inp, 2 * heads], &n(1))
+                .reshape(&n(1), &[0, -1, heads as i64, 2], &n(2))
+                .transpose(&n(2), &[0, 2, 1, 3], &n(4));
+        }
+        self.transpose("k4", &[0, 1, 3, 2], "kt")
+            .node("MatMul", &["q4", "kt"], "qk")
+            .with("Softmax", &["qk"], &["p"], vec![int("axis", -1)])
+            .node("MatMul", &["p", "v4"], "av")
+            .transpose("av", &[0, 2, 1, 3], "avt")
+            .reshape("avt", &[0, 0, 2 * heads as i64], output)
+    }
+
     /// The model with these outputs.
     pub fn done(self, outputs: &[&str]) -> Model {
         let builder = outputs.iter().fold(self.builder, |b, output| b.output(output));

@@ -1,6 +1,6 @@
 //! Units of smaller models are found again in the original. That they go as what they were is held by every exact model here.
 
-use crate::net::{Model, Net, int, random};
+use crate::net::{Model, Net, random};
 
 /// How many units a smaller model has, and of how many it is told what they were; the original's numbers ascend with their own.
 fn found(model: &Model, seed: u64) -> (usize, usize) {
@@ -34,20 +34,9 @@ fn all_channels_of_a_residual_net_are_found_again() {
 
 #[test]
 fn heads_that_are_left_are_found_again_and_dimensions_of_a_lone_one_are_not_taken_for_it() {
-    let mut net = Net::new(18).input("x", &[0, 5, 6]);
-    for name in ["q", "k", "v"] {
-        net = net
-            .dense("x", name, [6, 16], &format!("{name}1"))
-            .reshape(&format!("{name}1"), &[0, -1, 8, 2], &format!("{name}2"))
-            .transpose(&format!("{name}2"), &[0, 2, 1, 3], &format!("{name}4"));
-    }
-    let model = net
-        .transpose("k4", &[0, 1, 3, 2], "kt")
-        .node("MatMul", &["q4", "kt"], "qk")
-        .with("Softmax", &["qk"], &["p"], vec![int("axis", -1)])
-        .node("MatMul", &["p", "v4"], "av")
-        .transpose("av", &[0, 2, 1, 3], "avt")
-        .reshape("avt", &[0, 0, 16], "merged")
+    let model = Net::new(18)
+        .input("x", &[0, 5, 6])
+        .attention("x", 6, 8, "merged")
         .dense("merged", "o", [16, 3], "y")
         .done(&["y"]);
     let coupling = model.coupling();

@@ -34,28 +34,16 @@ const OPSETS: [i64; 6] = [13, 17, 18, 20, 23, 28];
 #[test]
 fn any_surgery_on_any_graph_is_exact() {
     let [tried, pruned, exact, mattered, implanted, resized] = [(); 6].map(|()| Cell::new(0u32));
-    let strategy = (0..OPSETS.len(), 1..6usize, vec(any::<u64>(), 1..12));
-    let result = TestRunner::new(config(150)).run(&strategy, |(opset, ends, steps)| {
-        let (model, feeds) = grown(OPSETS[opset], ends, &steps);
-        for split in [Split::Outer, Split::Inner] {
-            let seed = steps.iter().fold(1, |a, b| a ^ b);
-            let lost = check::check(&model, &feeds, split, seed).map_err(TestCaseError::fail)?;
-            tried.set(tried.get() + 1);
-            pruned.set(pruned.get() + u32::from(lost.any));
-            exact.set(exact.get() + u32::from(lost.exact));
-            mattered.set(mattered.get() + u32::from(lost.mattered));
-            implanted.set(implanted.get() + u32::from(lost.implanted));
-            resized.set(resized.get() + u32::from(lost.resized));
-        }
+    of_many(150, |model, feeds, split, seed| {
+        let lost = check::check(model, feeds, split, seed)?;
+        tried.set(tried.get() + 1);
+        pruned.set(pruned.get() + u32::from(lost.any));
+        exact.set(exact.get() + u32::from(lost.exact));
+        mattered.set(mattered.get() + u32::from(lost.mattered));
+        implanted.set(implanted.get() + u32::from(lost.implanted));
+        resized.set(resized.get() + u32::from(lost.resized));
         Ok(())
     });
-    match result {
-        Ok(()) => {}
-        Err(TestError::Fail(why, (opset, ends, steps))) => {
-            panic!("opset {}, {ends} ends, steps {steps:x?}: {why}", OPSETS[opset])
-        }
-        Err(TestError::Abort(why)) => panic!("{why}"),
-    }
     let [tried, pruned, exact, mattered, implanted, resized] =
         [tried, pruned, exact, mattered, implanted, resized].map(Cell::into_inner);
     println!(
@@ -70,32 +58,24 @@ fn any_surgery_on_any_graph_is_exact() {
 
 #[test]
 fn dead_units_of_any_graph_change_nothing() {
-    let found = Cell::new([0u32; 2]);
-    let strategy = (0..OPSETS.len(), 1..6usize, vec(any::<u64>(), 1..12));
-    let result = TestRunner::new(config(120)).run(&strategy, |(opset, ends, steps)| {
-        let (model, feeds) = grown(OPSETS[opset], ends, &steps);
-        for split in [Split::Outer, Split::Inner] {
-            let seed = steps.iter().fold(3, |a, b| a ^ b);
-            let some = dead::check(&model, &feeds, split, seed).map_err(TestCaseError::fail)?;
-            let [tried, dead] = found.get();
-            found.set([tried + 1, dead + u32::from(some)]);
-        }
+    let [tried, dead] = [(); 2].map(|()| Cell::new(0u32));
+    of_many(120, |model, feeds, split, seed| {
+        let some = dead::check(model, feeds, split, seed)?;
+        tried.set(tried.get() + 1);
+        dead.set(dead.get() + u32::from(some));
         Ok(())
     });
-    match result {
-        Ok(()) => {}
-        Err(TestError::Fail(why, (opset, ends, steps))) => {
-            panic!("opset {}, {ends} ends, steps {steps:x?}: {why}", OPSETS[opset])
-        }
-        Err(TestError::Abort(why)) => panic!("{why}"),
-    }
-    let [tried, dead] = found.get();
+    let (tried, dead) = (tried.get(), dead.get());
     println!("of {tried} graphs {dead} had dead units");
     assert!(4 * dead >= tried, "only {dead} of {tried} graphs had dead units");
 }
 
-/// So many cases, the same each time, unless the environment says otherwise.
-fn config(cases: u32) -> ProptestConfig {
+/// Checks so many graphs with both splits and a seed; the first failure is shrunk to the steps that it needs. They are the same each time, unless
+/// the environment says otherwise.
+fn of_many(
+    cases: u32,
+    check: impl Fn(&secateurs_onnx::Model, &[net::Feed], Split, u64) -> Result<(), String>,
+) {
     let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {
         config.cases = cases;
@@ -104,7 +84,23 @@ fn config(cases: u32) -> ProptestConfig {
         config.rng_seed = RngSeed::Fixed(0);
     }
     config.max_shrink_iters = config.max_shrink_iters.min(600);
-    config
+    let strategy = (0..OPSETS.len(), 1..6usize, vec(any::<u64>(), 1..12));
+    let result = TestRunner::new(config).run(&strategy, |(opset, ends, steps)| {
+        let (model, feeds) = grown(OPSETS[opset], ends, &steps);
+        let seed = steps.iter().fold(1, |a, b| a ^ b);
+        let splits = [Split::Outer, Split::Inner];
+        splits
+            .into_iter()
+            .try_for_each(|split| check(&model, &feeds, split, seed))
+            .map_err(TestCaseError::fail)
+    });
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(why, (opset, ends, steps))) => {
+            panic!("opset {}, {ends} ends, steps {steps:x?}: {why}", OPSETS[opset])
+        }
+        Err(TestError::Abort(why)) => panic!("{why}"),
+    }
 }
 
 /// A graph of these steps; so many of the values that nothing reads become outputs.
