@@ -48,6 +48,13 @@ pub enum Role {
     Blocked(&'static str),
 }
 
+impl Role {
+    /// Whether indices end here: what the masked twin zeroes.
+    pub(crate) fn consumes(&self) -> bool {
+        matches!(self, Role::Summed | Role::Averaged | Role::Mixed(_))
+    }
+}
+
 /// One part of an axis.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Segment {
@@ -60,6 +67,16 @@ pub enum Segment {
         /// Which of its indices, each in `0..size`.
         indices: Arc<[usize]>,
     },
+}
+
+impl Segment {
+    /// The atoms that it is made of, outermost first.
+    pub(crate) fn atoms(&self) -> &[AtomId] {
+        match self {
+            Segment::Product(atoms) => atoms,
+            Segment::Pick { atom, .. } => std::slice::from_ref(atom),
+        }
+    }
 }
 
 /// The segments of one axis, in order: a direct sum.
@@ -202,6 +219,11 @@ impl AxisMap {
         }
         total.zip(dim.known()).is_none_or(|(total, size)| total == size)
     }
+}
+
+/// Whether indices of an atom lie on an axis.
+pub(crate) fn has_atom(axis: &Axis, atom: usize) -> bool {
+    axis.iter().flat_map(Segment::atoms).any(|own| own.0 == atom)
 }
 
 /// An axis of one index.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::mask::holders;
-use crate::axes::{Axis, AxisMap, Role, Segment};
+use crate::axes::{Axis, AxisMap, Segment, has_atom};
 use crate::coupling::Coupling;
 use crate::error::GraphError;
 use crate::graph::{Graph, NodeId};
@@ -56,7 +56,7 @@ impl Coupling {
             let map = &self.spaces.maps[id];
             let mut here: BTreeMap<(usize, usize, usize), Vec<UnitIndex>> = BTreeMap::new();
             for (a, atom) in map.atoms.iter().enumerate() {
-                if !matches!(atom.role, Role::Summed | Role::Averaged | Role::Mixed(_)) {
+                if !atom.role.consumes() {
                     continue;
                 }
                 let Some(own) = owners.get(&self.spaces.atom(id, a)) else { continue };
@@ -113,11 +113,7 @@ pub(super) fn positions(axis: &Axis, map: &AxisMap, atom: usize) -> Result<Vec<V
         }
         found[index].push(at);
     };
-    let has = axis.iter().any(|segment| match segment {
-        Segment::Product(atoms) => atoms.iter().any(|a| a.0 == atom),
-        Segment::Pick { atom: picked, .. } => picked.0 == atom,
-    });
-    if !has {
+    if !has_atom(axis, atom) {
         return Ok(found);
     }
     let mut offset = 0;

@@ -10,11 +10,12 @@ use secateurs_torch::tch::Tensor;
 
 use super::consumed::{UnitIndex, owners, positions};
 use super::mask::holders;
-use crate::axes::{Axis, AxisMap, Role, Segment};
+use crate::axes::{AtomId, Axis, AxisMap, Role, Segment, has_atom};
 use crate::coupling::Coupling;
 use crate::error::GraphError;
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::op::InputRole;
+use crate::rows::Rows;
 use crate::session::{Session, Walk, to_device};
 
 impl Coupling {
@@ -253,7 +254,7 @@ impl Analysis<'_> {
         let node = &self.graph.nodes[id];
         let map = &self.coupling.spaces.maps[id];
         for (a, atom) in map.atoms.iter().enumerate() {
-            if !matches!(atom.role, Role::Summed | Role::Averaged | Role::Mixed(_)) {
+            if !atom.role.consumes() {
                 continue;
             }
             let Some(own) = self.owners.get(&self.coupling.spaces.atom(id, a)) else { continue };
@@ -290,7 +291,7 @@ impl Analysis<'_> {
     /// Whatever a node consumes stays.
     fn keep_consumed(&mut self, id: NodeId) {
         for (a, atom) in self.coupling.spaces.maps[id].atoms.iter().enumerate() {
-            if matches!(atom.role, Role::Summed | Role::Averaged | Role::Mixed(_)) {
+            if atom.role.consumes() {
                 self.keep(self.coupling.spaces.atom(id, a));
             }
         }
@@ -393,7 +394,7 @@ struct LiveRows {
     axis: usize,
     /// By row and channel of its group.
     live: Vec<Vec<bool>>,
-    rows: crate::rows::Rows,
+    rows: Rows,
 }
 
 impl LiveRows {
@@ -417,20 +418,9 @@ fn is_free(map: &AxisMap, atom: usize) -> bool {
     map.atoms[atom].role == Role::Free && map.ties.iter().all(|(a, b)| a.0 != atom && b.0 != atom)
 }
 
-fn atoms(segment: &Segment) -> Vec<usize> {
-    match segment {
-        Segment::Product(atoms) => atoms.iter().map(|atom| atom.0).collect(),
-        Segment::Pick { atom, .. } => vec![atom.0],
-    }
-}
-
-fn has_atom(axis: &Axis, atom: usize) -> bool {
-    axis.iter().any(|segment| atoms(segment).contains(&atom))
-}
-
 /// By atom of an axis where its indices are; without those of symbolic size.
 fn places(axis: &Axis, map: &AxisMap) -> HashMap<usize, Vec<Vec<usize>>> {
-    let own: BTreeSet<usize> = axis.iter().flat_map(atoms).collect();
+    let own: BTreeSet<usize> = axis.iter().flat_map(Segment::atoms).map(|atom| atom.0).collect();
     own.into_iter().filter_map(|atom| Some((atom, positions(axis, map, atom).ok()?))).collect()
 }
 
@@ -441,17 +431,18 @@ type PartIndex = (Vec<(usize, usize)>, Vec<usize>);
 fn parts(axis: &Axis, map: &AxisMap) -> Option<Vec<PartIndex>> {
     let mut found = Vec::new();
     for segment in axis {
-        let own = atoms(segment);
-        let others: Vec<usize> =
-            axis.iter().flat_map(atoms).filter(|atom| !own.contains(atom) && is_free(map, *atom)).collect();
+        let own = segment.atoms();
+        let others = axis.iter().flat_map(Segment::atoms).filter(|atom| !own.contains(atom));
+        let others: Vec<usize> = others.map(|atom| atom.0).filter(|atom| is_free(map, *atom)).collect();
         match segment {
             Segment::Product(_) => {
                 let sizes: Option<Vec<usize>> =
-                    own.iter().map(|atom| usize::try_from(map.atoms[*atom].size.known()?).ok()).collect();
+                    own.iter().map(|atom| usize::try_from(map.atoms[atom.0].size.known()?).ok()).collect();
                 let sizes = sizes?;
                 for flat in 0..sizes.iter().product::<usize>() {
                     let stride = |place: usize| sizes[place + 1..].iter().product::<usize>();
-                    let index = |(place, atom): (usize, &usize)| (*atom, flat / stride(place) % sizes[place]);
+                    let index =
+                        |(place, atom): (usize, &AtomId)| (atom.0, flat / stride(place) % sizes[place]);
                     found.push((own.iter().enumerate().map(index).collect(), others.clone()));
                 }
             }

@@ -7,7 +7,7 @@
 use secateurs_onnx::{ElementType, Tensor};
 
 use super::constants::{KeptAxes, floats, zero};
-use crate::axes::{Axis, Role, Segment};
+use crate::axes::{Axis, Segment, has_atom};
 use crate::coupling::{Coupling, Selection};
 use crate::error::GraphError;
 use crate::graph::{Graph, NodeId, Use};
@@ -29,8 +29,7 @@ impl Coupling {
             // For each input the atoms that are zeroed there.
             let mut zeroed = vec![vec![None; atoms.len()]; node.inputs.len()];
             for (a, kept) in atoms.iter().enumerate() {
-                let consumed = matches!(map.atoms[a].role, Role::Summed | Role::Averaged | Role::Mixed(_));
-                if kept.is_some() && consumed {
+                if kept.is_some() && map.atoms[a].role.consumes() {
                     for i in masked_inputs(graph, id, self, a) {
                         zeroed[i][a] = kept.clone();
                     }
@@ -44,7 +43,8 @@ impl Coupling {
                     continue;
                 }
                 let kept = Kept::new(map, node.op_inputs(&facts), &outputs, atoms);
-                let touched = |axis: &Axis| atoms_of(axis).any(|a| atoms[a].is_some());
+                let touched =
+                    |axis: &Axis| axis.iter().flat_map(Segment::atoms).any(|a| atoms[a.0].is_some());
                 let axes = axes.iter().map(|axis| match touched(axis) {
                     true => kept.axis_indices(axis).map(|own| Some(own.into())).ok_or_else(|| {
                         let text = "an axis of symbolic size cannot be masked".to_owned();
@@ -128,14 +128,7 @@ pub(super) fn holders(
 }
 
 fn has(axes: &Option<Vec<Axis>>, atom: usize) -> bool {
-    axes.iter().flatten().any(|axis| atoms_of(axis).any(|a| a == atom))
-}
-
-fn atoms_of(axis: &Axis) -> impl Iterator<Item = usize> {
-    axis.iter().flat_map(|segment| match segment {
-        Segment::Product(atoms) => atoms.iter().map(|a| a.0).collect::<Vec<_>>(),
-        Segment::Pick { atom, .. } => vec![atom.0],
-    })
+    axes.iter().flatten().any(|axis| has_atom(axis, atom))
 }
 
 /// Ones at the kept indices of an axis, zeros elsewhere, shaped to broadcast.

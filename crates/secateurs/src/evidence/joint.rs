@@ -46,7 +46,7 @@ pub struct Joint {
     columns: Vec<f32>,
     /// The diagonal of D.
     damping: Vec<f64>,
-    /// M⁻¹.
+    /// M⁻¹; nothing where the others stay, as it is I.
     inverse: Vec<f64>,
     /// q and p of every unit.
     explained: Vec<f64>,
@@ -90,8 +90,12 @@ impl Joint {
         let mean = diagonal.iter().sum::<f64>() / units.max(1) as f64;
         let damping: Vec<f64> =
             diagonal.iter().map(|f| share * f + FLOOR * mean.max(f64::MIN_POSITIVE)).collect();
-        let mut inverse = vec![0.0; rows * rows];
-        (0..rows).for_each(|i| inverse[i * rows + i] = 1.0);
+        let (side, taking_over) = match others {
+            Others::Scale => (rows, units),
+            Others::Stay => (0, 0),
+        };
+        let mut inverse = vec![0.0; side * side];
+        (0..side).for_each(|i| inverse[i * side + i] = 1.0);
         let mut joint = Joint {
             rows,
             others,
@@ -103,8 +107,7 @@ impl Joint {
             change: 0.0,
             columns,
         };
-        let taking_over = if others == Others::Scale { 0..units } else { 0..0 };
-        for unit in taking_over {
+        for unit in 0..taking_over {
             let z = joint.solved(unit);
             let own = joint.damping[unit] + dot(joint.column(unit), &z);
             joint.add_to_inverse(&z, -1.0 / own);
@@ -137,18 +140,16 @@ impl Joint {
         debug_assert!(!self.gone[unit], "a unit goes once");
         self.change += self.increase(unit);
         let (z, left) = (self.solved(unit), self.left(unit));
-        let weight = (self.carried[unit] + self.damping[unit]) / left;
+        // What the others explain less of, and with what weight the unit is carried on.
+        let (lost, weight) = match self.others {
+            Others::Scale => (1.0 / left, (self.carried[unit] + self.damping[unit]) / left),
+            Others::Stay => (0.0, 1.0),
+        };
         self.gone[unit] = true;
-        if self.others == Others::Stay {
-            for other in (0..self.gone.len()).filter(|other| !self.gone[*other]) {
-                self.carried[other] += dot(&self.columns[other * self.rows..][..self.rows], &z);
-            }
-            return;
-        }
-        self.add_to_inverse(&z, 1.0 / left);
+        self.add_to_inverse(&z, lost);
         for other in (0..self.gone.len()).filter(|other| !self.gone[*other]) {
             let t = dot(&self.columns[other * self.rows..][..self.rows], &z);
-            self.explained[other] += t * t / left;
+            self.explained[other] += t * t * lost;
             self.carried[other] += t * weight;
         }
     }
@@ -170,7 +171,12 @@ impl Joint {
 
     /// M⁻¹ a.
     pub(super) fn inverted(&self, column: &[f32]) -> Vec<f64> {
-        self.inverse.chunks_exact(self.rows.max(1)).map(|row| dot(column, row)).collect()
+        match self.others {
+            Others::Scale => {
+                self.inverse.chunks_exact(self.rows.max(1)).map(|row| dot(column, row)).collect()
+            }
+            Others::Stay => column.iter().map(|x| f64::from(*x)).collect(),
+        }
     }
 
     /// How many rows are used.
