@@ -119,6 +119,13 @@ fn carry_out(page: &Page, experiment: &Experiment) -> Result<()> {
         }
     }
     let mut kept = (experiment.found)(&paths::repo().join(&folder))?;
+    // Evidence and states of the training: a gigabyte for MiniLM.
+    for entry in fs::read_dir(paths::repo().join(&folder))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|own| own == "safetensors") {
+            fs::remove_file(path)?;
+        }
+    }
     kept["commands"] = calls.iter().map(|words| format!("secateurs {}", words.join(" "))).collect();
     let path = result(page, &experiment.name);
     fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;

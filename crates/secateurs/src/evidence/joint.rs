@@ -12,6 +12,12 @@
 //! Where nothing is fitted afterwards the others stay as they are ([`Others::Stay`]): f(S) = ½ 1ᵀ H_SS 1 with M = I, and one unit more costs
 //! ½ H_uu + p_u. Products of different units, of which the search picks the lowest, are shrunk there (as Ledoit and Wolf 2004 do), since n noisy rows
 //! overstate them.
+//!
+//! The units that go are those of the least change on the rows that they are chosen by, and others take over most of what they do there: on these
+//! rows too little would be predicted, tens of times too little where there are more units than rows. The samples that the search does not see are kept
+//! for predictions ([`GoneSet`](super::GoneSet)).
+
+use std::sync::Arc;
 
 use super::Evidence;
 
@@ -23,10 +29,13 @@ const DAMPING: f64 = 0.01;
 const SHRUNK: f64 = 0.5;
 /// The same over the mean of that diagonal, for units that do nothing.
 const FLOOR: f64 = 1e-6;
-/// Rows that are used at most; of more, evenly spread ones.
+/// Rows that units are chosen by at most; of more, those of evenly spread samples.
 const MAX_ROWS: usize = 1024;
-/// Numbers of A that are used at most.
+/// Numbers of A that units are chosen by at most, and that predictions are made from.
 const MAX_NUMBERS: usize = 1 << 25;
+/// The share of the samples that is kept for predictions at least, and how many samples there must be for that.
+const HELD_OUT: f64 = 0.25;
+const FEWEST_SAMPLES: usize = 64;
 
 /// What becomes of the units that stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +53,8 @@ pub struct Joint {
     others: Others,
     /// A/√n, unit by unit.
     columns: Vec<f32>,
+    /// The same of samples that nothing is chosen by.
+    held_out: Arc<Rows>,
     /// The diagonal of D.
     damping: Vec<f64>,
     /// M⁻¹; nothing where the others stay, as it is I.
@@ -58,22 +69,29 @@ pub struct Joint {
 impl Joint {
     /// The units of evidence, all of which stay at first.
     pub fn new(evidence: &Evidence, others: Others) -> Joint {
-        let units = evidence.header.units();
-        let all = evidence.factor.sample_of.len();
-        let rows = all.min(MAX_ROWS).min((MAX_NUMBERS / units.max(1)).max(64));
-        let scale =
-            (all as f64 / rows.max(1) as f64 / evidence.header.samples_in_factor.max(1) as f64).sqrt();
-        let mut columns = vec![0.0; rows * units];
-        let mut next = 0;
-        evidence.absorbed_rows(|row, values, _| {
-            if next < rows && row == next * all / rows {
-                for (unit, value) in values.iter().enumerate() {
-                    columns[unit * rows + next] = (scale * value) as f32;
-                }
-                next += 1;
+        let (units, samples) = (evidence.header.units(), evidence.header.samples_in_factor);
+        let rows_a_sample = (evidence.factor.sample_of.len() / samples.max(1)).max(1);
+        let most = MAX_ROWS.min((MAX_NUMBERS / units.max(1)).max(64)) / rows_a_sample;
+        let free = match samples < FEWEST_SAMPLES {
+            true => samples,
+            false => samples - (HELD_OUT * samples as f64) as usize,
+        };
+        let chosen = free.min(most.max(1));
+        let held_out = if samples < FEWEST_SAMPLES { 0 } else { (samples - chosen).min(most) };
+        let mut columns = Rows::new(units, chosen, rows_a_sample);
+        let mut rest = Rows::new(units, held_out, rows_a_sample);
+        let (mut sample, mut next) = (0, 0);
+        evidence.absorbed_rows(|_, values, last| {
+            if next < chosen && sample == next * samples / chosen {
+                columns.push(values);
+                next += usize::from(last);
+            } else {
+                rest.push(values);
             }
+            sample += usize::from(last);
         });
-        Joint::of(columns, rows, units, others)
+        let rows = columns.rows;
+        Joint { held_out: Arc::new(rest), ..Joint::of(columns.values, rows, units, others) }
     }
 
     pub(crate) fn of(mut columns: Vec<f32>, rows: usize, units: usize, others: Others) -> Joint {
@@ -106,6 +124,7 @@ impl Joint {
             gone: vec![false; units],
             change: 0.0,
             columns,
+            held_out: Arc::default(),
         };
         for unit in 0..taking_over {
             let z = joint.solved(unit);
@@ -121,7 +140,8 @@ impl Joint {
         self.gone.len()
     }
 
-    /// The predicted change of the outputs, in nats or squares as the evidence has it, after what was removed so far.
+    /// The change of the outputs after what was removed so far, in nats or squares as the evidence has it, on the samples that units are
+    /// chosen by.
     pub fn change(&self) -> f64 {
         self.change
     }
@@ -158,6 +178,33 @@ impl Joint {
     fn left(&self, unit: usize) -> f64 {
         let d = self.damping[unit];
         (d - self.explained[unit]).max(1e-9 * d)
+    }
+
+    /// By how much the outputs change on samples that nothing was chosen by, with the sum of the columns of the units that are gone; `None`
+    /// where there are none.
+    pub(super) fn held_out(&self, sum: &[f32]) -> Option<f64> {
+        let held_out = &*self.held_out;
+        if held_out.rows == 0 {
+            return None;
+        }
+        let explained = self.inverted(sum);
+        let mut left = vec![0.0; held_out.rows];
+        for (unit, gone) in self.gone.iter().enumerate() {
+            // By how much less of it there is.
+            let share = match (gone, self.others) {
+                (true, _) => 1.0,
+                (false, Others::Scale) => -dot(self.column(unit), &explained) / self.damping[unit],
+                (false, Others::Stay) => continue,
+            };
+            left.iter_mut().zip(held_out.of(unit)).for_each(|(left, x)| *left += share * f64::from(*x));
+        }
+        Some(0.5 * left.iter().map(|x| x * x).sum::<f64>())
+    }
+
+    /// ½ aᵀa of a unit, on samples that nothing was chosen by where there are any.
+    pub(super) fn alone(&self, unit: usize) -> f64 {
+        let column = if self.held_out.rows > 0 { self.held_out.of(unit) } else { self.column(unit) };
+        0.5 * column.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>()
     }
 
     pub(super) fn column(&self, unit: usize) -> &[f32] {
@@ -207,6 +254,38 @@ impl Joint {
     }
 }
 
+/// Rows of A/√n, unit by unit.
+#[derive(Default)]
+struct Rows {
+    rows: usize,
+    filled: usize,
+    scale: f64,
+    values: Vec<f32>,
+}
+
+impl Rows {
+    fn new(units: usize, samples: usize, rows_a_sample: usize) -> Rows {
+        let rows = samples * rows_a_sample;
+        let scale = 1.0 / (samples.max(1) as f64).sqrt();
+        Rows { rows, filled: 0, scale, values: vec![0.0; rows * units] }
+    }
+
+    /// A row more, where there is room.
+    fn push(&mut self, row: &[f64]) {
+        if self.filled == self.rows {
+            return;
+        }
+        for (unit, value) in row.iter().enumerate() {
+            self.values[unit * self.rows + self.filled] = (self.scale * value) as f32;
+        }
+        self.filled += 1;
+    }
+
+    fn of(&self, unit: usize) -> &[f32] {
+        &self.values[unit * self.rows..][..self.rows]
+    }
+}
+
 /// In eight sums, which a processor adds up side by side.
 pub(super) fn dot(a: &[f32], b: &[f64]) -> f64 {
     let mut sums = [0.0; 8];
@@ -227,8 +306,8 @@ mod tests {
 
     use super::*;
 
-    /// f(S) by solving for the scales of all kept units, where they scale.
-    fn direct(joint: &Joint, gone: &[bool]) -> f64 {
+    /// f(S) by solving for the scales of all kept units, where they scale; and how much less there is of every unit.
+    fn direct(joint: &Joint, gone: &[bool]) -> (f64, Vec<f64>) {
         let (columns, rows, units, damping) = (&joint.columns, joint.rows, joint.units(), &joint.damping);
         let a = |unit: usize, row: usize| f64::from(columns[unit * rows + row]);
         let h = |u: usize, v: usize| {
@@ -256,13 +335,16 @@ mod tests {
             scales[i] = (system[i][kept.len()] - known) / system[i][i];
         }
         let all: f64 = lost.iter().flat_map(|&u| lost.iter().map(move |&v| h(u, v))).sum();
-        0.5 * (all - right.iter().zip(&scales).map(|(b, s)| b * s).sum::<f64>())
+        let mut less: Vec<f64> = gone.iter().map(|gone| f64::from(u8::from(*gone))).collect();
+        kept.iter().zip(&scales).for_each(|(u, scale)| less[*u] = -scale);
+        (0.5 * (all - right.iter().zip(&scales).map(|(b, s)| b * s).sum::<f64>()), less)
     }
 
     proptest! {
         #[test]
         fn every_removal_costs_what_the_others_leave(
             columns in prop::collection::vec(-2.0f32..2.0, 7 * 12),
+            others_rows in prop::collection::vec(-2.0f32..2.0, 5 * 12),
             units in 2usize..12,
             order in Just((0..12).collect::<Vec<usize>>()).prop_shuffle(),
             scale in any::<bool>(),
@@ -271,17 +353,25 @@ mod tests {
             let others = if scale { Others::Scale } else { Others::Stay };
             let mut joint = Joint::of(columns[..rows * units].to_vec(), rows, units, others);
             let mut set = super::super::GoneSet::new(joint.clone());
+            let held_out = Rows { rows: 5, filled: 5, scale: 1.0, values: others_rows[..5 * units].to_vec() };
+            let mut predicted =
+                super::super::GoneSet::new(Joint { held_out: Arc::new(held_out), ..joint.clone() });
             let mut gone = vec![false; units];
             for unit in order.into_iter().filter(|u| *u < units) {
                 let before = joint.change();
                 let increase = joint.increase(unit);
                 joint.remove(unit);
                 gone[unit] = true;
-                let wanted = direct(&joint, &gone);
+                let (wanted, less) = direct(&joint, &gone);
                 prop_assert!((joint.change() - wanted).abs() <= 1e-6 * wanted.max(1e-3), "{} {wanted}", joint.change());
                 prop_assert!((before + increase - joint.change()).abs() <= 1e-12 * joint.change().max(1.0));
                 set.add(unit);
                 prop_assert!((set.change() - wanted).abs() <= 1e-5 * wanted.max(1e-3), "{} {wanted}", set.change());
+                predicted.add(unit);
+                let change = |row: usize| (0..units).map(|u| less[u] * f64::from(others_rows[u * 5 + row])).sum::<f64>();
+                let wanted = 0.5 * (0..5).map(|row| change(row).powi(2)).sum::<f64>();
+                let found = predicted.change();
+                prop_assert!((found - wanted).abs() <= 1e-4 * wanted.max(1e-2), "{found} {wanted}");
             }
         }
     }

@@ -4,8 +4,9 @@ use super::joint::{Joint, dot};
 
 /// A set of units that are gone.
 ///
-/// The least that the kept units' best rescaling leaves is f(S) = ½ (rᵀ M⁻¹ r + 1ᵀ D_S 1), r the sum of the set's columns (see [`Joint`]):
-/// n² operations a unit and a question.
+/// What is gone and what the kept units' best rescaling, found on the samples that units are chosen by, leaves of it on others. Where all samples
+/// chose, it is the least that this rescaling leaves, f(S) = ½ (rᵀ M⁻¹ r + 1ᵀ D_S 1), r the sum of the set's columns (see [`Joint`]): n² operations a unit,
+/// and n² + n·units a question.
 pub struct GoneSet {
     joint: Joint,
     /// r.
@@ -29,6 +30,12 @@ impl GoneSet {
     /// The predicted change of the outputs, in nats or squares as the evidence has it.
     pub fn change(&self) -> f64 {
         let column: Vec<f32> = self.sum.iter().map(|x| *x as f32).collect();
-        0.5 * (dot(&column, &self.joint.inverted(&column)) + self.damping)
+        let on_the_same = || 0.5 * (dot(&column, &self.joint.inverted(&column)) + self.damping);
+        self.joint.held_out(&column).unwrap_or_else(on_the_same)
+    }
+
+    /// The predicted change of the outputs without one unit, the others as they are.
+    pub fn alone(&self, unit: usize) -> f64 {
+        self.joint.alone(unit)
     }
 }

@@ -157,7 +157,7 @@ pub(super) fn plan_coupled(
         },
         reached: selected.reached.iter().map(share).collect(),
         latency: Vec::new(),
-        predicted: selected.predicted.filter(|_| !selected.choice.forms.is_empty()).or(predicted.1),
+        predicted: predicted.1,
         frontier: predicted.0,
         lossless: dead.map(|dead| dead.iter().map(Vec::len).sum()),
         groups: PlannedGroup::of_choice(graph, coupling, &selected.choice),

@@ -109,6 +109,7 @@ struct Banded<'s> {
     meter: Meter<'s>,
     choice: Choice,
     predicted: f64,
+    unexplained: Vec<(usize, usize, f64)>,
 }
 
 impl<'s> Bander<'s> {
@@ -146,7 +147,8 @@ impl<'s> Bander<'s> {
         });
         let reached = reached.collect();
         let predicted = self.predicts.then_some(best.predicted);
-        Some(Selected { reached, predicted, choice: best.choice, order: self.order.units() })
+        let (choice, unexplained) = (best.choice, best.unexplained);
+        Some(Selected { reached, predicted, choice, unexplained, order: self.order.units() })
     }
 
     /// The first steps that meet the limits with this share of them implanted.
@@ -220,16 +222,25 @@ impl<'s> Bander<'s> {
             units.iter().for_each(|&unit| remaining.implant(group, unit));
         }
         let (forms, by_place) = self.forms(&implanted, rank, &remaining);
-        let left = |group: usize, step: &Step| {
-            let own = step.units.iter().map(|unit| match implanted[group].binary_search(unit) {
-                Ok(_) => places.unexplained(group, *unit, &by_place),
-                Err(_) => 1.0,
-            });
-            own.sum::<f64>() / step.units.len() as f64
-        };
-        let predicted = taken.iter().map(|(group, step)| step.increase * left(*group, step)).sum();
+        let mut unexplained = Vec::new();
+        let mut predicted = 0.0;
+        for (group, step) in &taken {
+            let mut left = 0.0;
+            for unit in &step.units {
+                left += match implanted[*group].binary_search(unit) {
+                    Ok(_) => {
+                        let share = places.unexplained(*group, *unit, &by_place);
+                        unexplained.push((*group, *unit, share));
+                        share
+                    }
+                    Err(_) => 1.0,
+                };
+            }
+            predicted += step.increase * left / step.units.len() as f64;
+        }
         let meter = self.meter.with_forms(&forms).ok()?;
-        Some(Banded { remaining, meter, choice: Choice { selection, implanted, forms }, predicted })
+        let choice = Choice { selection, implanted, forms };
+        Some(Banded { remaining, meter, choice, predicted, unexplained })
     }
 
     /// Whether a node computes a unit in another form.

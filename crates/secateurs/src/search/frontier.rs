@@ -26,7 +26,8 @@ pub struct Frontier {
 }
 
 /// The models along the order of a search, the largest first, and the predicted change of what it chose. `joint` holds what was measured
-/// of all units; what has gone before counts as if it did nothing.
+/// of all units; what has gone before counts as if it did nothing. An implanted unit adds what it changes alone, for the share of its
+/// variance that its form does not make.
 pub fn frontier(
     coupling: &Coupling,
     meter: &Meter,
@@ -45,7 +46,8 @@ pub fn frontier(
             let gone = (0..coupling.groups[g].units.len()).filter(|unit| kept.binary_search(unit).is_err());
             gone.for_each(|unit| set.add(offsets[g] + unit));
         }
-        set.change()
+        let implanted = selected.unexplained.iter();
+        set.change() + implanted.map(|(g, unit, share)| share * set.alone(offsets[*g] + unit)).sum::<f64>()
     };
     let whole: Vec<f64> = limits
         .iter()

@@ -137,8 +137,10 @@ pub struct Selected {
     pub choice: Choice,
     /// What is kept of each limited resource.
     pub reached: Vec<Reached>,
-    /// The predicted change of the outputs, in nats or squares as it was measured, of methods that predict it.
+    /// What the search takes the change of the outputs for, of methods that predict it: on the samples that it chooses by.
     pub predicted: Option<f64>,
+    /// Of implanted units, by group, the share of the variance that their forms do not make.
+    pub unexplained: Vec<(usize, usize, f64)>,
     /// In what order units would go, by group; those that have gone before come first, and the choice is, but for exchanges at its end,
     /// the beginning.
     pub order: Vec<(usize, Vec<usize>)>,
@@ -148,7 +150,7 @@ impl Selected {
     /// All but some units, by group.
     pub fn without(coupling: &Coupling, gone: &[Vec<usize>]) -> Selected {
         let choice = Selection::without(coupling, gone).into();
-        Selected { choice, reached: Vec::new(), predicted: None, order: Vec::new() }
+        Selected { choice, reached: Vec::new(), predicted: None, unexplained: Vec::new(), order: Vec::new() }
     }
 }
 
@@ -305,6 +307,7 @@ pub fn select(
         reached: search.reached(budget, &state),
         choice: search.selection(&state).into(),
         predicted,
+        unexplained: Vec::new(),
         order: order.units(),
     };
     let Some(band) = band else { return Ok(plain) };
