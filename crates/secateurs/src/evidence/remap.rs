@@ -66,8 +66,9 @@ mod tests {
 
     use secateurs_graph::coupling::{CouplingOptions, Selection};
 
+    use crate::compensate::Compensation;
     use crate::evidence::tests::{assert_near, data, double, measured, two_outputs};
-    use crate::evidence::{Joint, MeasureOptions, Others, Score, Trace};
+    use crate::evidence::{Joint, MeasureOptions, Score, Trace};
 
     #[test]
     fn what_a_smaller_model_shows_in_units_of_the_original_is_what_the_masked_original_shows() {
@@ -119,7 +120,7 @@ mod tests {
         assert!((wanted.0 / found.0 - 1.0).abs() < 1e-6, "{wanted:?} {found:?}");
         // With means absorbed and the others rescaled as well.
         let change = |evidence| {
-            let mut joint = Joint::new(evidence, Others::Scale);
+            let mut joint = Joint::new(evidence, Compensation::LeastSquares);
             (0..units).filter(|unit| from[*unit].is_some()).take(3).for_each(|unit| joint.remove(unit));
             joint.change()
         };

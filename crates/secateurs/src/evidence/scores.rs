@@ -150,7 +150,7 @@ impl Evidence {
         let units = self.header.units();
         let mut moments = Moments { sum: vec![0.0; units], squares: vec![0.0; units] };
         let mut sample = vec![0.0; units];
-        self.absorbed_rows(|_, row, last| {
+        self.rows(true, |row, last| {
             sample.iter_mut().zip(row).for_each(|(sum, x)| *sum += 0.5 * x * x);
             if last {
                 for (unit, value) in sample.iter_mut().enumerate() {
@@ -163,11 +163,12 @@ impl Evidence {
         moments
     }
 
-    /// Visits the rows of A − μ·G: their numbers, what they hold, and whether they are the last of a sample.
-    pub(super) fn absorbed_rows(&self, mut visit: impl FnMut(usize, &[f64], bool)) {
+    /// Visits the rows of A, or of A − μ·G where the means of what is removed are absorbed: what they hold, and whether they are the last of a
+    /// sample.
+    pub(super) fn rows(&self, absorbed: bool, mut visit: impl FnMut(&[f64], bool)) {
         let (units, columns) = (self.header.units(), self.factor.unit_of.len());
         let n = self.header.samples as f64;
-        let means = self.sums.means.iter().zip(&self.factor.shares);
+        let means = self.sums.means.iter().zip(&self.factor.shares).filter(|_| absorbed);
         let weights: Vec<f64> = means.map(|(sum, share)| sum / n * f64::from(*share)).collect();
         let factor = &self.factor;
         let rows = factor.units.chunks_exact(units.max(1)).zip(factor.gradients.chunks_exact(columns.max(1)));
@@ -177,7 +178,7 @@ impl Evidence {
             for ((unit, weight), gradient) in factor.unit_of.iter().zip(&weights).zip(gradients) {
                 values[*unit as usize] -= weight * f64::from(*gradient);
             }
-            visit(number, &values, factor.sample_of.get(number + 1) != factor.sample_of.get(number));
+            visit(&values, factor.sample_of.get(number + 1) != factor.sample_of.get(number));
         }
     }
 }

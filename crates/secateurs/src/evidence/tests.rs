@@ -13,6 +13,7 @@ use secateurs_torch::tch::{Kind as TchKind, Tensor};
 
 use super::columns::Columns;
 use super::*;
+use crate::compensate::Compensation;
 use crate::data::{DataOptions, Dataset, npz};
 use crate::pipeline::open_data;
 use crate::tune::{heads, inputs};
@@ -671,6 +672,15 @@ fn sets_are_predicted_by_the_factor_and_means_are_absorbed() {
     assert_eq!((scores.values[3], scores.errors[3]), (0.0, 0.0));
     let absorbed = evidence.score(Score::QuadraticAbsorbed).unwrap().values;
     assert!(absorbed[2] < 1e-12 && absorbed[0] > 1e-3 && absorbed[0] < scores.values[0], "{absorbed:?}");
+    // What goes takes its mean along where nothing absorbs it.
+    for (afterwards, wanted) in [
+        (Compensation::None, &scores.values),
+        (Compensation::Means, &absorbed),
+        (Compensation::LeastSquares, &absorbed),
+    ] {
+        let joint = Joint::new(&evidence, afterwards);
+        assert_near(&(0..4).map(|unit| joint.alone(unit)).collect::<Vec<_>>(), wanted, 1e-6);
+    }
     // A linear output: what second order predicts is what comes of it.
     let options = VerifyOptions {
         units: 4,

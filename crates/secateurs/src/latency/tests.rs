@@ -10,12 +10,11 @@ use secateurs_onnx::{ElementType, ModelBuilder, Tensor, WriteOptions, write};
 
 use super::curve::Grid;
 use super::{LatencyTable, Machine, Times};
-use crate::implants::ImplantSettings;
 use crate::methods::method;
 use crate::pipeline::{PlanOptions, PlanningError, ROUNDS, Stopwatch, TimedProgress, plan_timed};
-use crate::plan::{Plan, PlannedSplit};
+use crate::plan::Plan;
 use crate::runtime::{LatencyOptions, LatencyRequest, RuntimeError, Timing};
-use crate::search::{Budget, SelectOptions};
+use crate::search::Budget;
 
 /// Dense layers of these widths, `inputs` and 10 outputs; the sizes of the input are given.
 fn dense(widths: &[usize], input: &[&str], folder: &Path) -> Graph {
@@ -102,18 +101,8 @@ impl Setting {
 fn options(keep: &[&str]) -> PlanOptions {
     PlanOptions {
         method: method("random").unwrap(),
-        evidence: None,
-        scores: None,
-        seed: 0,
         budget: Budget::new(keep.iter().map(|limit| limit.parse().unwrap()).collect()).unwrap(),
-        fitted: false,
-        lossless: false,
-        implant: ImplantSettings::default(),
-        select: SelectOptions::default(),
-        split: PlannedSplit::default(),
-        parts: Default::default(),
-        resizable: Vec::new(),
-        sizes: Bindings::new(),
+        ..PlanOptions::default()
     }
 }
 

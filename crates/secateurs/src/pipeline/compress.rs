@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::job::{JobError, Observe, RunJob};
 use super::plan::PlanOptions;
 use super::stages::{Models, Stages};
-use crate::compensate::Compensation;
 use crate::report::Report;
 use crate::resizable::resizable;
 use crate::tune::{WeightedOutput, fixed_outputs};
@@ -15,7 +14,7 @@ use crate::tune::{WeightedOutput, fixed_outputs};
 pub fn compress(job: &RunJob, observe: &mut Observe) -> Result<Report, JobError> {
     let settings = job.settings.plan.resolved(true);
     let plan = settings.options(job.sizes.clone()).map_err(JobError::Settings)?;
-    let plan = PlanOptions { fitted: job.settings.compensate.fit == Compensation::LeastSquares, ..plan };
+    let plan = PlanOptions { compensation: job.settings.compensate.fit, ..plan };
     let outputs = outputs(job, &plan.resizable)?;
     let job = &RunJob { outputs: &outputs, ..job.clone() };
     let original = Arc::new(job.graph.clone());

@@ -6,8 +6,8 @@ use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
 use super::{PlanOptions, PlanParts, apply, plan};
 use crate::methods::method;
-use crate::plan::{Plan, PlannedSplit};
-use crate::search::{Budget, Parts, SelectOptions};
+use crate::plan::Plan;
+use crate::search::{Budget, Parts};
 
 fn weights(shape: &[usize]) -> Tensor {
     let values: Vec<f32> = (0..shape.iter().product()).map(|i: usize| (1.3 * i as f32).sin()).collect();
@@ -41,18 +41,10 @@ fn planned(graph: &Graph, keep: &str, among: &[&str], count: &[&str]) -> Result<
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let options = PlanOptions {
         method: method("random").unwrap(),
-        evidence: None,
-        scores: None,
         seed: 1,
         budget: Budget::new(vec![keep.parse().unwrap()]).unwrap(),
-        fitted: false,
-        lossless: false,
-        implant: Default::default(),
-        select: SelectOptions::default(),
-        split: PlannedSplit::Outer,
         parts: PlanParts { among: owned(among), count: Parts(owned(count)) },
-        resizable: Vec::new(),
-        sizes: Bindings::new(),
+        ..PlanOptions::default()
     };
     plan(graph, &options).map_err(|e| e.to_string())
 }

@@ -9,9 +9,10 @@ use secateurs_graph::{Bindings, Dim, Graph};
 
 use super::lossless::dead_units;
 use super::stored::within_bytes;
-use crate::evidence::{Evidence, EvidenceError, Joint, Others};
+use crate::compensate::Compensation;
+use crate::evidence::{Evidence, EvidenceError, Joint};
 use crate::implants::{ImplantSettings, ImplantShare};
-use crate::methods::{Method, MethodError, Scorer, Scores};
+use crate::methods::{Method, MethodError, Scorer, Scores, UNMEASURED};
 use crate::plan::{
     Asked, FORMAT_VERSION, Plan, PlannedGroup, PlannedImplant, PlannedModel, PlannedShare, PlannedSplit,
 };
@@ -28,8 +29,8 @@ pub struct PlanOptions {
     pub method: &'static Method,
     /// What was measured of them, for methods that need it.
     pub evidence: Option<Arc<Evidence>>,
-    /// Whether what stays is fitted to the original afterwards, so that it takes over what it can.
-    pub fitted: bool,
+    /// What is fitted to the original afterwards: where layers are, what stays takes over what it can.
+    pub compensation: Compensation,
     /// Scores in place of the method's own, for methods that need no evidence: those of a smaller model that an earlier step made.
     pub scores: Option<Arc<Scores>>,
     /// The seed of its draws.
@@ -50,6 +51,27 @@ pub struct PlanOptions {
     pub resizable: Vec<String>,
     /// What symbolic sizes are bound to for counting MACs; [`macs_sizes`] completes them.
     pub sizes: Bindings,
+}
+
+impl Default for PlanOptions {
+    /// The method that needs no data, on the whole model, without limits: nothing is compensated afterwards.
+    fn default() -> PlanOptions {
+        PlanOptions {
+            method: UNMEASURED,
+            evidence: None,
+            compensation: Compensation::None,
+            scores: None,
+            seed: 0,
+            budget: Budget::default(),
+            lossless: false,
+            implant: ImplantSettings::default(),
+            select: SelectOptions::default(),
+            parts: PlanParts::default(),
+            split: PlannedSplit::default(),
+            resizable: Vec::new(),
+            sizes: Bindings::new(),
+        }
+    }
 }
 
 /// Which parts of a model are pruned and counted.
@@ -185,8 +207,8 @@ fn choose(
         Some(latency) => meter.with_latency(latency),
         None => meter,
     };
-    let others = if options.fitted { Others::Scale } else { Others::Stay };
-    let joint = evidence.filter(|_| options.method.needs_evidence()).map(|e| Joint::new(e, others));
+    let joint =
+        evidence.filter(|_| options.method.needs_evidence()).map(|e| Joint::new(e, options.compensation));
     let ranking = match (&joint, options.method.scorer, &options.scores) {
         (Some(joint), Scorer::Joint, _) => Ranking::Joint(joint.clone()),
         (_, Scorer::Model(_), Some(scores)) => Ranking::Scores((**scores).clone()),

@@ -41,15 +41,14 @@ fn stored(graph: &Graph, coupling: &Coupling, choice: &Choice) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use secateurs_graph::{Bindings, Graph};
+    use secateurs_graph::Graph;
     use secateurs_onnx::proto::{AttributeProto, attribute_proto::AttributeType};
     use secateurs_onnx::{ElementType, ModelBuilder, Tensor, WriteOptions, write};
 
-    use crate::implants::ImplantSettings;
     use crate::methods::method;
     use crate::pipeline::{PlanOptions, apply, plan};
-    use crate::plan::PlannedSplit;
-    use crate::search::{Budget, SelectOptions};
+
+    use crate::search::Budget;
 
     fn floats(shape: &[usize]) -> Tensor {
         let values: Vec<f32> = (0..shape.iter().product()).map(|i: usize| (i % 7) as f32 - 3.0).collect();
@@ -105,18 +104,9 @@ mod tests {
         for (seed, keep) in ["bytes=0.8", "bytes=0.5", "bytes=700B", "bytes=0.6"].into_iter().enumerate() {
             let options = PlanOptions {
                 method: method("random").unwrap(),
-                evidence: None,
-                scores: None,
                 seed: seed as u64,
                 budget: Budget::new(vec![keep.parse().unwrap()]).unwrap(),
-                fitted: false,
-                lossless: false,
-                select: SelectOptions::default(),
-                implant: ImplantSettings::default(),
-                parts: Default::default(),
-                split: PlannedSplit::Outer,
-                resizable: Vec::new(),
-                sizes: Bindings::new(),
+                ..PlanOptions::default()
             };
             let plan = plan(&graph, &options).unwrap();
             let smaller = folder.path().join("smaller.onnx");

@@ -2,15 +2,13 @@
 
 use std::path::Path;
 
-use secateurs_graph::{Bindings, Graph};
+use secateurs_graph::Graph;
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor, WriteOptions, write};
 
 use super::{Applied, CheckError, PlanOptions, WriteAppliedOptions, WriteError, apply, plan, write_applied};
-use crate::implants::ImplantSettings;
-use crate::methods::method;
-use crate::plan::{Plan, PlannedSplit};
+use crate::plan::Plan;
 use crate::rng::Rng;
-use crate::search::{Budget, SelectOptions};
+use crate::search::Budget;
 
 fn graph(path: &Path) -> Graph {
     let weights = |shape: &[usize]| {
@@ -31,19 +29,8 @@ fn graph(path: &Path) -> Graph {
 
 fn half(graph: &Graph) -> Plan {
     let options = PlanOptions {
-        method: method("magnitude").unwrap(),
-        evidence: None,
-        scores: None,
-        seed: 0,
         budget: Budget::new(vec!["params=0.5".parse().unwrap()]).unwrap(),
-        fitted: false,
-        lossless: false,
-        implant: ImplantSettings::default(),
-        select: SelectOptions::default(),
-        parts: Default::default(),
-        split: PlannedSplit::Outer,
-        resizable: Vec::new(),
-        sizes: Bindings::new(),
+        ..PlanOptions::default()
     };
     plan(graph, &options).unwrap()
 }

@@ -5,10 +5,8 @@ use secateurs_graph::coupling::CouplingOptions;
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
 use super::{Plan, PlannedForm, PlannedImplant, json};
-use crate::implants::ImplantSettings;
-use crate::methods::method;
 use crate::pipeline::{PlanOptions, apply, plan};
-use crate::search::{Budget, SelectOptions};
+use crate::search::Budget;
 
 /// `y = relu(x W) V`, 4 inputs, 6 neurons.
 fn graph(last: f32) -> Graph {
@@ -25,19 +23,8 @@ fn graph(last: f32) -> Graph {
 
 fn half(graph: &Graph) -> Plan {
     let options = PlanOptions {
-        method: method("magnitude").unwrap(),
-        evidence: None,
-        scores: None,
-        seed: 0,
         budget: Budget::new(vec!["params=0.5".parse().unwrap()]).unwrap(),
-        fitted: false,
-        lossless: false,
-        implant: ImplantSettings::default(),
-        select: SelectOptions::default(),
-        split: super::PlannedSplit::Outer,
-        parts: Default::default(),
-        resizable: Vec::new(),
-        sizes: secateurs_graph::Bindings::new(),
+        ..PlanOptions::default()
     };
     plan(graph, &options).unwrap()
 }

@@ -238,9 +238,6 @@ impl PlanSettings {
         };
         Ok(PlanOptions {
             method,
-            evidence: None,
-            fitted: false,
-            scores: None,
             seed: self.seed,
             implant: ImplantSettings { share: self.implant, start: self.implant_start },
             budget: match keep.is_empty() && self.lossless {
@@ -259,6 +256,7 @@ impl PlanSettings {
             split: self.split,
             resizable: self.resizable.clone(),
             sizes,
+            ..PlanOptions::default()
         })
     }
 

@@ -1,15 +1,12 @@
 //! What tuning has for nets of residual blocks: learning rates by layer, dropout, hidden states of a teacher.
 
-use secateurs_graph::Bindings;
 use secateurs_graph::coupling::{CouplingOptions, Selection};
 
 use super::tests::{SAMPLES, graph, train, values, wave, whole};
 use super::*;
 use crate::data::{DataOptions, npz};
-use crate::methods::method;
 use crate::pipeline::{PlanOptions, PlanParts, apply, open_data, plan};
-use crate::plan::PlannedSplit;
-use crate::search::{Budget, SelectOptions};
+use crate::search::Budget;
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
 const WIDTH: usize = 8;
@@ -48,19 +45,9 @@ fn data(folder: &Path, graph: &Graph) -> Arc<Dataset> {
 /// Half of the stream goes: that with the small weights.
 fn narrower(original: &Graph) -> Plan {
     let options = PlanOptions {
-        method: method("magnitude").unwrap(),
-        evidence: None,
-        scores: None,
-        seed: 0,
         budget: Budget::new(vec!["units=0.5".parse().unwrap()]).unwrap(),
-        fitted: false,
-        lossless: false,
-        implant: Default::default(),
-        select: SelectOptions::default(),
-        split: PlannedSplit::Outer,
         parts: PlanParts { among: vec!["stem".into()], ..PlanParts::default() },
-        resizable: Vec::new(),
-        sizes: Bindings::new(),
+        ..PlanOptions::default()
     };
     let plan = plan(original, &options).unwrap();
     assert_eq!(plan.groups.iter().map(|group| group.kept.clone()).collect::<Vec<_>>(), [[4, 5, 6, 7]]);

@@ -4,15 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use half::{bf16, f16};
-use secateurs::implants::ImplantSettings;
 use secateurs::methods::method;
 use secateurs::pipeline::{Applied, PlanOptions, WriteAppliedOptions, apply, plan, write_applied};
-use secateurs::plan::{Plan, PlannedSplit};
+use secateurs::plan::Plan;
 use secateurs::rng::Rng;
 use secateurs::runtime::{Optimisation, OrtModel, SessionOptions as RuntimeOptions, relative_difference};
 use secateurs::search::{Budget, Limit, Resource, Scope, SelectOptions};
+use secateurs_graph::Graph;
 use secateurs_graph::session::{Precision, Session, SessionOptions};
-use secateurs_graph::{Bindings, Graph};
 use secateurs_onnx::proto::AttributeProto;
 use secateurs_onnx::{ElementType, Model, ModelBuilder, Tensor, WriteOptions, write};
 
@@ -180,18 +179,11 @@ pub fn close(ours: &[Tensor], theirs: &[Tensor], tolerance: f64, what: &str) {
 pub fn options(seed: u64, resizable: &[&str]) -> PlanOptions {
     PlanOptions {
         method: method("random").unwrap(),
-        evidence: None,
-        scores: None,
         seed,
         budget: Budget::new(vec![Limit::share(Resource::Units, 0.5)]).unwrap(),
-        fitted: false,
-        lossless: false,
-        implant: ImplantSettings::default(),
         select: SelectOptions { scope: Scope::Layer, ..SelectOptions::default() },
-        split: PlannedSplit::default(),
         resizable: resizable.iter().map(|&name| name.into()).collect(),
-        parts: Default::default(),
-        sizes: Bindings::new(),
+        ..PlanOptions::default()
     }
 }
 

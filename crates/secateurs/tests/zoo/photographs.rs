@@ -12,9 +12,8 @@ use secateurs::methods::method;
 use secateurs::pipeline::{
     Engine, EvaluateOptions, PlanOptions, apply_from, evaluate, macs_sizes, open_data, plan,
 };
-use secateurs::plan::PlannedSplit;
 use secateurs::rng::Rng;
-use secateurs::search::{Budget, Limit, Resource, SelectOptions};
+use secateurs::search::{Budget, Limit, Resource};
 use secateurs::tune::Objective;
 use secateurs_graph::session::SessionOptions;
 use secateurs_graph::{Bindings, Graph};
@@ -104,17 +103,10 @@ fn plans_of_efficientnet_with_implants_are_exact_in_both_engines() {
         let options = PlanOptions {
             method,
             evidence: Some(evidence.clone()).filter(|_| method.needs_evidence()),
-            scores: None,
-            seed: 0,
             budget,
-            fitted: false,
-            lossless: false,
             implant: ImplantSettings { share, ..ImplantSettings::default() },
-            select: SelectOptions::default(),
-            split: PlannedSplit::default(),
-            parts: Default::default(),
-            resizable: Vec::new(),
             sizes: macs_sizes(&graph, &Bindings::new()),
+            ..PlanOptions::default()
         };
         let plan = plan(&graph, &options).unwrap();
         let applied = |salt: u64| {

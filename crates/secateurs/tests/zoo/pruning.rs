@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use secateurs::implants::ImplantSettings;
 use secateurs::methods::method;
 use secateurs::pipeline::{Applied, PlanOptions, apply, macs_sizes, plan};
 use secateurs::plan::{Plan, PlannedSplit};
@@ -112,18 +111,11 @@ pub fn pruned(graph: &Graph, seed: u64, split: PlannedSplit) -> Result<(Plan, Ap
     let budget = Budget::new(vec![Limit::share(Resource::Units, 0.5)]).unwrap();
     let options = PlanOptions {
         method: method("random").unwrap(),
-        evidence: None,
-        scores: None,
         seed,
         budget,
-        fitted: false,
-        lossless: false,
-        implant: ImplantSettings::default(),
         select: SelectOptions { scope: Scope::Layer, ..SelectOptions::default() },
         split,
-        parts: Default::default(),
-        resizable: Vec::new(),
-        sizes: Bindings::new(),
+        ..PlanOptions::default()
     };
     let plan = plan(graph, &options).map_err(|e| format!("no plan: {e}"))?;
     let applied = apply(graph, &plan).map_err(|e| format!("cannot be applied: {e}"))?;
