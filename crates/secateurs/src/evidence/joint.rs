@@ -315,6 +315,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::evidence::tests::{data_of, double, measured_among, two_outputs};
+    use crate::evidence::{GoneSet, Score};
 
     /// f(S) by solving for the scales of all kept units, where they scale; and how much less there is of every unit.
     fn direct(joint: &Joint, gone: &[bool]) -> (f64, Vec<f64>) {
@@ -362,10 +364,10 @@ mod tests {
             let rows = 7;
             let others = if scale { Others::Scale } else { Others::Stay };
             let mut joint = Joint::of(columns[..rows * units].to_vec(), rows, units, others);
-            let mut set = super::super::GoneSet::new(joint.clone());
+            let mut set = GoneSet::new(joint.clone());
             let held_out = Rows { rows: 5, filled: 5, scale: 1.0, values: others_rows[..5 * units].to_vec() };
             let mut predicted =
-                super::super::GoneSet::new(Joint { held_out: Arc::new(held_out), ..joint.clone() });
+                GoneSet::new(Joint { held_out: Arc::new(held_out), ..joint.clone() });
             let mut gone = vec![false; units];
             for unit in order.into_iter().filter(|u| *u < units) {
                 let before = joint.change();
@@ -382,6 +384,30 @@ mod tests {
                 let wanted = 0.5 * (0..5).map(|row| change(row).powi(2)).sum::<f64>();
                 let found = predicted.change();
                 prop_assert!((found - wanted).abs() <= 1e-4 * wanted.max(1e-2), "{found} {wanted}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_sample_either_chooses_or_predicts() {
+        let folder = tempfile::tempdir().unwrap();
+        let graph = two_outputs();
+        for samples in [FEWEST_SAMPLES - 1, FEWEST_SAMPLES, 90] {
+            let data = data_of(samples, &graph, folder.path(), None);
+            let among: Vec<usize> = (0..samples).collect();
+            let evidence = measured_among(&among, &graph, &data, &double());
+            let rows_a_sample = evidence.factor.sample_of.len() / samples;
+            assert!(rows_a_sample > 1);
+            let joint = Joint::new(&evidence, Compensation::LeastSquares);
+            let (chosen, held_out) = (joint.rows / rows_a_sample, joint.held_out.rows / rows_a_sample);
+            assert_eq!(chosen + held_out, samples);
+            assert_eq!(held_out, if samples < FEWEST_SAMPLES { 0 } else { samples / 4 });
+            for (unit, score) in evidence.score(Score::QuadraticAbsorbed).unwrap().values.iter().enumerate() {
+                let energy = |column: &[f32], n: usize| {
+                    n as f64 * column.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>()
+                };
+                let all = energy(joint.column(unit), chosen) + energy(joint.held_out.of(unit), held_out);
+                assert!((all / samples as f64 / (2.0 * score) - 1.0).abs() < 1e-4, "{samples} {unit}");
             }
         }
     }

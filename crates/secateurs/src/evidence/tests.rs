@@ -237,7 +237,7 @@ pub(super) fn data(graph: &Graph, folder: &Path, labels: Option<i64>) -> Arc<Dat
     data_of(SAMPLES, graph, folder, labels)
 }
 
-fn data_of(samples: usize, graph: &Graph, folder: &Path, labels: Option<i64>) -> Arc<Dataset> {
+pub(super) fn data_of(samples: usize, graph: &Graph, folder: &Path, labels: Option<i64>) -> Arc<Dataset> {
     let x = inputs_of(samples, graph);
     let path = folder.join(format!("data{samples}{labels:?}.npz"));
     match labels {
@@ -260,14 +260,20 @@ pub(super) fn double() -> MeasureOptions<'static> {
 }
 
 pub(super) fn measured(graph: &Arc<Graph>, data: &Arc<Dataset>, options: &MeasureOptions) -> Evidence {
+    measured_among(&ALL, graph, data, options)
+}
+
+pub(super) fn measured_among(
+    among: &[usize],
+    graph: &Arc<Graph>,
+    data: &Arc<Dataset>,
+    options: &MeasureOptions,
+) -> Evidence {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("evidence.safetensors");
     secateurs_torch::load().unwrap();
-    measure(
-        &MeasureJob { graph, data, among: &ALL, options, file: &file },
-        &mut |_| ControlFlow::Continue(()),
-    )
-    .unwrap()
+    measure(&MeasureJob { graph, data, among, options, file: &file }, &mut |_| ControlFlow::Continue(()))
+        .unwrap()
 }
 
 /// The mean of independent runs is the exact value within 4 standard errors, unit by unit.
