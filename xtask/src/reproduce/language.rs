@@ -203,22 +203,28 @@ fn render(found: &Found) -> String {
     let columns: Vec<&str> = std::iter::once("").chain(scores.iter().map(String::as_str)).collect();
     text += &table(&columns, VERIFIED.iter().map(row).collect());
 
-    text += "\n### Heads, after one epoch\n\nTest accuracy in percent, `compress --epochs 1` with its defaults for transformers, with so much of the heads removed: mean over five seeds \
-             (calibration, held-out samples and tuning), in brackets the standard deviation; without brackets the first seed alone. In `compress` layers are compensated \
-             (`least-squares`) before tuning; the baselines are as their authors have them, without, and Michel et al.'s gradient with it as well.\n\n";
-    let row = |(method, fit, _): &(&str, &str, usize)| {
-        let cell = |kept: &&str| {
-            let seeds = SEEDS.iter();
-            let values: Vec<f64> =
-                seeds.filter_map(|seed| found.accuracy(&tuned(kept, method, fit, seed), "result")).collect();
-            spread(&values, 2)
+    text += "\n### Heads, after one epoch\n\n`compress --epochs 1` with its defaults for transformers: mean over five seeds (calibration, held-out samples and tuning), in brackets the standard \
+             deviation; without brackets the first seed alone. `compress` compensates layers (`least-squares`) before tuning; the baselines are as their authors have them, without, and \
+             Michel et al.'s gradient with it as well.\n\n";
+    for (title, metric, scale, digits) in
+        [("KL to the original, nats", "divergence", 1.0, 3), ("accuracy, %", "accuracy", 100.0, 2)]
+    {
+        let row = |(method, fit, _): &(&str, &str, usize)| {
+            let cell = |kept: &&str| {
+                let of = |seed: &&str| {
+                    found.metric("test", &tuned(kept, method, fit, seed), "result", metric).map(|x| scale * x)
+                };
+                spread(&SEEDS.iter().filter_map(of).collect::<Vec<_>>(), digits)
+            };
+            let name = format!("`{method}`{}", if *fit == "none" { "" } else { ", compensated" });
+            std::iter::once(name).chain(KEPT.iter().map(cell)).collect()
         };
-        let name = format!("`{method}`{}", if *fit == "none" { "" } else { ", compensated" });
-        std::iter::once(name).chain(KEPT.iter().map(cell)).collect()
-    };
-    text += &table(&head, TUNED.iter().map(row).collect());
+        text += &format!("{title}, with so much of the heads removed:\n\n");
+        text += &table(&head, TUNED.iter().map(row).collect());
+        text.push('\n');
+    }
 
-    text += "\n### The encoder\n\nHeads and neurons under one budget of the encoder layers' parameters, alone and beside low-rank implants as many as predicted to help; at most 3 epochs, validation chooses. \
+    text += "### The encoder\n\nHeads and neurons under one budget of the encoder layers' parameters, alone and beside low-rank implants as many as predicted to help; at most 3 epochs, validation chooses. \
              Speed in ONNX Runtime with one thread, sentences of 64 tokens.\n\n";
     let mut rows = Vec::new();
     for budget in BUDGETS {

@@ -156,7 +156,12 @@ impl Found<'_> {
 
     /// Accuracy in percent of one of the models `original`, `pruned` and `result`, on `test` or `validation` samples.
     pub fn accuracy_on(&self, samples: &str, name: &str, model: &str) -> Option<f64> {
-        self.get(name)?[model][samples]["metrics"]["accuracy"]["value"].as_f64().map(|x| 100.0 * x)
+        self.metric(samples, name, model, "accuracy").map(|x| 100.0 * x)
+    }
+
+    /// Another metric of it.
+    pub fn metric(&self, samples: &str, name: &str, model: &str, metric: &str) -> Option<f64> {
+        self.get(name)?[model][samples]["metrics"][metric]["value"].as_f64()
     }
 
     /// Median latency of a model in milliseconds, at one of the batch sizes that were measured.
