@@ -50,11 +50,10 @@ pub enum Others {
 /// Units that go one by one, and what that costs.
 #[derive(Clone)]
 pub struct Joint {
-    rows: usize,
     others: Others,
-    /// A/√n, unit by unit.
-    columns: Vec<f32>,
-    /// The same of samples that nothing is chosen by.
+    /// Of the samples that units are chosen by.
+    chosen: Arc<Rows>,
+    /// Of samples that nothing is chosen by.
     held_out: Arc<Rows>,
     /// The diagonal of D.
     damping: Vec<f64>,
@@ -92,25 +91,30 @@ impl Joint {
             }
             sample += usize::from(last);
         });
-        let rows = columns.rows;
         let others = match afterwards {
             Compensation::LeastSquares => Others::Scale,
             Compensation::None | Compensation::Means => Others::Stay,
         };
-        Joint { held_out: Arc::new(rest), ..Joint::of(columns.values, rows, units, others) }
+        Joint { held_out: Arc::new(rest), ..Joint::over(columns, units, others) }
     }
 
-    pub(crate) fn of(mut columns: Vec<f32>, rows: usize, units: usize, others: Others) -> Joint {
+    /// Of columns A/√n, unit by unit.
+    #[cfg(test)]
+    pub(crate) fn of(columns: Vec<f32>, rows: usize, units: usize, others: Others) -> Joint {
+        Joint::over(Rows { rows, filled: rows, scale: 1.0, values: columns }, units, others)
+    }
+
+    fn over(mut chosen: Rows, units: usize, others: Others) -> Joint {
+        let rows = chosen.rows;
         let share = match others {
             Others::Scale => DAMPING,
             Others::Stay => {
-                columns.iter_mut().for_each(|x| *x *= SHRUNK.sqrt() as f32);
+                chosen.values.iter_mut().for_each(|x| *x *= SHRUNK.sqrt() as f32);
                 (1.0 - SHRUNK) / SHRUNK
             }
         };
-        let column = |unit: usize| &columns[unit * rows..][..rows];
         let diagonal: Vec<f64> =
-            (0..units).map(|unit| column(unit).iter().map(|x| f64::from(*x).powi(2)).sum()).collect();
+            (0..units).map(|unit| chosen.of(unit).iter().map(|x| f64::from(*x).powi(2)).sum()).collect();
         let mean = diagonal.iter().sum::<f64>() / units.max(1) as f64;
         let damping: Vec<f64> =
             diagonal.iter().map(|f| share * f + FLOOR * mean.max(f64::MIN_POSITIVE)).collect();
@@ -121,7 +125,6 @@ impl Joint {
         let mut inverse = vec![0.0; side * side];
         (0..side).for_each(|i| inverse[i * side + i] = 1.0);
         let mut joint = Joint {
-            rows,
             others,
             damping,
             inverse,
@@ -129,7 +132,7 @@ impl Joint {
             carried: vec![0.0; units],
             gone: vec![false; units],
             change: 0.0,
-            columns,
+            chosen: Arc::new(chosen),
             held_out: Arc::default(),
         };
         for unit in 0..taking_over {
@@ -174,7 +177,7 @@ impl Joint {
         self.gone[unit] = true;
         self.add_to_inverse(&z, lost);
         for other in (0..self.gone.len()).filter(|other| !self.gone[*other]) {
-            let t = dot(&self.columns[other * self.rows..][..self.rows], &z);
+            let t = dot(self.column(other), &z);
             self.explained[other] += t * t * lost;
             self.carried[other] += t * weight;
         }
@@ -218,7 +221,7 @@ impl Joint {
     }
 
     pub(super) fn column(&self, unit: usize) -> &[f32] {
-        &self.columns[unit * self.rows..][..self.rows]
+        self.chosen.of(unit)
     }
 
     /// M⁻¹ a_u.
@@ -230,7 +233,7 @@ impl Joint {
     pub(super) fn inverted(&self, column: &[f32]) -> Vec<f64> {
         match self.others {
             Others::Scale => {
-                self.inverse.chunks_exact(self.rows.max(1)).map(|row| dot(column, row)).collect()
+                self.inverse.chunks_exact(self.rows().max(1)).map(|row| dot(column, row)).collect()
             }
             Others::Stay => column.iter().map(|x| f64::from(*x)).collect(),
         }
@@ -238,7 +241,7 @@ impl Joint {
 
     /// How many rows are used.
     pub(super) fn rows(&self) -> usize {
-        self.rows
+        self.chosen.rows
     }
 
     /// Takes a unit out of M and leaves what is known of the others as it is. Its share of D is what it returns.
@@ -257,7 +260,7 @@ impl Joint {
 
     /// M⁻¹ + factor · z zᵀ.
     fn add_to_inverse(&mut self, z: &[f64], factor: f64) {
-        for (row, zi) in self.inverse.chunks_exact_mut(self.rows.max(1)).zip(z) {
+        for (row, zi) in self.inverse.chunks_exact_mut(self.chosen.rows.max(1)).zip(z) {
             let scaled = factor * zi;
             row.iter_mut().zip(z).for_each(|(to, zj)| *to += scaled * zj);
         }
@@ -320,8 +323,8 @@ mod tests {
 
     /// f(S) by solving for the scales of all kept units, where they scale; and how much less there is of every unit.
     fn direct(joint: &Joint, gone: &[bool]) -> (f64, Vec<f64>) {
-        let (columns, rows, units, damping) = (&joint.columns, joint.rows, joint.units(), &joint.damping);
-        let a = |unit: usize, row: usize| f64::from(columns[unit * rows + row]);
+        let (rows, units, damping) = (joint.rows(), joint.units(), &joint.damping);
+        let a = |unit: usize, row: usize| f64::from(joint.column(unit)[row]);
         let h = |u: usize, v: usize| {
             (0..rows).map(|row| a(u, row) * a(v, row)).sum::<f64>() + if u == v { damping[u] } else { 0.0 }
         };
@@ -399,7 +402,7 @@ mod tests {
             let rows_a_sample = evidence.factor.sample_of.len() / samples;
             assert!(rows_a_sample > 1);
             let joint = Joint::new(&evidence, Compensation::LeastSquares);
-            let (chosen, held_out) = (joint.rows / rows_a_sample, joint.held_out.rows / rows_a_sample);
+            let (chosen, held_out) = (joint.rows() / rows_a_sample, joint.held_out.rows / rows_a_sample);
             assert_eq!(chosen + held_out, samples);
             assert_eq!(held_out, if samples < FEWEST_SAMPLES { 0 } else { samples / 4 });
             for (unit, score) in evidence.score(Score::QuadraticAbsorbed).unwrap().values.iter().enumerate() {

@@ -47,7 +47,6 @@ mod tests {
 
     use crate::methods::method;
     use crate::pipeline::{PlanOptions, apply, plan};
-
     use crate::search::Budget;
 
     fn floats(shape: &[usize]) -> Tensor {
