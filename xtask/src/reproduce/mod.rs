@@ -2,13 +2,13 @@
 //!
 //! An experiment is one or more calls of the program. Its files lie in `data/reproduce/` and runs go on after an interruption; what an experiment found is kept in
 //! `docs/results/PAGE/NAME.json`, and is not run again while that file is there. The page's part of `docs/results.md` is written from these
-//! files, so that it is there with what has been run so far.
+//! files, so that it is there with what has been run so far. Several calls at a time share the work: each experiment is locked.
 
 mod language;
 mod photographs;
 mod vision;
 
-use std::fs;
+use std::fs::{self, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -86,7 +86,10 @@ pub fn command(arguments: &[String]) -> Result<()> {
         }
         match experiment.missing() {
             Some(file) => left_out.push(format!("{}: {file} is not there", experiment.name)),
-            None => carry_out(&page, experiment)?,
+            None if !carry_out(&page, experiment)? => {
+                left_out.push(format!("{}: another process is at work on it", experiment.name));
+            }
+            None => {}
         }
         write(&page)?;
     }
@@ -99,7 +102,8 @@ fn result(page: &Page, name: &str) -> PathBuf {
     paths::repo().join("docs/results").join(page.name).join(format!("{name}.json"))
 }
 
-fn carry_out(page: &Page, experiment: &Experiment) -> Result<()> {
+/// Whether this process was the one to do it.
+fn carry_out(page: &Page, experiment: &Experiment) -> Result<bool> {
     let folder = Path::new("data/reproduce").join(page.name).join(&experiment.name);
     let name = folder.to_string_lossy();
     let calls: Vec<Vec<String>> = experiment
@@ -108,6 +112,16 @@ fn carry_out(page: &Page, experiment: &Experiment) -> Result<()> {
         .map(|call| call.iter().map(|word| word.replace("{run}", &name)).collect())
         .collect();
     fs::create_dir_all(paths::repo().join(&folder))?;
+    // Held until this function ends, however it ends.
+    let lock = fs::File::create(paths::repo().join(format!("{name}.lock")))?;
+    match lock.try_lock() {
+        Err(TryLockError::WouldBlock) => return Ok(false),
+        held => held?,
+    }
+    // It may have been done by whoever held the lock.
+    if result(page, &experiment.name).is_file() {
+        return Ok(true);
+    }
     let program = paths::target().join("release").join("secateurs");
     for words in &calls {
         eprintln!("\n{}: secateurs {}", experiment.name, words.join(" "));
@@ -130,7 +144,7 @@ fn carry_out(page: &Page, experiment: &Experiment) -> Result<()> {
     let path = result(page, &experiment.name);
     fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
     fs::write(&path, serde_json::to_string_pretty(&kept)? + "\n")?;
-    Ok(())
+    Ok(true)
 }
 
 /// What is kept of the report of a run.

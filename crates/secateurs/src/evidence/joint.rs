@@ -30,7 +30,7 @@ const DAMPING: f64 = 0.01;
 const SHRUNK: f64 = 0.5;
 /// The same over the mean of that diagonal, for units that do nothing.
 const FLOOR: f64 = 1e-6;
-/// Rows that units are chosen by at most; of more, those of evenly spread samples.
+/// Rows that units are chosen by at most where the others scale, as a removal costs their square; of more, those of evenly spread samples.
 const MAX_ROWS: usize = 1024;
 /// Numbers of A that units are chosen by at most, and that predictions are made from.
 const MAX_NUMBERS: usize = 1 << 25;
@@ -71,7 +71,11 @@ impl Joint {
     pub fn new(evidence: &Evidence, afterwards: Compensation) -> Joint {
         let (units, samples) = (evidence.header.units(), evidence.header.samples_in_factor);
         let rows_a_sample = (evidence.factor.sample_of.len() / samples.max(1)).max(1);
-        let most = MAX_ROWS.min((MAX_NUMBERS / units.max(1)).max(64)) / rows_a_sample;
+        let (others, max_rows) = match afterwards {
+            Compensation::LeastSquares => (Others::Scale, MAX_ROWS),
+            Compensation::None | Compensation::Means => (Others::Stay, usize::MAX),
+        };
+        let most = max_rows.min((MAX_NUMBERS / units.max(1)).max(64)) / rows_a_sample;
         let free = match samples < FEWEST_SAMPLES {
             true => samples,
             false => samples - (HELD_OUT * samples as f64) as usize,
@@ -91,10 +95,6 @@ impl Joint {
             }
             sample += usize::from(last);
         });
-        let others = match afterwards {
-            Compensation::LeastSquares => Others::Scale,
-            Compensation::None | Compensation::Means => Others::Stay,
-        };
         Joint { held_out: Arc::new(rest), ..Joint::over(columns, units, others) }
     }
 

@@ -1,7 +1,7 @@
 //! Whether what was fitted is nearer to the original than what it was fitted in.
 //!
-//! Layers are fitted one by one. Of few samples each fit is poor, and what all of them add up to can be further from the original's
-//! outputs than the model that was only pruned.
+//! Layers are fitted one by one. Of few samples each fit is poor, means alone leave what lies around them, and what all layers add up to can be
+//! further from the original's outputs than the model that was only pruned.
 
 use std::cmp::Ordering::{Equal, Less};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::compensate::{Compensated, Compensation};
 use crate::format::significant;
 
 impl Stages<'_, '_> {
-    /// What least squares made of a pruned model, or the pruned model where its outputs differ less from the original's: on samples that
+    /// What was fitted in a pruned model, or the pruned model where its outputs differ less from the original's: on samples that
     /// are held out, or where there are none on those that were fitted on.
     pub(super) fn nearer(
         &mut self,
@@ -23,8 +23,7 @@ impl Stages<'_, '_> {
         compensated: Compensated,
     ) -> Result<Compensated, JobError> {
         let settings = self.job.settings.compensate;
-        // Means alone are not the default: who asks for them gets them.
-        if settings.fit != Compensation::LeastSquares || compensated.layers[0] == 0 {
+        if compensated.layers[0] == 0 {
             return Ok(compensated);
         }
         let (which, samples) = match self.validation.is_empty() {
@@ -45,9 +44,13 @@ impl Stages<'_, '_> {
         let Some((before, after)) = worse else {
             return Ok(compensated);
         };
+        let remedy = match settings.fit {
+            Compensation::LeastSquares => "; more samples would give a better fit",
+            Compensation::None | Compensation::Means => "",
+        };
         let note = format!(
             "what was fitted on {} samples is left out: on {} {which}samples the outputs are {} from the original's with it, \
-             {} without; more samples would give a better fit",
+             {} without{remedy}",
             compensated.samples,
             samples.len(),
             significant(after, 3),

@@ -382,6 +382,7 @@ impl<'a, 'o> Stages<'a, 'o> {
         self.directory.write(run::REPORT_JSON, text.as_bytes())?;
         self.directory.write(run::REPORT_HTML, report::render(&report).as_bytes())?;
         self.done(Record::Finished { date })?;
+        self.directory.remove_training_states()?;
         Ok(report)
     }
 

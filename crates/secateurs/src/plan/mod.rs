@@ -44,7 +44,7 @@ pub struct Plan {
     /// Where latency was limited, the choices that were timed on the way to this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub latency: Vec<LatencyRound>,
-    /// By how much the outputs are predicted to change, in nats or squares, where units were measured, on samples that did not choose; where
+    /// By how much the outputs are predicted to change, in nats or squares, where units were measured, on samples that did not choose (of 64 or more); where
     /// layers are fitted afterwards, the others take over what they can. Of a choice in steps the change from the step before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted: Option<f64>,

@@ -53,8 +53,8 @@ pub fn section(frontier: &Frontier) -> Markup {
     html! {
         p {
             "What a smaller model is predicted to change, along the order in which units go: the KL divergence of its outputs in nats (or \
-             squared errors over their variance). Where layers are fitted afterwards, the units that stay take over what they can. Predictions come from \
-             samples that did not choose. "
+             squared errors over their variance). Where layers are fitted afterwards, the units that stay take over what they can. Where 64 samples or more \
+             were measured, predictions come from some that did not choose. "
             @if steps { "Units were measured anew for every step; the changes of steps are added up. " }
             @if !frontier.measured.is_empty() {
                 "Measured are models that were made and compensated, on the validation split before any training."

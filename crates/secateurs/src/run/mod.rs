@@ -68,13 +68,13 @@ fn is_of_choice(name: &str) -> bool {
     numbered("trial-", &[".json"]) || numbered("step-", &[".onnx", ".evidence.safetensors"])
 }
 
-/// What a run consists of; `--restart` removes these and nothing else. The config goes last: with it goes the right to.
+/// Where a training stands, which goes once the run is finished.
+const TRAINING_STATES: &[&str] =
+    &["checkpoint.safetensors", "best.safetensors", "epoch.safetensors", "earlier.safetensors"];
+
+/// What else a run consists of; `--restart` removes these and nothing else. The config goes last: with it goes the right to.
 const ARTIFACTS: &[&str] = &[
     METRICS,
-    "checkpoint.safetensors",
-    "best.safetensors",
-    "epoch.safetensors",
-    "earlier.safetensors",
     EVIDENCE,
     PLAN,
     PRUNED,
@@ -166,22 +166,29 @@ impl RunDirectory {
     }
 
     fn discard(&self) -> Result<(), RunError> {
+        self.remove_training_states()?;
         let of_choice = entries(&self.path)?.into_iter().filter(|name| is_of_choice(name));
         for name in of_choice.chain(ARTIFACTS.iter().map(|name| (*name).to_owned())) {
             match name.ends_with(".onnx") {
                 true => self.remove_model(&name)?,
-                false => {
-                    let path = self.file(&name);
-                    match std::fs::remove_file(&path) {
-                        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                            return Err(RunError::write(&path)(e));
-                        }
-                        _ => {}
-                    }
-                }
+                false => self.remove(&name)?,
             }
         }
         Ok(())
+    }
+
+    /// Removes what a training goes on from: several times the model, and of no use to a finished run.
+    pub fn remove_training_states(&self) -> Result<(), RunError> {
+        TRAINING_STATES.iter().try_for_each(|name| self.remove(name))
+    }
+
+    /// Removes a file, where it is there.
+    fn remove(&self, name: &str) -> Result<(), RunError> {
+        let path = self.file(name);
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(RunError::write(&path)(e)),
+            _ => Ok(()),
+        }
     }
 }
 
