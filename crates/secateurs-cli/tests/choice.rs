@@ -127,7 +127,7 @@ fn a_drop_that_cannot_be_measured_or_met_is_refused() {
     let mut none = words(&model, &data, &run, &["--max-drop", "1"]);
     let at = none.iter().position(|word| word == "0.5").unwrap();
     none[at] = "0".into();
-    ends(2, &none, &["plan.max_drop", "tune.validation = 0"]);
+    ends(2, &none, &["--max-drop", "no samples are held out", "--validation-data"]);
     // Every neuron is needed.
     ends(3, &words(&model, &data, &run, &["--max-drop", "0"]), &["no smaller model", "the nearest", "loses"]);
     assert!(!Path::new(&run).join(PLAN).exists());

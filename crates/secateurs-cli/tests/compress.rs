@@ -343,6 +343,89 @@ fn a_model_is_tuned_against_a_teacher_or_from_scratch() {
 }
 
 #[test]
+fn choices_are_made_on_data_of_their_own() {
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 200, true));
+    let own = folder.data("own.npz", 60, true);
+    let few = ["--epochs", "3", "--batch-size", "16", "--json"];
+    let run = |name: &str, more: &[&str]| compress(&model, &data, &folder.path(name), &[&few, more].concat());
+    let json = ends(
+        0,
+        &run("run", &["--validation-data", &own, "--test", &own]),
+        &["on 200 samples, 60 held out", "scoring the pruned model on the held-out samples"],
+    );
+    let report: Value = serde_json::from_str::<Value>(&json).unwrap()["report"].take();
+    assert_eq!(report["data"]["training"], 200);
+    assert_eq!(report["data"]["validation"], 60);
+    for model in ["original", "result"] {
+        assert_eq!(report[model]["validation"]["metrics"], report[model]["test"]["metrics"]);
+    }
+    let notes = report["notes"].to_string();
+    assert!(notes.contains("The held-out data are the test data"), "{notes}");
+    assert!(!notes.contains("held-out samples are part of the training data"), "{notes}");
+    // What is written is what the data were, and other data are another run.
+    let config = std::fs::read_to_string(Path::new(&folder.path("run")).join("config.toml")).unwrap();
+    assert!(config.contains("[validation]") && config.contains("own.npz"), "{config}");
+    let other = folder.data("other.npz", 61, true);
+    ends(2, &run("run", &["--validation-data", &other, "--test", &own]), &["validation", "--restart"]);
+    // A limit on the drop is measured there too.
+    let drop = ["--method", "magnitude", "--max-drop", "50", "--epochs", "0", "--validation-data", &own];
+    let drop = words("compress", &model, &data, &folder.path("drop"), &drop);
+    ends(0, &drop, &["on the held-out samples"]);
+    let unlabelled = folder.data("unlabelled.npz", 40, false);
+    let refused = ["unlabelled.npz", "has labels", "none"];
+    ends(2, &run("none", &["--validation-data", &unlabelled]), &refused);
+    ends(2, &run("both", &["--validation-data", &own, "--validation", "0.2"]), &["cannot be used with"]);
+}
+
+#[test]
+fn units_that_were_measured_before_are_not_measured_again() {
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 200, true));
+    let evidence = folder.path("evidence.safetensors");
+    ends(
+        0,
+        &["measure", &model, "--data", &data, "--samples", "100", "--threads", "1", "-o", &evidence],
+        &[],
+    );
+    let given = ["--evidence", &evidence, "--keep", "params=0.5"];
+    let run = |name: &str, more: &[&str]| {
+        let more = [&given, &["--compensate", "none", "--epochs", "0"], more].concat();
+        words("compress", &model, &data, &folder.path(name), &more)
+    };
+    ends(0, &run("run", &[]), &[]);
+    assert!(folder.bytes("run", "evidence.safetensors") == std::fs::read(&evidence).unwrap());
+    let plan = folder.path("plan.json");
+    ends(0, &[&["plan", &model, "-o", &plan], &given[..]].concat(), &[]);
+    let groups = |path: &str| {
+        let plan: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        (plan["groups"].clone(), plan["predicted"].clone())
+    };
+    assert_eq!(groups(&plan), groups(&folder.path("run/plan.json")));
+    // The original of the second of two steps was measured in the run.
+    ends(0, &run("steps", &["--steps", "2"]), &["measuring what every unit is worth"]);
+    assert!(folder.bytes("steps", "evidence.safetensors") == std::fs::read(&evidence).unwrap());
+    // Other evidence is another run, that of another model none.
+    let other = folder.path("other.safetensors");
+    ends(0, &["measure", &model, "--data", &data, "--samples", "90", "--threads", "1", "-o", &other], &[]);
+    let given = words(
+        "compress",
+        &model,
+        &data,
+        &folder.path("run"),
+        &["--evidence", &other, "--keep", "params=0.5", "--compensate", "none", "--epochs", "0"],
+    );
+    ends(2, &given, &["evidence", "--restart"]);
+    let foreign = folder.model("foreign.onnx", deep());
+    let given = ["--evidence", &evidence, "--keep", "params=0.5"];
+    ends(2, &words("compress", &foreign, &data, &folder.path("foreign"), &given), &["the evidence is of another model"]);
+    let magnitude = run("magnitude", &["--method", "magnitude"]);
+    ends(2, &magnitude, &["'magnitude' does not go by evidence", "--evidence"]);
+    let missing = ["--evidence", "nowhere.safetensors", "--keep", "params=0.5"];
+    ends(2, &words("compress", &model, &data, &folder.path("none"), &missing), &["nowhere.safetensors"]);
+}
+
+#[test]
 fn a_training_that_has_lost_patience_stays_ended() {
     let folder = Folder::new();
     let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 200, true));

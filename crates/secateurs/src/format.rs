@@ -17,6 +17,11 @@ pub fn count(n: impl ToString) -> String {
     out
 }
 
+/// Whether this is a number that an exporter gave and no name, as in `onnx::MatMul_7`.
+pub fn is_numbered(name: &str) -> bool {
+    name.contains("::")
+}
+
 /// A count in three digits: `41.1 M`; below a thousand as it is.
 pub fn short_count(n: u64) -> String {
     const NAMES: [&str; 6] = ["k", "M", "G", "T", "P", "E"];

@@ -20,8 +20,17 @@ pub(crate) fn temporary_beside(path: &Path) -> io::Result<NamedTempFile> {
 
 /// Writes a file under a temporary name, synchronises and renames it.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    filled(path, |file| file.write_all(bytes))
+}
+
+/// The same with the bytes of another file.
+pub(crate) fn copy(from: &Path, path: &Path) -> io::Result<()> {
+    filled(path, |file| io::copy(&mut File::open(from)?, file).map(drop))
+}
+
+fn filled(path: &Path, fill: impl FnOnce(&mut NamedTempFile) -> io::Result<()>) -> io::Result<()> {
     let mut file = temporary_beside(path)?;
-    file.write_all(bytes)?;
+    fill(&mut file)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
     if let Ok(folder) = File::open(folder(path)) {

@@ -11,6 +11,8 @@ use crate::npz;
 const MODEL: &str = "../shared/models/minilm-l6-movie-reviews.onnx";
 const TEXTS: &str = "--tokenizer data/minilm/tokenizer.json --max-length 64";
 const TRAIN: &str = "data/movie-reviews/train.tsv";
+/// Sentences that the original has not seen, for choices.
+const VALIDATION: &str = "data/movie-reviews/validation.tsv";
 const TEST: &str = "data/movie-reviews/test.tsv";
 /// Ours first.
 const METHODS: &[&str] = &["joint", "quadratic", "gradient", "gradient-normalised", "magnitude", "random"];
@@ -18,7 +20,9 @@ const METHODS: &[&str] = &["joint", "quadratic", "gradient", "gradient-normalise
 const KEPT: &[&str] = &["0.8", "0.6", "0.4", "0.2"];
 const SEEDS: &[&str] = &["0", "1", "2", "3", "4"];
 /// What is tuned for an epoch: a method, what is compensated before, and with how many of the seeds.
-const TUNED: &[(&str, &str, usize)] = &[
+type Way = (&'static str, &'static str, usize);
+/// Ours first.
+const TUNED: &[Way] = &[
     ("joint", "least-squares", 5),
     ("gradient", "least-squares", 1),
     ("joint", "none", 1),
@@ -39,7 +43,8 @@ const WAYS: &[(&str, &[&str])] = &[("units", &[]), ("low-rank", &["--implant", "
 pub fn page() -> Page {
     let mut experiments: Vec<Experiment> = SEEDS.iter().map(|seed| heads(seed)).collect();
     experiments.extend(VERIFIED.iter().map(|(name, count, among)| verified(name, count, among)));
-    let compress = format!("compress {MODEL} --data {TRAIN} --test {TEST} {TEXTS}");
+    let compress =
+        format!("compress {MODEL} --data {TRAIN} --validation-data {VALIDATION} --test {TEST} {TEXTS}");
     for kept in KEPT {
         for (method, fit, seeds) in TUNED {
             for seed in &SEEDS[..*seeds] {
@@ -64,6 +69,11 @@ pub fn page() -> Page {
 /// The name of an experiment with an epoch of tuning.
 fn tuned(kept: &str, method: &str, fit: &str, seed: &str) -> String {
     format!("tuned-{kept}-{method}-{fit}-seed-{seed}")
+}
+
+/// What a table calls it.
+fn name((method, fit, _): &Way) -> String {
+    format!("`{method}`{}", if *fit == "none" { "" } else { ", compensated" })
 }
 
 /// Heads that are removed by every method, from one measurement, without tuning.
@@ -203,28 +213,44 @@ fn render(found: &Found) -> String {
     let columns: Vec<&str> = std::iter::once("").chain(scores.iter().map(String::as_str)).collect();
     text += &table(&columns, VERIFIED.iter().map(row).collect());
 
-    text += "\n### Heads, after one epoch\n\n`compress --epochs 1` with its defaults for transformers: mean over five seeds (calibration, held-out samples and tuning), in brackets the standard \
-             deviation; without brackets the first seed alone. `compress` compensates layers (`least-squares`) before tuning; the baselines are as their authors have them, without, and \
+    text += "\n### Heads, after one epoch\n\n`compress --epochs 1` with its defaults for transformers: mean over five seeds (calibration and tuning), in brackets the standard \
+             deviation; without brackets the first seed alone; differences seed by seed, with their standard error. `compress` compensates layers (`least-squares`) before tuning; the baselines are as their authors have them, without, and \
              Michel et al.'s gradient with it as well.\n\n";
+    let whole: Vec<&Way> = TUNED.iter().filter(|(.., seeds)| *seeds == SEEDS.len()).collect();
     for (title, metric, scale, digits) in
         [("KL to the original, nats", "divergence", 1.0, 3), ("accuracy, %", "accuracy", 100.0, 2)]
     {
-        let row = |(method, fit, _): &(&str, &str, usize)| {
+        let figure = |(method, fit, _): &Way, kept: &str, seed: &str| {
+            found.metric("test", &tuned(kept, method, fit, seed), "result", metric).map(|x| scale * x)
+        };
+        let row = |way: &Way| {
             let cell = |kept: &&str| {
-                let of = |seed: &&str| {
-                    found.metric("test", &tuned(kept, method, fit, seed), "result", metric).map(|x| scale * x)
-                };
-                spread(&SEEDS.iter().filter_map(of).collect::<Vec<_>>(), digits)
+                let values: Vec<f64> = SEEDS.iter().filter_map(|seed| figure(way, kept, seed)).collect();
+                spread(&values, digits)
             };
-            let name = format!("`{method}`{}", if *fit == "none" { "" } else { ", compensated" });
+            std::iter::once(name(way)).chain(KEPT.iter().map(cell)).collect()
+        };
+        let against = |other: &&Way| {
+            let cell = |kept: &&str| {
+                let difference =
+                    |seed: &&str| Some(figure(whole[0], kept, seed)? - figure(other, kept, seed)?);
+                let values: Vec<f64> = SEEDS.iter().filter_map(difference).collect();
+                let (mean, deviation) = mean_and_deviation(&values);
+                match values.len() {
+                    0 | 1 => "–".into(),
+                    n => format!("{mean:+.digits$} ± {:.digits$}", deviation / (n as f64).sqrt()),
+                }
+            };
+            let name = format!("{} against {}", name(whole[0]), name(other));
             std::iter::once(name).chain(KEPT.iter().map(cell)).collect()
         };
         text += &format!("{title}, with so much of the heads removed:\n\n");
-        text += &table(&head, TUNED.iter().map(row).collect());
+        text += &table(&head, TUNED.iter().map(row).chain(whole[1..].iter().map(against)).collect());
         text.push('\n');
     }
 
-    text += "### The encoder\n\nHeads and neurons under one budget of the encoder layers' parameters, alone and beside low-rank implants as many as predicted to help; at most 3 epochs, validation chooses. \
+    text += "### The encoder\n\nHeads and neurons under one budget of the encoder layers' parameters, alone and beside low-rank implants as many as predicted to help; at most 3 epochs; sentences that the original has not seen \
+             choose among the model before tuning and the epochs. \
              Speed in ONNX Runtime with one thread, sentences of 64 tokens.\n\n";
     let mut rows = Vec::new();
     for budget in BUDGETS {

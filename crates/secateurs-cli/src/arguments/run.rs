@@ -16,6 +16,9 @@ use crate::error::Result;
 pub struct RunArguments {
     #[command(flatten)]
     pub data: DataArguments,
+    /// Data that choices are made on, such as which epoch is best, in place of a part of the training data
+    #[arg(long, value_name = "PATH", conflicts_with = "validation")]
+    pub validation_data: Option<PathBuf>,
     /// Test data: the original and the result are measured on it once, at the end
     #[arg(long, value_name = "PATH")]
     pub test: Option<PathBuf>,

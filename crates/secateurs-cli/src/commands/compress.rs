@@ -1,10 +1,12 @@
 //! `secateurs compress`: the whole way.
 
+use std::path::PathBuf;
+
 use clap::Args;
-use secateurs::pipeline;
+use secateurs::pipeline::{self, RunJob};
+use serde::Serialize;
 
 use super::watch;
-use serde::Serialize;
 
 use crate::arguments::{ModelArguments, PruningArguments, RunArguments, table};
 use crate::error::Result;
@@ -16,13 +18,14 @@ use crate::error::Result;
 /// RUN is a directory of readable artifacts: config.toml, evidence.safetensors, plan.json, pruned.onnx, compensated.onnx, metrics.jsonl, model.onnx (the result),
 /// report.html and report.json; with --steps or --max-drop also the plans of the models that were tried (trial-N.json), and the model and
 /// evidence of each step (step-N.onnx, step-N.evidence.safetensors). The same command goes on where it was interrupted or killed. Choices are made on samples that are
-/// held out of the training data; test data are read once, at the end. Without labels the model is tuned and scored by the
+/// held out of the training data, or on --validation-data; test data are read once, at the end. Without labels the model is tuned and scored by the
 /// original's outputs.
 #[derive(Args)]
 #[command(after_help = "Examples:
   secateurs compress model.onnx --data train.npz --test test.npz --keep params=0.5 -o run
   secateurs compress model.onnx --data photos/ --recipe magnitude --epochs 10 --crop-padding 4 --flip -o run
   secateurs compress model.onnx --data train.npz --max-drop 1 -o run
+  secateurs compress bert.onnx --data train.tsv --validation-data dev.tsv --tokenizer tokenizer.json --keep params=0.5 -o run
   secateurs compress model.onnx --data train.npz --keep macs=0.3 --steps 4 -o run
   secateurs compress model.onnx --data train.npz --recipe cifar10 --recipe mine.toml -o run")]
 pub struct Compress {
@@ -30,6 +33,9 @@ pub struct Compress {
     model: ModelArguments,
     #[command(flatten)]
     pruning: PruningArguments,
+    /// What `secateurs measure` wrote of this model, in place of measuring it in the run
+    #[arg(long, value_name = "EVIDENCE", help_heading = "Pruning")]
+    evidence: Option<PathBuf>,
     #[command(flatten)]
     choice: ChoiceArguments,
     #[command(flatten)]
@@ -76,6 +82,9 @@ impl Compress {
         let seed = plan.get("seed").map(|seed| ("seed".to_owned(), seed.clone()));
         let tune = seed.into_iter().collect();
         let compensate = table(&self.compensation)?;
-        watch::run(&self.model, &self.run, [plan, compensate, tune], pipeline::compress)
+        let evidence = self.evidence.as_deref();
+        watch::run(&self.model, &self.run, [plan, compensate, tune], |job, observe| {
+            pipeline::compress(&RunJob { evidence, ..job.clone() }, observe)
+        })
     }
 }

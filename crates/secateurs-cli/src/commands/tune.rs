@@ -15,8 +15,8 @@ use crate::error::Result;
 /// Tune a model: against a teacher, on labels, or from scratch
 ///
 /// RUN is a directory of readable artifacts: config.toml, metrics.jsonl, model.onnx (the result), report.html and report.json. The
-/// same command goes on where it was interrupted or killed. The epoch is chosen on samples that are held out of the training data;
-/// test data are read once, at the end.
+/// same command goes on where it was interrupted or killed. The epoch is chosen on samples that are held out of the training data, or on
+/// --validation-data; test data are read once, at the end.
 #[derive(Args)]
 #[command(after_help = "Examples:
   secateurs tune smaller.onnx --teacher model.onnx --data train.npz -o run

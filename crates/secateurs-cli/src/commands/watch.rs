@@ -34,7 +34,9 @@ pub fn run(
     let job = RunJob {
         graph: &graph,
         data: &arguments.data.data,
+        validation: arguments.validation_data.as_deref(),
         test: arguments.test.as_deref(),
+        evidence: None,
         folder: &arguments.folder,
         settings: &settings,
         sizes,

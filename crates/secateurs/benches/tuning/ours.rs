@@ -72,6 +72,7 @@ fn train(job: &Job, augment: Augment, observe: &mut dyn FnMut(&Event) -> Control
         teacher: teacher.then_some(&graph),
         plan: None,
         data: &samples(&graph),
+        validation: None,
         outputs: &[],
         options: &options,
         device: Device::Cpu,

@@ -1,7 +1,7 @@
 //! Data: samples from files in the form that a model takes.
 //!
 //! [`Dataset::open`] reads folders of images, NumPy archives and text files; [`Dataset::loader`] gives their
-//! batches in any order, read ahead on other threads. For training, [`split`] sets a part aside to validate with and
+//! batches in any order, read ahead on other threads. For training, [`held_out`] sets a part aside to validate with and
 //! [`Dataset::stream`] gives the batches of a [`Stream`], shuffled and changed at random by an [`Augment`].
 //! [`Dataset::preview`] shows samples as the model sees them.
 
@@ -45,7 +45,7 @@ pub use preprocess::{ChannelOrder, Layout, Preprocess, Preset, Resize, Size};
 pub use preview::Preview;
 pub use resize::Resample;
 pub use signature::InputSpec;
-pub use split::split;
+pub use split::{Samples, held_out};
 pub use stream::Stream;
 #[cfg(test)]
 pub(crate) use text::tests::TOKENIZER;

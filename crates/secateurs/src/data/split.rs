@@ -1,15 +1,43 @@
 //! A part of the training data to choose by, so that the test data are looked at once, at the end.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::dataset::Dataset;
 use crate::rng::Rng;
+
+/// Some samples of data.
+#[derive(Clone)]
+pub struct Samples {
+    /// The data.
+    pub data: Arc<Dataset>,
+    /// Which of their samples.
+    pub indices: Vec<usize>,
+}
+
+/// The samples to train on, and those to validate with: those of `own` data, or where there are none a share of the training data.
+pub fn held_out(
+    data: &Arc<Dataset>,
+    own: Option<&Arc<Dataset>>,
+    share: f64,
+    seed: u64,
+) -> (Vec<usize>, Samples) {
+    match own {
+        Some(own) => {
+            ((0..data.len()).collect(), Samples { data: own.clone(), indices: (0..own.len()).collect() })
+        }
+        None => {
+            let (training, indices) = split(data, share, seed);
+            (training, Samples { data: data.clone(), indices })
+        }
+    }
+}
 
 /// The samples to train on and `share` of them, in [0, 1), to validate with; both sorted.
 ///
 /// Where every sample has a class, every class gives its share, rounded so that the parts add up (largest remainders, Hamilton 1792);
 /// otherwise the choice is random. At least one sample is left to train on, and a share of 0 takes none away.
-pub fn split(dataset: &Dataset, share: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
+fn split(dataset: &Dataset, share: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
     split_labels(dataset.len(), dataset.classes(), share, seed)
 }
 

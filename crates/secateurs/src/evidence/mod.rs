@@ -40,6 +40,7 @@ use std::fmt;
 use secateurs_graph::Graph;
 use serde::{Deserialize, Serialize};
 
+use crate::format::is_numbered;
 use crate::implants::{Explained, ExplainedForm};
 use crate::plan::PlannedSplit;
 use crate::tune::{Objective, WeightedOutput, none_one_or_many};
@@ -272,10 +273,13 @@ impl Evidence {
 }
 
 impl MeasuredGroup {
-    /// What people know it by: an axis of the first parameter whose layer makes its units, as in `conv1.weight[0]`.
+    /// What people know it by: an axis of the first parameter whose layer makes its units, as in `conv1.weight[0]`, and that an exporter has not
+    /// numbered, if there is one.
     pub fn label(&self) -> String {
-        let made = self.parameters.iter().find(|p| p.made).or(self.parameters.first());
-        made.map_or_else(String::new, |p| format!("{}[{}]", p.name, p.axis))
+        let made: Vec<_> = self.parameters.iter().filter(|p| p.made).collect();
+        let named = made.iter().copied().find(|p| !is_numbered(&p.name));
+        let best = named.or(made.first().copied()).or(self.parameters.first());
+        best.map_or_else(String::new, |p| format!("{}[{}]", p.name, p.axis))
     }
 }
 

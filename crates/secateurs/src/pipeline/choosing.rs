@@ -17,6 +17,7 @@ use crate::methods::method;
 use crate::plan::Plan;
 use crate::run;
 use crate::runtime::cache_folder;
+use crate::whole;
 
 impl Stages<'_, '_> {
     /// Measures units on training samples, or reads what was measured: those of the original for the first step, those of what a step has
@@ -34,6 +35,11 @@ impl Stages<'_, '_> {
         });
         if measured.is_some() && path.is_file() {
             return Ok(Arc::new(Evidence::read(&path)?));
+        }
+        if let (1, Some(evidence), Some(given)) = (for_step, self.evidence.clone(), self.job.evidence) {
+            // The run is whole by itself.
+            whole::copy(given, &path).map_err(run::RunError::write(&path))?;
+            return self.measured(for_step, evidence, 0.0);
         }
         let settings = &self.job.settings;
         let measure_options = MeasureOptions {
@@ -57,14 +63,24 @@ impl Stages<'_, '_> {
             let new = progress.samples - std::mem::replace(&mut done, progress.samples);
             observe(Progress::Samples(new))
         })?;
+        self.measured(for_step, Arc::new(evidence), start.elapsed().as_secs_f64())
+    }
+
+    /// Notes that there is evidence for a step.
+    fn measured(
+        &mut self,
+        for_step: usize,
+        evidence: Arc<Evidence>,
+        seconds: f64,
+    ) -> Result<Arc<Evidence>, JobError> {
         self.done(Record::Measured {
             for_step,
             samples: evidence.header.samples,
             reliability: evidence.reliability(),
             notes: evidence.header.notes.clone(),
-            seconds: start.elapsed().as_secs_f64(),
+            seconds,
         })?;
-        Ok(Arc::new(evidence))
+        Ok(evidence)
     }
 
     /// Chooses units, or reads the choice.

@@ -11,6 +11,7 @@ use super::job::JobError;
 use super::outcome::untuned;
 use super::record::{Record, Trial};
 use super::stages::{Stages, VALIDATION};
+use crate::format::is_numbered;
 use crate::plan::{Plan, parameter_names};
 use crate::report::{Attention, Fate, Frontier, FrontierLine, FrontierPoint, LayerUnits};
 use crate::run;
@@ -73,7 +74,7 @@ impl<'g> Chosen<'g> {
 /// The components that names begin with alike, those apart that an exporter numbered, as in `onnx::MatMul_7[0]`; or else the first name.
 fn common_name(names: &[String]) -> String {
     const ENDS: [char; 2] = ['.', '/'];
-    let mut own = names.iter().filter(|name| !name.contains("::") && name.contains(ENDS));
+    let mut own = names.iter().filter(|name| !is_numbered(name) && name.contains(ENDS));
     let mut common = own.next().map_or("", String::as_str);
     for name in own {
         let alike = common.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();

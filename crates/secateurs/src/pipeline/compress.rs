@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::job::{JobError, Observe, RunJob};
 use super::plan::PlanOptions;
 use super::stages::{Models, Stages};
+use crate::evidence::Evidence;
 use crate::report::Report;
 use crate::resizable::resizable;
 use crate::tune::{WeightedOutput, fixed_outputs};
@@ -17,8 +18,10 @@ pub fn compress(job: &RunJob, observe: &mut Observe) -> Result<Report, JobError>
     let plan = PlanOptions { compensation: job.settings.compensate.fit, ..plan };
     let outputs = outputs(job, &plan.resizable)?;
     let job = &RunJob { outputs: &outputs, ..job.clone() };
+    let evidence = evidence(job, &plan)?;
     let original = Arc::new(job.graph.clone());
     let mut stages = Stages::open(job, Some(&settings), None, observe)?;
+    stages.evidence = evidence;
     if let Some(report) = stages.finished()? {
         return Ok(report);
     }
@@ -36,6 +39,20 @@ pub fn compress(job: &RunJob, observe: &mut Observe) -> Result<Report, JobError>
     let result = stages.tune(&start, Some(&original), Some(&plan))?;
     models.pruned = Some(pruned);
     stages.finish(models, result)
+}
+
+/// What units were found to be worth before, where that is given.
+fn evidence(job: &RunJob, plan: &PlanOptions) -> Result<Option<Arc<Evidence>>, JobError> {
+    let Some(path) = job.evidence else { return Ok(None) };
+    if !plan.method.needs_evidence() {
+        return Err(JobError::Settings(format!(
+            "the method '{}' does not go by evidence; leave out --evidence, or choose another method",
+            plan.method.name
+        )));
+    }
+    let evidence = Evidence::read(path)?;
+    evidence.check(job.graph, plan.split, &plan.resizable)?;
+    Ok(Some(Arc::new(evidence)))
 }
 
 /// The outputs that are looked at: those that keep their shape.

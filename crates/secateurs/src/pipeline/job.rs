@@ -25,10 +25,14 @@ use crate::tune::{Event, TuneError, WeightedOutput};
 pub struct RunJob<'a> {
     /// The model, read from its file, with symbolic sizes as they are.
     pub graph: &'a Graph,
-    /// The training data, of which a part is held out for choices.
+    /// The training data, of which a part is held out for choices where there are no data for them.
     pub data: &'a Path,
+    /// Data for choices, on which nothing is trained.
+    pub validation: Option<&'a Path>,
     /// The test data, which no choice depends on.
     pub test: Option<&'a Path>,
+    /// What units were found to be worth before; `None` where that is measured in the run.
+    pub evidence: Option<&'a Path>,
     /// The directory of the run.
     pub folder: &'a Path,
     /// All settings.

@@ -1,6 +1,6 @@
 //! How many points of the metric a smaller model loses, and how far a model may shrink until it loses too many.
 
-use crate::data::Dataset;
+use crate::data::Samples;
 use crate::tune::{Meaning, Scores, heads};
 
 use super::job::{JobError, RunJob};
@@ -9,17 +9,17 @@ use super::job::{JobError, RunJob};
 const RESOLUTION: f64 = 0.01;
 
 /// Refuses a limit on the drop of a metric that there is none of.
-pub(super) fn check(job: &RunJob, data: &Dataset, validation: &[usize]) -> Result<(), JobError> {
+pub(super) fn check(job: &RunJob, validation: &Samples) -> Result<(), JobError> {
     if job.settings.plan.max_drop.is_none() {
         return Ok(());
     }
     let refuse = |why: String| Err(JobError::Settings(format!("--max-drop: {why}")));
-    if validation.is_empty() {
+    if validation.indices.is_empty() {
         return refuse(
-            "no samples are held out of the training data to measure the drop on; raise --validation".into(),
+            "no samples are held out of the training data to measure the drop on; raise --validation, or give --validation-data".into(),
         );
     }
-    let heads = heads(job.graph, data, job.outputs, job.settings.tune.objective)?;
+    let heads = heads(job.graph, &validation.data, job.outputs, job.settings.tune.objective)?;
     match heads.first() {
         Some(head) if head.meaning == Meaning::Values => {
             let output = &job.graph.values[job.graph.outputs[head.index]].name;

@@ -26,14 +26,13 @@ impl Stages<'_, '_> {
         if compensated.layers[0] == 0 {
             return Ok(compensated);
         }
-        let (which, samples) = match self.validation.is_empty() {
-            true => ("", &self.training),
-            false => ("held-out ", &self.validation),
+        let (which, data, samples) = match self.validation.indices.is_empty() {
+            true => ("", self.data.clone(), &self.training),
+            false => ("held-out ", self.validation.data.clone(), &self.validation.indices),
         };
         let samples: Vec<usize> = samples.iter().copied().take(settings.samples).collect();
         self.begins(Stage::Score, "comparing what was fitted with the pruned model", 2 * samples.len())?;
         let fitted = Arc::new(compensated.graph.clone());
-        let data = self.data.clone();
         let mut divergence = |graph| -> Result<Option<f64>, JobError> {
             Ok(self.scored(graph, Some(original), &data, &samples)?.divergence)
         };

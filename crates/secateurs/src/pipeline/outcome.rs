@@ -17,7 +17,7 @@ use super::stages::{Models, Stages, VALIDATION};
 use super::timed::WITHIN;
 use super::write::file_bytes;
 use crate::data::Dataset;
-use crate::format::significant;
+use crate::format::{count, significant};
 use crate::plan::Plan;
 use crate::report::{
     Change, ChosenState, Count, DataDescription, Figures, FileHash, LatencyBatch, LatencyConditions, Layer,
@@ -160,16 +160,32 @@ fn seconds(stages: &Stages) -> f64 {
 fn notes(stages: &Stages, plan: Option<&Plan>) -> Vec<Note> {
     let (mut warnings, mut notes) = (Vec::new(), Vec::new());
     warnings.extend(missed_latency(stages, plan));
-    if stages.validation.is_empty() {
+    if stages.validation.indices.is_empty() {
         warnings.push(
             "No samples were held out, so that nothing but the training data says which epoch is best."
                 .into(),
         );
     }
-    if !stages.config.tune.reinit && !stages.validation.is_empty() {
+    let own_validation = stages.config.validation.as_ref();
+    if !stages.config.tune.reinit && own_validation.is_none() && !stages.validation.indices.is_empty() {
         notes.push(
             "The held-out samples are part of the training data. Where the original was trained on them too, its figures there \
-             are better than on data that it has not seen; test data tell."
+             are better than on data that it has not seen, and choices between models lean towards what it remembers. Test data tell; \
+             --validation-data makes choices on other data."
+                .into(),
+        );
+    }
+    if let Some(own) = own_validation
+        && own.fingerprint == stages.config.data.fingerprint
+    {
+        warnings
+            .push("The held-out data are the training data: choices lean towards what is remembered.".into());
+    }
+    if let (Some(own), Some(test)) = (own_validation, &stages.config.test)
+        && own.fingerprint == test.fingerprint
+    {
+        warnings.push(
+            "The held-out data are the test data: choices were made on them, so that figures there are better than on other data."
                 .into(),
         );
     }
@@ -211,9 +227,12 @@ fn notes(stages: &Stages, plan: Option<&Plan>) -> Vec<Note> {
                     );
                 }
                 if let Some((groups, reason)) = left_alone {
+                    let (groups, them) = match groups {
+                        1 => ("1 group was".to_owned(), "it"),
+                        n => (format!("{} groups were", count(n)), "them"),
+                    };
                     notes.push(format!(
-                        "{groups} groups were left alone, as pruning is not exact there ({reason}); --allow-inexact \
-                         prunes them."
+                        "{groups} left alone, as pruning is not exact there ({reason}); --allow-inexact prunes {them}."
                     ));
                 }
                 let list = if difference.is_some() { &mut notes } else { &mut warnings };
@@ -417,7 +436,7 @@ fn training(stages: &Stages) -> Option<Training> {
         step: (epoch * steps_per_epoch) as u64,
         averaged: options.ema.is_some(),
     };
-    let chose = !stages.validation.is_empty() && !training.evaluations.is_empty();
+    let chose = !stages.validation.indices.is_empty() && !training.evaluations.is_empty();
     training.chosen = chosen.filter(|_| chose).map(state);
     Some(training)
 }
@@ -427,9 +446,10 @@ fn description(stages: &Stages, result: &Graph) -> DataDescription {
     let data = &stages.data;
     DataDescription {
         path: config.data.path.display().to_string(),
+        validation_path: config.validation.as_ref().map(|own| own.path.display().to_string()),
         test_path: config.test.as_ref().map(|test| test.path.display().to_string()),
         training: stages.training.len() as u64,
-        validation: stages.validation.len() as u64,
+        validation: stages.validation.indices.len() as u64,
         test: config.test.as_ref().map(|test| test.samples as u64),
         classes: class_names(data, result),
         preprocessing: lines(&config.reading.preprocess),
@@ -456,10 +476,10 @@ fn lines(settings: &impl serde::Serialize) -> Vec<String> {
 
 fn seeds(stages: &Stages) -> BTreeMap<String, u64> {
     let tune = &stages.config.tune;
-    let mut seeds = BTreeMap::from([
-        ("choice of the held-out samples".to_owned(), tune.validation_seed),
-        ("training".to_owned(), tune.seed),
-    ]);
+    let mut seeds = BTreeMap::from([("training".to_owned(), tune.seed)]);
+    if stages.config.validation.is_none() {
+        seeds.insert("choice of the held-out samples".to_owned(), tune.validation_seed);
+    }
     seeds.extend(stages.config.plan.iter().map(|plan| ("plan".to_owned(), plan.seed)));
     seeds
 }
@@ -470,7 +490,11 @@ fn files(stages: &Stages, models: &Models, result: &Graph) -> Vec<FileHash> {
     let path = |path: &std::path::Path| path.display().to_string();
     let mut files = vec![file("model", path(&config.model.path), config.model.hash.clone())];
     files.extend(config.teacher.iter().map(|m| file("teacher", path(&m.path), m.hash.clone())));
+    files.extend(config.evidence.iter().map(|f| file("evidence", path(&f.path), f.fingerprint.clone())));
     files.push(file("training data", path(&config.data.path), config.data.fingerprint.clone()));
+    files.extend(
+        config.validation.iter().map(|d| file("held-out data", path(&d.path), d.fingerprint.clone())),
+    );
     files.extend(config.test.iter().map(|d| file("test data", path(&d.path), d.fingerprint.clone())));
     if let (Some(_), Some(pruned)) = (&config.plan, &models.pruned) {
         files.push(file("pruned model", run::PRUNED.into(), pruned.hash()));

@@ -18,8 +18,10 @@ const FIRST: usize = 8;
 
 /// A few of the samples that are held out, plain and as augmented once, with what both models say of them.
 pub(super) fn samples(stages: &Stages, original: &Graph, result: &Graph) -> Result<Vec<Sample>, JobError> {
-    let data = &stages.data;
-    let from = if stages.validation.is_empty() { &stages.training } else { &stages.validation };
+    let (data, from) = match stages.validation.indices.is_empty() {
+        true => (&stages.data, &stages.training),
+        false => (&stages.validation.data, &stages.validation.indices),
+    };
     let shown = &from[..SAMPLES.min(from.len())];
     let mut indices = shown.to_vec();
     if let (Some(batch), Some(&first)) = (data.fixed_batch_size(), shown.first()) {

@@ -20,13 +20,14 @@ use super::plan::macs_sizes;
 use super::record::Record;
 use super::write::{CheckOptions, WriteAppliedOptions, write_applied, write_checked};
 use crate::compensate::{CompensateJob, CompensateOptions, Compensated, Compensation, compensate};
-use crate::data::{self, DataOptions, Dataset};
+use crate::data::{self, DataOptions, Dataset, Samples};
+use crate::evidence::Evidence;
 use crate::implants::{ImplantStart, Stream};
 use crate::methods::{Method, method};
 use crate::plan::Plan;
 use crate::recipe::PlanSettings;
 use crate::report::{self, Report};
-use crate::run::{self, Config, DataIdentity, Log, ModelIdentity, RunDirectory};
+use crate::run::{self, Config, DataIdentity, FileIdentity, Log, ModelIdentity, RunDirectory};
 use crate::runtime::{LatencyRequest, Timing, measure_in_child};
 use crate::tune::{Event, ScoreOptions, Scores, TuneJob, scores, tune};
 
@@ -61,9 +62,11 @@ pub(super) struct Stages<'a, 'o> {
     pub config: Config,
     pub data: Arc<Dataset>,
     pub test: Option<Arc<Dataset>>,
-    /// Samples that are trained on, and those that are held out.
+    /// Samples that are trained on, and those that choices are made on.
     pub training: Vec<usize>,
-    pub validation: Vec<usize>,
+    pub validation: Samples,
+    /// What the original's units were found to be worth before the run.
+    pub evidence: Option<Arc<Evidence>>,
 }
 
 impl<'a, 'o> Stages<'a, 'o> {
@@ -78,8 +81,23 @@ impl<'a, 'o> Stages<'a, 'o> {
         let output = job.outputs.first().map(|output| output.name.as_str());
         let open = |path: &Path| open_data(job.graph, path, options, output, objective).map(Arc::new);
         let data = open(job.data)?;
+        let own_validation = job.validation.map(open).transpose()?;
+        if let Some(own) = own_validation.as_ref().filter(|own| own.has_labels() != data.has_labels()) {
+            let (with, without) = if own.has_labels() { (own, &data) } else { (&data, own) };
+            return Err(JobError::Settings(format!(
+                "{} has labels and {} none; choices are made by what is trained: give both labels, or neither",
+                with.path().display(),
+                without.path().display()
+            )));
+        }
         let test = job.test.map(open).transpose()?;
+        let mut tuning = job.settings.tune.clone();
+        if own_validation.is_some() {
+            tuning.validation = 0.0;
+        }
         let method = plan.and_then(|plan| method(plan.method.as_deref()?));
+        // Later steps measure by the same settings.
+        let measured_once = job.evidence.is_some() && plan.is_none_or(|plan| plan.steps <= 1);
         let measures = method.is_some_and(Method::needs_evidence);
         let model = |graph: &Graph| ModelIdentity { path: graph.source.file().into(), hash: graph.hash() };
         let config = Config {
@@ -93,7 +111,9 @@ impl<'a, 'o> Stages<'a, 'o> {
             model: model(job.graph),
             teacher: teacher.map(model),
             data: DataIdentity::of(&data)?,
+            validation: own_validation.as_deref().map(DataIdentity::of).transpose()?,
             test: test.as_deref().map(DataIdentity::of).transpose()?,
+            evidence: job.evidence.map(FileIdentity::of).transpose()?,
             // What a preset or a file says is said here in full.
             reading: DataOptions {
                 preset: None,
@@ -103,19 +123,19 @@ impl<'a, 'o> Stages<'a, 'o> {
                 ..options.clone()
             },
             plan: plan.cloned(),
-            measure: measures.then(|| job.settings.measure.clone()),
+            measure: (measures && !measured_once).then(|| job.settings.measure.clone()),
             compensate: plan.map(|_| job.settings.compensate),
-            tune: job.settings.tune.clone(),
+            tune: tuning.clone(),
             latency: job.settings.latency.clone(),
         };
-        let tuning = &job.settings.tune;
-        let (training, validation) = data::split(&data, tuning.validation, tuning.validation_seed);
+        let (training, validation) =
+            data::held_out(&data, own_validation.as_ref(), tuning.validation, tuning.validation_seed);
         if plan.is_some() {
-            super::metric_drop::check(job, &data, &validation)?;
+            super::metric_drop::check(job, &validation)?;
         }
         let directory = RunDirectory::open(job.folder, &config, job.restart)?;
         let log = directory.log()?;
-        Ok(Stages { job, observe, directory, log, config, data, test, training, validation })
+        Ok(Stages { job, observe, directory, log, config, data, test, training, validation, evidence: None })
     }
 
     /// The report, where the run is finished.
@@ -242,8 +262,8 @@ impl<'a, 'o> Stages<'a, 'o> {
         graph: &Arc<Graph>,
         teacher: Option<&Arc<Graph>>,
     ) -> Result<(), JobError> {
-        let (data, samples) = (self.data.clone(), self.validation.clone());
-        self.score(model, VALIDATION, graph, teacher, &data, &samples)
+        let Samples { data, indices } = self.validation.clone();
+        self.score(model, VALIDATION, graph, teacher, &data, &indices)
     }
 
     /// Scores a model on the test data, if there are any.
@@ -328,8 +348,9 @@ impl<'a, 'o> Stages<'a, 'o> {
                 teacher: teacher.map(|teacher| &**teacher),
                 plan,
                 data: &self.data,
+                validation: self.config.validation.as_ref().map(|_| &self.validation.data),
                 outputs: self.job.outputs,
-                options: &self.job.settings.tune,
+                options: &self.config.tune,
                 device: self.job.device,
                 folder: self.directory.path(),
             };

@@ -13,6 +13,7 @@ use super::stages::{Models, Stages, VALIDATION};
 use super::timed::ROUNDS;
 use super::write::{CheckOptions, write_checked};
 use crate::compensate::Compensation;
+use crate::data::Samples;
 use crate::plan::Plan;
 use crate::run;
 use crate::search::Budget;
@@ -95,7 +96,7 @@ impl Stages<'_, '_> {
             }
             None => {
                 let model = self.made(&plan)?;
-                let (data, samples) = (self.data.clone(), self.validation.clone());
+                let Samples { data, indices: samples } = self.validation.clone();
                 if !samples.is_empty() {
                     let what = format!("scoring a model that keeps {} on the held-out samples", trial.kept());
                     self.begins(Stage::Score, &what, samples.len())?;

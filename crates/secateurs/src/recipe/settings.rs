@@ -288,9 +288,6 @@ impl Settings {
     /// Refuses settings that make no sense, naming them.
     pub fn check(&self) -> Result<(), String> {
         self.plan.check()?;
-        if self.plan.max_drop.is_some() && self.tune.validation == 0.0 {
-            return Err("plan.max_drop: the drop is measured on samples that are held out, and tune.validation = 0 holds none out".into());
-        }
         self.measure.check()?;
         self.compensate.check().map_err(|reason| format!("compensate.{reason}"))?;
         self.tune.check().map_err(|reason| format!("tune.{reason}"))?;

@@ -379,6 +379,9 @@ pub struct Prediction {
 pub struct DataDescription {
     /// Training data, as the user gave them.
     pub path: String,
+    /// Data that choices were made on, as the user gave them, where they are no part of the training data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_path: Option<String>,
     /// Test data, as the user gave them.
     pub test_path: Option<String>,
     /// Samples trained on.

@@ -63,6 +63,7 @@ fn data_rows(data: &DataDescription) -> Rows {
         n => format!("{}: {}, …", count(n), data.classes[..10].join(", ")),
     };
     let mut rows = vec![pair("training data", &data.path)];
+    rows.extend(data.validation_path.iter().map(|path| pair("validation data", path)));
     rows.extend(data.test_path.iter().map(|path| pair("test data", path)));
     rows.push(pair("samples trained on", count(data.training)));
     rows.push(pair("samples for validation", count(data.validation)));

@@ -210,6 +210,7 @@ fn full() -> Report {
         ],
         data: Some(DataDescription {
             path: "data/train.npz".into(),
+            validation_path: Some("data/held-out.npz".into()),
             test_path: Some("data/test.npz".into()),
             training: 45_000,
             validation: 5000,
@@ -499,6 +500,7 @@ fn hostile_texts_stay_texts() {
     report.seeds = [(evil(), 1)].into();
     report.data = Some(DataDescription {
         path: evil(),
+        validation_path: Some(evil()),
         test_path: Some(evil()),
         training: 1,
         validation: 1,

@@ -49,9 +49,15 @@ pub struct Config {
     pub teacher: Option<ModelIdentity>,
     /// The training data.
     pub data: DataIdentity,
+    /// The data that choices are made on, where they are no part of the training data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<DataIdentity>,
     /// The test data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<DataIdentity>,
+    /// What units were found to be worth before the run, where that was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<FileIdentity>,
     /// How data are read.
     pub reading: DataOptions,
     /// Which units go.
@@ -76,6 +82,23 @@ pub struct ModelIdentity {
     pub path: PathBuf,
     /// Its [`Graph::hash`](secateurs_graph::Graph::hash).
     pub hash: String,
+}
+
+/// A file, by its bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FileIdentity {
+    /// Where it is, for people.
+    pub path: PathBuf,
+    /// [`fingerprint`].
+    pub fingerprint: String,
+}
+
+impl FileIdentity {
+    /// The identity of a file.
+    pub fn of(path: &Path) -> Result<FileIdentity, RunError> {
+        let fingerprint = fingerprint(path).map_err(RunError::open(path))?;
+        Ok(FileIdentity { path: path.to_owned(), fingerprint })
+    }
 }
 
 /// Data, by what is in them.
@@ -133,7 +156,8 @@ pub fn fingerprint(path: &Path) -> io::Result<String> {
 }
 
 /// Keys that say where something lies, or that this is a run at all. What lies there is told by hashes.
-const FOR_PEOPLE: &[&str] = &["model.path", "teacher.path", "data.path", "test.path"];
+const FOR_PEOPLE: &[&str] =
+    &["model.path", "teacher.path", "data.path", "validation.path", "test.path", "evidence.path"];
 
 impl Config {
     /// Reads the config of a run's directory.

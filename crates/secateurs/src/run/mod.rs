@@ -10,7 +10,7 @@ mod log;
 mod tests;
 
 pub(crate) use config::settings_table;
-pub use config::{Config, DataIdentity, FORMAT_VERSION, ModelIdentity, fingerprint};
+pub use config::{Config, DataIdentity, FORMAT_VERSION, FileIdentity, ModelIdentity, fingerprint};
 pub use error::{Difference, RunError};
 pub use log::Log;
 
@@ -73,17 +73,8 @@ const TRAINING_STATES: &[&str] =
     &["checkpoint.safetensors", "best.safetensors", "epoch.safetensors", "earlier.safetensors"];
 
 /// What else a run consists of; `--restart` removes these and nothing else. The config goes last: with it goes the right to.
-const ARTIFACTS: &[&str] = &[
-    METRICS,
-    EVIDENCE,
-    PLAN,
-    PRUNED,
-    COMPENSATED,
-    MODEL,
-    REPORT_JSON,
-    REPORT_HTML,
-    CONFIG,
-];
+const ARTIFACTS: &[&str] =
+    &[METRICS, EVIDENCE, PLAN, PRUNED, COMPENSATED, MODEL, REPORT_JSON, REPORT_HTML, CONFIG];
 
 /// The directory of a run, held by this process alone.
 #[derive(Debug)]

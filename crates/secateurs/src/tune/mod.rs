@@ -49,8 +49,10 @@ pub struct TuneJob<'a> {
     pub teacher: Option<&'a Graph>,
     /// What made the model of its teacher, where it is known: hidden states of other width are compared by it.
     pub plan: Option<&'a Plan>,
-    /// The samples, of which a part is held out.
+    /// The samples, of which a part is held out where there are no others to validate with.
     pub data: &'a Arc<Dataset>,
+    /// Samples to validate with, with labels where the others have some.
+    pub validation: Option<&'a Arc<Dataset>>,
     /// The outputs that are looked at, the one that labels are for first; all of floats where none is named.
     pub outputs: &'a [WeightedOutput],
     /// The settings.

@@ -70,6 +70,7 @@ fn first_loss(
         teacher: Some(teacher),
         plan,
         data: &data,
+        validation: None,
         outputs: &[],
         options: &options,
         device: Device::Cpu,

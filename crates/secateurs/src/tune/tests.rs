@@ -114,8 +114,17 @@ pub(super) fn train(
     until: usize,
 ) -> Run {
     secateurs_torch::load().unwrap();
-    let job =
-        TuneJob { graph, teacher, plan: None, data, outputs: &[], options, device: Device::Cpu, folder };
+    let job = TuneJob {
+        graph,
+        teacher,
+        plan: None,
+        data,
+        validation: None,
+        outputs: &[],
+        options,
+        device: Device::Cpu,
+        folder,
+    };
     let mut events = Vec::new();
     let result = tune(&job, &mut |event| {
         events.push(event.clone());

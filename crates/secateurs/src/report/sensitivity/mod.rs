@@ -207,7 +207,14 @@ mod tests {
                 label_loss: None,
             }],
             groups: vec![
-                group(3, vec![parameter("reads", false), parameter("makes", true)]),
+                group(
+                    3,
+                    vec![
+                        parameter("reads", false),
+                        parameter("onnx::MatMul_7", true),
+                        parameter("makes", true),
+                    ],
+                ),
                 group(1, vec![parameter("only", false)]),
             ],
             implants: Vec::new(),

@@ -25,7 +25,7 @@ use super::schedule::LearningRates;
 use super::scores::{self, Scores};
 use super::settings::{Resolved, Situation, is_matrix, masks};
 use super::{Event, TuneError, TuneJob, Tuned};
-use crate::data::{self, Batch, Stream};
+use crate::data::{self, Batch, Samples, Stream};
 use crate::rng::Rng;
 
 /// Time between checkpoints within an epoch.
@@ -46,7 +46,7 @@ pub(super) struct Trainer<'a> {
     /// Their moving averages.
     averages: Option<Vec<(String, Tensor)>>,
     training: Arc<[usize]>,
-    validation: Vec<usize>,
+    validation: Samples,
     steps_per_epoch: usize,
     steps: usize,
     progress: Progress,
@@ -65,7 +65,8 @@ impl<'a> Trainer<'a> {
         let options = job.options;
         options.check().map_err(TuneError::Options)?;
         job.data.check_augment(&options.augment)?;
-        let (training, validation) = data::split(job.data, options.validation, options.validation_seed);
+        let (training, validation) =
+            data::held_out(job.data, job.validation, options.validation, options.validation_seed);
         let plain = SessionOptions { device: job.device, ..SessionOptions::default() };
         let prepared = Prepared::new(job, &training, plain)?;
         let graph = &prepared.graph;
@@ -172,7 +173,7 @@ impl<'a> Trainer<'a> {
             steps: self.steps,
             steps_per_epoch: self.steps_per_epoch,
             training_samples: self.training.len(),
-            validation_samples: self.validation.len(),
+            validation_samples: self.validation.indices.len(),
             resolved: Box::new(self.resolved.clone()),
             notes: self.notes.clone(),
         };
@@ -192,7 +193,7 @@ impl<'a> Trainer<'a> {
         &mut self,
         observe: &mut dyn FnMut(&Event) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, TuneError> {
-        if self.validation.is_empty() || self.options.reinit || self.steps == 0 {
+        if self.validation.indices.is_empty() || self.options.reinit || self.steps == 0 {
             return Ok(ControlFlow::Continue(()));
         }
         let start = Instant::now();
@@ -407,7 +408,7 @@ impl<'a> Trainer<'a> {
         }
         // Without held-out samples the last epoch is taken.
         let best = match &self.progress.best {
-            Some((_, best)) => self.validation.is_empty() || scores.is_better_than(best),
+            Some((_, best)) => self.validation.indices.is_empty() || scores.is_better_than(best),
             None => true,
         };
         if best {
@@ -446,13 +447,13 @@ impl<'a> Trainer<'a> {
     }
 
     fn validate(&mut self) -> Result<Scores, TuneError> {
-        if self.validation.is_empty() {
+        if self.validation.indices.is_empty() {
             return Ok(Scores::default());
         }
         self.session.set_training(TrainingMode::default());
         let teacher = self.teacher.as_ref().filter(|_| !self.heads[0].labelled);
-        let (data, batch) = (self.job.data, self.resolved.batch_size);
-        scores::evaluate(&self.session, teacher, &self.heads, data, &self.validation, batch, &mut |_| {})
+        let (Samples { data, indices }, batch) = (&self.validation, self.resolved.batch_size);
+        scores::evaluate(&self.session, teacher, &self.heads, data, indices, batch, &mut |_| {})
     }
 
     /// The model with the best weights.
