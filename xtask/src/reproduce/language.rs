@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 
-use super::{Experiment, Found, PRINTED, Page, mean_and_deviation, number, signed, table, words};
+use super::{Experiment, Found, PRINTED, Page, mean_and_deviation, number, report, signed, table, words};
 use crate::npz;
 
 const MODEL: &str = "../shared/models/minilm-l6-movie-reviews.onnx";
@@ -23,15 +23,17 @@ const SEEDS: &[&str] = &["0", "1", "2", "3", "4"];
 type Way = (&'static str, &'static str, usize);
 /// Ours first.
 const TUNED: &[Way] = &[
-    ("joint", "least-squares", 5),
+    ("joint", "least-squares", 3),
     ("gradient", "least-squares", 1),
     ("joint", "none", 1),
     ("quadratic", "none", 1),
-    ("gradient", "none", 5),
+    ("gradient", "none", 3),
     ("gradient-normalised", "none", 1),
     ("magnitude", "none", 1),
     ("random", "none", 1),
 ];
+/// The file of a tuned model's outputs, without its ending.
+const OUTPUTS: &str = "outputs";
 /// Scores that are held against true removals.
 const SCORES: &[&str] = &["quadratic", "gradient", "taylor", "activation", "magnitude"];
 /// What is truly removed, one at a time: kinds of units, how many of them, and a part of the names of their parameters.
@@ -43,22 +45,16 @@ const WAYS: &[(&str, &[&str])] = &[("units", &[]), ("low-rank", &["--implant", "
 pub fn page() -> Page {
     let mut experiments: Vec<Experiment> = SEEDS.iter().map(|seed| heads(seed)).collect();
     experiments.extend(VERIFIED.iter().map(|(name, count, among)| verified(name, count, among)));
-    let compress =
-        format!("compress {MODEL} --data {TRAIN} --validation-data {VALIDATION} --test {TEST} {TEXTS}");
+    let compress = format!("compress {MODEL} --data {TRAIN} --test {TEST} {TEXTS}");
     for kept in KEPT {
         for (method, fit, seeds) in TUNED {
-            for seed in &SEEDS[..*seeds] {
-                let line =
-                    format!("{compress} --method {method} --among head --keep units={kept} --seed {seed}");
-                let more = ["--compensate", fit, "--epochs", "1", "--no-latency"];
-                experiments.push(Experiment::run(tuned(kept, method, fit, seed), &line, &more));
-            }
+            experiments.extend(SEEDS[..*seeds].iter().map(|seed| after_an_epoch(kept, method, fit, seed)));
         }
     }
     for budget in BUDGETS {
         for (way, more) in WAYS {
             let line = format!(
-                "{compress} --count encoder.* --keep params={budget} --epochs 3 --dim sequence=64 --latency-batches 1,32"
+                "{compress} --validation-data {VALIDATION} --count encoder.* --keep params={budget} --epochs 3 --dim sequence=64 --latency-batches 1,32"
             );
             experiments.push(Experiment::run(format!("encoder-{budget}-{way}"), &line, more));
         }
@@ -76,19 +72,54 @@ fn name((method, fit, _): &Way) -> String {
     format!("`{method}`{}", if *fit == "none" { "" } else { ", compensated" })
 }
 
+/// What every unit is worth, measured with a seed: once for all experiments.
+fn measure(seed: &str) -> Vec<String> {
+    let evidence = evidence(seed);
+    words(&format!(
+        "measure {MODEL} --data {TRAIN} {TEXTS} --batch-size 32 --samples 2048 --settled 1 --seed {seed} -o {evidence}"
+    ))
+    .collect()
+}
+
+fn evidence(seed: &str) -> String {
+    format!("{{page}}/evidence-seed-{seed}.safetensors")
+}
+
+/// Heads that are removed, and an epoch of tuning. Nothing is held out, so that it is the tuned model which is the result.
+fn after_an_epoch(kept: &str, method: &str, fit: &str, seed: &str) -> Experiment {
+    let by = match method {
+        "magnitude" | "random" => String::new(),
+        _ => format!(" --evidence {}", evidence(seed)),
+    };
+    let compress = format!(
+        "compress {MODEL} --data {TRAIN} --test {TEST} {TEXTS} --method {method}{by} --among head --keep units={kept} --seed {seed} \
+         --compensate {fit} --epochs 1 --validation 0 --no-latency -o {{run}}"
+    );
+    let eval = format!("eval {{run}}/model.onnx --data {TEST} {TEXTS} --save {{run}}/{OUTPUTS}.npz");
+    let measure = (!by.is_empty()).then(|| measure(seed));
+    let calls = measure.into_iter().chain([compress, eval].map(|line| words(&line).collect()));
+    Experiment { name: tuned(kept, method, fit, seed), calls: calls.collect(), found: report_and_right }
+}
+
+/// What is kept of the report, and which sentences the result gets right.
+fn report_and_right(folder: &Path) -> Result<Value> {
+    let mut found = report(folder)?;
+    let (output, labels) = outputs(folder, OUTPUTS)?;
+    found["right"] = right(&output, &labels).into();
+    Ok(found)
+}
+
 /// Heads that are removed by every method, from one measurement, without tuning.
 fn heads(seed: &str) -> Experiment {
     let mut calls: Vec<Vec<String>> = vec![
-        words(&format!(
-            "measure {MODEL} --data {TRAIN} {TEXTS} --batch-size 32 --samples 2048 --settled 1 --seed {seed} -o {{run}}/evidence.safetensors"
-        ))
-        .collect(),
+        measure(seed),
         words(&format!("eval {MODEL} --data {TEST} {TEXTS} --save {{run}}/original.npz")).collect(),
     ];
+    let evidence = evidence(seed);
     for method in METHODS {
         for kept in KEPT {
             let prune = format!(
-                "prune {MODEL} --method {method} --evidence {{run}}/evidence.safetensors --seed {seed} --among head --keep units={kept} \
+                "prune {MODEL} --method {method} --evidence {evidence} --seed {seed} --among head --keep units={kept} \
                  -o {{run}}/pruned.onnx"
             );
             let eval =
@@ -118,21 +149,23 @@ fn correlations(folder: &Path) -> Result<Value> {
     Ok(Value::Object(parts.into_iter().collect()))
 }
 
+/// Scores of all sentences that `eval` wrote, and their labels.
+fn outputs(folder: &Path, name: &str) -> Result<(Vec<f64>, Vec<f64>)> {
+    let path = folder.join(format!("{name}.npz"));
+    let arrays = npz::read(&path).with_context(|| path.display().to_string())?;
+    let of = |name: &str| arrays.iter().find(|(own, _)| own == name).map(|(_, values)| values.clone());
+    Ok((of("output").context("there is no output")?, of("label").context("there is no label")?))
+}
+
 /// Of every model its divergence from the original, and which sentences it gets right.
 fn compared(folder: &Path) -> Result<Value> {
-    let read = |name: &str| -> Result<(Vec<f64>, Vec<f64>)> {
-        let path = folder.join(format!("{name}.npz"));
-        let arrays = npz::read(&path).with_context(|| path.display().to_string())?;
-        let of = |name: &str| arrays.iter().find(|(own, _)| own == name).map(|(_, values)| values.clone());
-        Ok((of("output").context("there is no output")?, of("label").context("there is no label")?))
-    };
-    let (original, labels) = read("original")?;
+    let (original, labels) = outputs(folder, "original")?;
     let mut found = Map::new();
     found.insert("original".into(), json!({ "right": right(&original, &labels) }));
     for method in METHODS {
         for kept in KEPT {
             let name = format!("{method}-{kept}");
-            let (output, _) = read(&name)?;
+            let (output, _) = outputs(folder, &name)?;
             if output.len() != original.len() {
                 bail!("{name} has {} scores, the original {}", output.len(), original.len());
             }
@@ -213,41 +246,46 @@ fn render(found: &Found) -> String {
     let columns: Vec<&str> = std::iter::once("").chain(scores.iter().map(String::as_str)).collect();
     text += &table(&columns, VERIFIED.iter().map(row).collect());
 
-    text += "\n### Heads, after one epoch\n\n`compress --epochs 1` with its defaults for transformers: mean over five seeds (calibration and tuning), in brackets the standard \
-             deviation; without brackets the first seed alone; differences seed by seed, with their standard error. `compress` compensates layers (`least-squares`) before tuning; the baselines are as their authors have them, without, and \
+    text += "\n### Heads, after one epoch\n\n`compress --epochs 1 --validation 0` with its defaults for transformers, the result always being the tuned model: mean over three seeds (calibration and tuning), in brackets the standard \
+             deviation; without brackets the first seed alone. `compress` compensates layers (`least-squares`) before tuning; the baselines are as their authors have them, without, and \
              Michel et al.'s gradient with it as well.\n\n";
-    let whole: Vec<&Way> = TUNED.iter().filter(|(.., seeds)| *seeds == SEEDS.len()).collect();
     for (title, metric, scale, digits) in
         [("KL to the original, nats", "divergence", 1.0, 3), ("accuracy, %", "accuracy", 100.0, 2)]
     {
-        let figure = |(method, fit, _): &Way, kept: &str, seed: &str| {
-            found.metric("test", &tuned(kept, method, fit, seed), "result", metric).map(|x| scale * x)
-        };
         let row = |way: &Way| {
+            let (method, fit, _) = way;
             let cell = |kept: &&str| {
-                let values: Vec<f64> = SEEDS.iter().filter_map(|seed| figure(way, kept, seed)).collect();
-                spread(&values, digits)
+                let of = |seed: &&str| {
+                    found.metric("test", &tuned(kept, method, fit, seed), "result", metric).map(|x| scale * x)
+                };
+                spread(&SEEDS.iter().filter_map(of).collect::<Vec<_>>(), digits)
             };
             std::iter::once(name(way)).chain(KEPT.iter().map(cell)).collect()
         };
-        let against = |other: &&Way| {
-            let cell = |kept: &&str| {
-                let difference =
-                    |seed: &&str| Some(figure(whole[0], kept, seed)? - figure(other, kept, seed)?);
-                let values: Vec<f64> = SEEDS.iter().filter_map(difference).collect();
-                let (mean, deviation) = mean_and_deviation(&values);
-                match values.len() {
-                    0 | 1 => "–".into(),
-                    n => format!("{mean:+.digits$} ± {:.digits$}", deviation / (n as f64).sqrt()),
-                }
-            };
-            let name = format!("{} against {}", name(whole[0]), name(other));
-            std::iter::once(name).chain(KEPT.iter().map(cell)).collect()
-        };
         text += &format!("{title}, with so much of the heads removed:\n\n");
-        text += &table(&head, TUNED.iter().map(row).chain(whole[1..].iter().map(against)).collect());
+        text += &table(&head, TUNED.iter().map(row).collect());
         text.push('\n');
     }
+    let row = |other: &Way| {
+        let cell = |kept: &&str| {
+            let right = |(method, fit, _): &Way, seed: &str| {
+                Some(found.get(&tuned(kept, method, fit, seed))?["right"].as_str()?.to_owned())
+            };
+            let pair = |seed: &&str| Some((right(&TUNED[0], seed)?, right(other, seed)?));
+            let pairs: Vec<(String, String)> = SEEDS.iter().filter_map(pair).collect();
+            let paired = by_sentences(&pairs);
+            format!("{} ± {}", signed(paired.map(|(mean, _)| mean)), number(paired.map(|(_, error)| error)))
+        };
+        std::iter::once(name(other)).chain(KEPT.iter().map(cell)).collect()
+    };
+    text += &format!(
+        "{} against others: the difference of accuracies in points with its standard error over the same sentences, averaged over the seeds that both have:\n\n",
+        name(&TUNED[0])
+    );
+    let mut against = head.clone();
+    against[0] = "against";
+    text += &table(&against, TUNED[1..].iter().map(row).collect());
+    text.push('\n');
 
     text += "### The encoder\n\nHeads and neurons under one budget of the encoder layers' parameters, alone and beside low-rank implants as many as predicted to help; at most 3 epochs; sentences that the original has not seen \
              choose among the model before tuning and the epochs. \
@@ -285,26 +323,34 @@ fn head_figure(found: &Found, seed: &str, model: &str, of: &str) -> Option<f64> 
     }
 }
 
-/// The mean difference of two methods' accuracies in points and its standard error, by sentences: each counts with its mean over levels
-/// and seeds.
+/// The mean difference of two methods' accuracies in points and its standard error, over all levels and seeds.
 fn paired(found: &Found, ours: &str, theirs: &str) -> Option<(f64, f64)> {
-    let mut differences: Vec<f64> = Vec::new();
-    let mut models = 0.0;
+    let mut pairs = Vec::new();
     for seed in SEEDS {
         let found = found.get(&format!("heads-seed-{seed}"))?;
         for kept in KEPT {
-            let of = |method: &str| found[format!("{method}-{kept}")]["right"].as_str();
-            let (a, b) = (of(ours)?.bytes(), of(theirs)?.bytes());
-            let own: Vec<f64> = a.zip(b).map(|(a, b)| f64::from(a) - f64::from(b)).collect();
-            differences.resize(own.len(), 0.0);
-            differences.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
-            models += 1.0;
+            let of = |method: &str| Some(found[format!("{method}-{kept}")]["right"].as_str()?.to_owned());
+            pairs.push((of(ours)?, of(theirs)?));
         }
     }
-    let n = differences.len() as f64;
-    let points = |sum: f64| 100.0 * sum / models;
+    by_sentences(&pairs)
+}
+
+/// The mean difference of accuracies in points of pairs of models, and its standard error over sentences: each counts with its mean over the
+/// pairs.
+fn by_sentences(pairs: &[(String, String)]) -> Option<(f64, f64)> {
+    let mut differences: Vec<f64> = Vec::new();
+    for (a, b) in pairs {
+        differences.resize(a.len(), 0.0);
+        let own = a.bytes().zip(b.bytes()).map(|(a, b)| f64::from(a) - f64::from(b));
+        differences.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+    }
+    if pairs.is_empty() {
+        return None;
+    }
+    let points = |sum: f64| 100.0 * sum / pairs.len() as f64;
     let (mean, deviation) = mean_and_deviation(&differences);
-    Some((points(mean), points(deviation / n.sqrt())))
+    Some((points(mean), points(deviation / (differences.len() as f64).sqrt())))
 }
 
 fn spread(values: &[f64], digits: usize) -> String {
@@ -333,5 +379,15 @@ mod tests {
         let p = 1.0 / (1.0 + (-1.0f64).exp());
         let expected = p * (2.0 * p).ln() + (1.0 - p) * (2.0 * (1.0 - p)).ln();
         assert!((divergence(&[0.0, 1.0], &[3.0, 3.0]) - expected).abs() < 1e-12);
+    }
+
+    #[test]
+    fn differences_are_paired_by_sentences() {
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(by_sentences(&[]), None);
+        // One of four is won: 25 points, and of 1, 0, 0, 0 the deviation is a half, the error a quarter.
+        assert_eq!(by_sentences(&[pair("1101", "0101")]), Some((25.0, 25.0)));
+        // What one seed wins and another loses at the same sentence is no difference at all.
+        assert_eq!(by_sentences(&[pair("10", "00"), pair("00", "10")]), Some((0.0, 0.0)));
     }
 }

@@ -24,7 +24,7 @@ pub const PRINTED: &str = "printed.json";
 pub struct Experiment {
     /// Its name in the page's folder.
     pub name: String,
-    /// The arguments of each call; `{run}` stands for the folder of the experiment.
+    /// The arguments of each call; `{run}` stands for the folder of the experiment, `{page}` for the one that a page's experiments share.
     pub calls: Vec<Vec<String>>,
     /// What was found, from the folder.
     pub found: fn(&Path) -> Result<Value>,
@@ -104,12 +104,17 @@ fn result(page: &Page, name: &str) -> PathBuf {
 
 /// Whether this process was the one to do it.
 fn carry_out(page: &Page, experiment: &Experiment) -> Result<bool> {
-    let folder = Path::new("data/reproduce").join(page.name).join(&experiment.name);
+    let shared = Path::new("data/reproduce").join(page.name);
+    let folder = shared.join(&experiment.name);
     let name = folder.to_string_lossy();
     let calls: Vec<Vec<String>> = experiment
         .calls
         .iter()
-        .map(|call| call.iter().map(|word| word.replace("{run}", &name)).collect())
+        .map(|call| {
+            let word =
+                |word: &String| word.replace("{run}", &name).replace("{page}", &shared.to_string_lossy());
+            call.iter().map(word).collect()
+        })
         .collect();
     fs::create_dir_all(paths::repo().join(&folder))?;
     // Held until this function ends, however it ends.
@@ -148,7 +153,7 @@ fn carry_out(page: &Page, experiment: &Experiment) -> Result<bool> {
 }
 
 /// What is kept of the report of a run.
-fn report(folder: &Path) -> Result<Value> {
+pub fn report(folder: &Path) -> Result<Value> {
     let path = folder.join("report.json");
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let mut report: Value = serde_json::from_str(&text)?;
