@@ -418,7 +418,11 @@ fn units_that_were_measured_before_are_not_measured_again() {
     ends(2, &given, &["evidence", "--restart"]);
     let foreign = folder.model("foreign.onnx", deep());
     let given = ["--evidence", &evidence, "--keep", "params=0.5"];
-    ends(2, &words("compress", &foreign, &data, &folder.path("foreign"), &given), &["the evidence is of another model"]);
+    ends(
+        2,
+        &words("compress", &foreign, &data, &folder.path("foreign"), &given),
+        &["the evidence is of another model"],
+    );
     let magnitude = run("magnitude", &["--method", "magnitude"]);
     ends(2, &magnitude, &["'magnitude' does not go by evidence", "--evidence"]);
     let missing = ["--evidence", "nowhere.safetensors", "--keep", "params=0.5"];

@@ -1,6 +1,6 @@
 //! Logarithmic axes on which 0 has a place too.
 
-use super::scale::{Scale, Spacing};
+use super::scale::{LARGEST, Scale, Spacing};
 
 /// Decades below the highest value that are told apart.
 const DECADES: i32 = 8;
@@ -25,7 +25,7 @@ pub struct FlooredScale {
 impl FlooredScale {
     /// The axis that shows all of `values` that are finite and ends with them, with about so many `marks`.
     pub fn covering(values: impl IntoIterator<Item = f64>, marks: usize) -> FlooredScale {
-        let values: Vec<f64> = values.into_iter().filter(|v| v.is_finite()).collect();
+        let values: Vec<f64> = values.into_iter().filter(|v| v.is_finite()).map(|v| v.min(LARGEST)).collect();
         let highest = values.iter().copied().fold(0.0, f64::max);
         let floor = (highest * 10_f64.powi(-DECADES)).max(f64::MIN_POSITIVE);
         let scale =
@@ -45,8 +45,10 @@ impl FlooredScale {
 
     /// Where a value lies on the part that is logarithmic, from 0 to 1; `None` for what stands in the foot.
     pub fn share(&self, value: f64) -> Option<f64> {
-        let share = self.scale.place(value).filter(|_| value >= self.floor);
-        share.map(|share| share.clamp(0.0, 1.0))
+        if !value.is_finite() || value < self.floor {
+            return None;
+        }
+        self.scale.place(value.min(LARGEST)).map(|share| share.clamp(0.0, 1.0))
     }
 
     /// Where a value lies, from 0 to 1; `None` if it is not finite.
@@ -90,6 +92,9 @@ mod tests {
         assert_eq!(places, [Some(STANDS * FOOT), Some(STANDS * FOOT), Some(FOOT), Some(1.0), None, None]);
         assert_eq!([0.0, 0.1, 1.0].map(|v| scale.share(v)), [None, Some(0.0), Some(1.0)]);
         assert_eq!(FlooredScale::covering([0.1, 1.0], 5).place(0.1), Some(0.0));
+        // What is too large to be shown lies where the largest does.
+        let scale = FlooredScale::covering([1e147, 6e152], 5);
+        assert_eq!([1e147, 6e152].map(|v| scale.place(v)), [Some(0.0), Some(1.0)]);
     }
 
     proptest! {

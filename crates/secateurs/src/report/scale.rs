@@ -23,7 +23,7 @@ pub struct Scale {
 }
 
 /// What is larger is not shown, so that nothing overflows.
-const LARGEST: f64 = 1e150;
+pub(super) const LARGEST: f64 = 1e150;
 /// What is smaller counts as 0.
 const SMALLEST: f64 = 1e-150;
 

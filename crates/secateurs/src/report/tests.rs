@@ -338,7 +338,7 @@ fn a_full_report_has_every_figure() {
         "a long film label cat original cat 93 % result cat 93 % the two agree",
         "[3, 32] 0.500, -1.25, …",
         // Settings.
-        "training data data/train.npz test data data/test.npz samples trained on 45,000 samples for validation 5,000",
+        "training data data/train.npz validation data data/held-out.npz test data data/test.npz samples trained on 45,000 samples for validation 5,000",
         "samples tested on 10,000 classes 2: cat, dog preprocessing divided by 255 augmentation flipped",
         "settings method magnitude settings: tune learning_rate 0.05",
         "seeds run 17",

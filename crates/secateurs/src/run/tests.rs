@@ -21,7 +21,9 @@ fn config() -> Config {
         model: ModelIdentity { path: "model.onnx".into(), hash: "abc".into() },
         teacher: None,
         data: DataIdentity { path: "data.npz".into(), samples: 3, fingerprint: "def".into() },
+        validation: Some(DataIdentity { path: "held-out.npz".into(), samples: 2, fingerprint: "fed".into() }),
         test: None,
+        evidence: Some(FileIdentity { path: "evidence.safetensors".into(), fingerprint: "0f".into() }),
         reading: DataOptions::default(),
         plan: Some(PlanSettings { method: Some("magnitude".into()), ..PlanSettings::default() }),
         measure: None,
@@ -45,11 +47,17 @@ fn a_config_is_what_was_written_and_says_what_differs() {
     other.tune.epochs = 9;
     other.tune.ema = Some(0.5);
     other.model.path = "elsewhere.onnx".into();
+    other.validation.as_mut().unwrap().path = "elsewhere.npz".into();
+    other.evidence = None;
     let differences = config().differences(&other);
     let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
     assert_eq!(
         texts,
-        ["tune.ema: not set in the run, 0.5 asked for", "tune.epochs: 3 in the run, 9 asked for"]
+        [
+            "evidence.fingerprint: \"0f\" in the run, not set asked for",
+            "tune.ema: not set in the run, 0.5 asked for",
+            "tune.epochs: 3 in the run, 9 asked for"
+        ]
     );
 }
 
