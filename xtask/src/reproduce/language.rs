@@ -273,8 +273,8 @@ fn render(found: &Found) -> String {
             };
             let pair = |seed: &&str| Some((right(&TUNED[0], seed)?, right(other, seed)?));
             let pairs: Vec<(String, String)> = SEEDS.iter().filter_map(pair).collect();
-            let paired = by_sentences(&pairs);
-            format!("{} ± {}", signed(paired.map(|(mean, _)| mean)), number(paired.map(|(_, error)| error)))
+            let told = |(mean, error)| format!("{} ± {error:.2}", signed(Some(mean)));
+            by_sentences(&pairs).map_or("–".into(), told)
         };
         std::iter::once(name(other)).chain(KEPT.iter().map(cell)).collect()
     };
