@@ -458,10 +458,9 @@ fn pictures(folder: &Path, number: usize) {
     }
 }
 
-#[test]
-fn pictures_that_vanish_are_named_and_the_run_goes_on_once_they_are_back() {
-    let folder = Folder::new();
-    let model = ModelBuilder::new(17)
+/// Of two classes.
+fn classifier() -> ModelBuilder {
+    ModelBuilder::new(17)
         .input("x", ElementType::Float32, &["batch", "3", "8", "8"])
         .constant("w", &normal(&[192, 16], 0))
         .constant("v", &normal(&[16, 2], 2))
@@ -469,8 +468,43 @@ fn pictures_that_vanish_are_named_and_the_run_goes_on_once_they_are_back() {
         .node("MatMul", &["f", "w"], &["h"])
         .node("Relu", &["h"], &["j"])
         .node("MatMul", &["j", "v"], &["y"])
-        .output("y");
-    let model = folder.model("model.onnx", model);
+        .output("y")
+}
+
+#[test]
+fn a_class_folder_means_the_same_in_all_data() {
+    let folder = Folder::new();
+    let model = folder.model("model.onnx", classifier());
+    let (data, dark) = (folder.path("pictures"), folder.path("dark-only"));
+    pictures(Path::new(&data), 20);
+    pictures(Path::new(&dark), 5);
+    std::fs::remove_dir_all(Path::new(&dark).join("bright")).unwrap();
+    let none = ["--epochs", "0", "--compensate", "none", "--json"];
+    let run = |name: &str, more: &[&str]| {
+        let words = compress(&model, &data, &folder.path(name), &[&none, more].concat());
+        let report: Value = serde_json::from_str(&ends(0, &words, &[])).unwrap();
+        report["report"]["original"].clone()
+    };
+    // The only class folder is the second class.
+    let names = folder.path("names.txt");
+    std::fs::write(&names, "bright\ndark\n").unwrap();
+    let eval = ["eval", &model, "--data", &dark, "--classes", &names, "--threads", "1", "--json"];
+    let eval: Value = serde_json::from_str(&ends(0, &eval, &[])).unwrap();
+    let loss = eval["loss"]["value"].as_f64().or(eval["loss"].as_f64()).unwrap();
+    let original = run("run", &["--validation-data", &dark, "--test", &dark]);
+    for on in ["validation", "test"] {
+        let found = original[on]["metrics"]["loss"]["value"].as_f64().unwrap();
+        assert!((found - loss).abs() < 1e-4 * loss, "{on}: {found} {loss}");
+    }
+    std::fs::rename(Path::new(&dark).join("dark"), Path::new(&dark).join("grey")).unwrap();
+    let unknown = compress(&model, &data, &folder.path("unknown"), &["--test", &dark]);
+    ends(2, &unknown, &["folder grey", "is not one of the classes bright, dark"]);
+}
+
+#[test]
+fn pictures_that_vanish_are_named_and_the_run_goes_on_once_they_are_back() {
+    let folder = Folder::new();
+    let model = folder.model("model.onnx", classifier());
     let (data, away) = (folder.path("pictures"), folder.path("away"));
     pictures(Path::new(&data), 60);
     let words = |run: &str| {

@@ -79,8 +79,14 @@ impl<'a, 'o> Stages<'a, 'o> {
     ) -> Result<Stages<'a, 'o>, JobError> {
         let (options, objective) = (&job.settings.data, job.settings.tune.objective);
         let output = job.outputs.first().map(|output| output.name.as_str());
-        let open = |path: &Path| open_data(job.graph, path, options, output, objective).map(Arc::new);
-        let data = open(job.data)?;
+        let open = |path: &Path, options: &DataOptions| {
+            open_data(job.graph, path, options, output, objective).map(Arc::new)
+        };
+        let data = open(job.data, options)?;
+        // A class folder means the same in all data, though some classes may be missing.
+        let named = (!data.class_names().is_empty()).then(|| data.class_names().to_vec());
+        let same_classes = DataOptions { classes: named, ..options.clone() };
+        let open = |path| open(path, &same_classes);
         let own_validation = job.validation.map(open).transpose()?;
         if let Some(own) = own_validation.as_ref().filter(|own| own.has_labels() != data.has_labels()) {
             let (with, without) = if own.has_labels() { (own, &data) } else { (&data, own) };
