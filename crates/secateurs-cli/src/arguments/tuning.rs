@@ -28,7 +28,8 @@ pub struct TuningArguments {
     /// Samples a step [default: 128, or what the model fixes; at most the training samples]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: Option<u32>,
-    /// The rule of the steps [default: sgd where convolutions compute most, adamw elsewhere]
+    /// The rule of the steps: muon makes momentum orthogonal for matrices and kernels, and is adamw for the rest
+    /// [default: sgd where convolutions compute most, adamw elsewhere]
     #[arg(long, value_parser = names!(OptimizerKind))]
     optimizer: Option<String>,
     /// The peak learning rate [default: for SGD 0.05 at batch 128, for AdamW 5e-5; from scratch 0.2 and 1e-3]
@@ -87,10 +88,10 @@ pub struct TuningArguments {
 #[derive(Args, Serialize)]
 #[command(next_help_heading = "Tuning: details")]
 struct DetailArguments {
-    /// Momentum of SGD [default: 0.9]
+    /// Momentum of SGD and Muon [default: 0.9 for SGD, 0.95 for Muon]
     #[arg(long, value_name = "X")]
     momentum: Option<f64>,
-    /// Whether SGD looks ahead [default: true]
+    /// Whether SGD and Muon look ahead [default: true]
     #[arg(long, value_name = "BOOL")]
     nesterov: Option<bool>,
     /// Decay rates of AdamW's averages [default: 0.9,0.999]

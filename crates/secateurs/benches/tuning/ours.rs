@@ -56,7 +56,7 @@ fn train(job: &Job, augment: Augment, observe: &mut dyn FnMut(&Event) -> Control
         batch_size: BATCH_SIZE,
         optimizer: Some(OptimizerKind::Sgd),
         learning_rate: Some(1e-3),
-        momentum: 0.9,
+        momentum: Some(0.9),
         nesterov: true,
         weight_decay: Some(5e-4),
         warmup: 0.0,

@@ -24,7 +24,7 @@ fn flags_win_over_the_recipe_and_the_recipe_over_defaults() {
     let settings = recipe.settings(flags).unwrap();
     assert_eq!(settings.plan.method.as_deref(), Some("random"));
     assert_eq!(settings.plan.keep, ["units=0.3".parse().unwrap()]);
-    assert_eq!((settings.tune.epochs, settings.tune.momentum, settings.tune.batch_size), (2, 0.1, 128));
+    assert_eq!((settings.tune.epochs, settings.tune.momentum, settings.tune.batch_size), (2, Some(0.1), 128));
     assert_eq!(settings.data.preprocess.scale, Some(2.0));
     assert_eq!(settings.data.preprocess.mean, Some(vec![1.0]));
     assert_eq!(Recipe::default().settings(Table::new()).unwrap(), Settings::default());

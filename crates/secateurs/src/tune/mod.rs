@@ -7,6 +7,7 @@ mod checkpoint;
 mod error;
 mod hidden;
 mod loss;
+mod muon;
 mod optimizer;
 mod options;
 mod outputs;

@@ -1,7 +1,8 @@
-//! The rules by which gradients change parameters: SGD with momentum, and AdamW, as PyTorch defines them.
+//! The rules by which gradients change parameters: SGD with momentum, AdamW and Muon, as PyTorch defines them.
 
 use secateurs_torch::tch::{self, TchError, Tensor};
 
+use super::muon::Matrices;
 use super::options::OptimizerKind;
 
 /// What a rule is set to.
@@ -15,6 +16,17 @@ pub(super) struct Rule {
     pub weight_decay: f64,
 }
 
+/// What is trained.
+pub(super) struct Parameter {
+    pub tensor: Tensor,
+    /// Whether weight decay applies.
+    pub decays: bool,
+    /// What its learning rate is multiplied with.
+    pub rate: f64,
+    /// How Muon sees it as matrices.
+    pub matrices: Option<Matrices>,
+}
+
 /// A parameter and what the rule remembers of its gradients.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -24,7 +36,9 @@ pub(super) struct Slot {
     pub decays: bool,
     /// What its learning rate is multiplied with.
     pub rate: f64,
-    /// SGD: the momentum buffer; AdamW: the averages of the gradients and of their squares. Zero before the first step.
+    /// Muon: how it is matrices; AdamW's rule changes what is none.
+    pub matrices: Option<Matrices>,
+    /// SGD and Muon's matrices: the momentum buffer; AdamW: the averages of the gradients and of their squares. Zero before the first step.
     pub moments: Vec<Tensor>,
 }
 
@@ -36,17 +50,16 @@ pub(super) struct Optimizer {
 }
 
 impl Optimizer {
-    /// For parameters, each with whether weight decay applies and what its learning rate is multiplied with.
-    pub fn new(rule: Rule, parameters: Vec<(Tensor, bool, f64)>) -> Result<Optimizer, TchError> {
-        let moments = match rule.kind {
-            OptimizerKind::Sgd if rule.momentum == 0.0 => 0,
-            OptimizerKind::Sgd => 1,
-            OptimizerKind::AdamW => 2,
-        };
-        let slots = parameters.into_iter().map(|(parameter, decays, rate)| {
+    pub fn new(rule: Rule, parameters: impl Iterator<Item = Parameter>) -> Result<Optimizer, TchError> {
+        let slots = parameters.map(|Parameter { tensor: parameter, decays, rate, matrices }| {
+            let moments = match (rule.kind, matrices) {
+                (OptimizerKind::Sgd, _) if rule.momentum == 0.0 => 0,
+                (OptimizerKind::Sgd, _) | (OptimizerKind::Muon, Some(_)) => 1,
+                (OptimizerKind::AdamW, _) | (OptimizerKind::Muon, None) => 2,
+            };
             let zeros = (0..moments).map(|_| parameter.f_detach()?.f_zeros_like());
             let moments = zeros.collect::<Result<_, _>>()?;
-            Ok(Slot { parameter, decays, rate, moments })
+            Ok(Slot { parameter, decays, rate, matrices, moments })
         });
         Ok(Optimizer { rule, slots: slots.collect::<Result<_, TchError>>()? })
     }
@@ -68,9 +81,14 @@ impl Optimizer {
                 let scaled =
                     if scale == 1.0 { gradient.shallow_clone() } else { gradient.f_mul_scalar(scale)? };
                 let learning_rate = learning_rate * slot.rate;
-                match self.rule.kind {
-                    OptimizerKind::Sgd => self.rule.sgd(slot, scaled, learning_rate)?,
-                    OptimizerKind::AdamW => self.rule.adamw(slot, &scaled, learning_rate, step)?,
+                match (self.rule.kind, slot.matrices) {
+                    (OptimizerKind::Sgd, _) => self.rule.sgd(slot, scaled, learning_rate)?,
+                    (OptimizerKind::Muon, Some(matrices)) => {
+                        self.rule.muon(slot, matrices, scaled, learning_rate)?;
+                    }
+                    (OptimizerKind::AdamW, _) | (OptimizerKind::Muon, None) => {
+                        self.rule.adamw(slot, &scaled, learning_rate, step)?;
+                    }
                 }
             }
             Ok(())
@@ -86,14 +104,40 @@ impl Rule {
         if slot.decays && self.weight_decay != 0.0 {
             gradient = gradient.f_add(&slot.parameter.f_mul_scalar(self.weight_decay)?)?;
         }
-        if let [buffer] = &mut slot.moments[..] {
-            let _ = buffer.f_mul_scalar_(self.momentum)?.f_add_(&gradient)?;
-            gradient = match self.nesterov {
-                true => gradient.f_add(&buffer.f_mul_scalar(self.momentum)?)?,
-                false => buffer.shallow_clone(),
-            };
+        let direction = self.with_momentum(slot, gradient)?;
+        let _ = slot.parameter.f_sub_(&direction.f_mul_scalar(learning_rate)?)?;
+        Ok(())
+    }
+
+    /// `b = μb + g`, and `g + μb` with Nesterov's momentum, `b` without; `g` where there is no momentum.
+    fn with_momentum(&self, slot: &mut Slot, gradient: Tensor) -> Result<Tensor, TchError> {
+        let [buffer] = &mut slot.moments[..] else { return Ok(gradient) };
+        let _ = buffer.f_mul_scalar_(self.momentum)?.f_add_(&gradient)?;
+        match self.nesterov {
+            true => gradient.f_add(&buffer.f_mul_scalar(self.momentum)?),
+            false => Ok(buffer.shallow_clone()),
         }
-        let _ = slot.parameter.f_sub_(&gradient.f_mul_scalar(learning_rate)?)?;
+    }
+
+    /// `w −= ηλw; w −= 0.2η √max(rows, columns) O`, where `O` is SGD's direction made orthogonal (see [`Matrices`]).
+    fn muon(
+        &self,
+        slot: &mut Slot,
+        matrices: Matrices,
+        gradient: Tensor,
+        learning_rate: f64,
+    ) -> Result<(), TchError> {
+        self.decay(slot, learning_rate)?;
+        let direction = matrices.orthogonal(&self.with_momentum(slot, gradient)?)?;
+        let _ = slot.parameter.f_sub_(&direction.f_mul_scalar(learning_rate)?)?;
+        Ok(())
+    }
+
+    /// Decoupled weight decay.
+    fn decay(&self, slot: &mut Slot, learning_rate: f64) -> Result<(), TchError> {
+        if slot.decays && self.weight_decay != 0.0 {
+            let _ = slot.parameter.f_mul_scalar_(1.0 - learning_rate * self.weight_decay)?;
+        }
         Ok(())
     }
 
@@ -106,9 +150,7 @@ impl Rule {
         learning_rate: f64,
         step: usize,
     ) -> Result<(), TchError> {
-        if slot.decays && self.weight_decay != 0.0 {
-            let _ = slot.parameter.f_mul_scalar_(1.0 - learning_rate * self.weight_decay)?;
-        }
+        self.decay(slot, learning_rate)?;
         let [mean, square] = &mut slot.moments[..] else { return Ok(()) };
         let [beta1, beta2] = self.betas;
         let _ = mean.f_lerp_(gradient, 1.0 - beta1)?;

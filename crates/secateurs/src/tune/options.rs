@@ -17,9 +17,9 @@ pub struct TuneOptions {
     /// The peak learning rate; where it is left out, 0.05 for SGD at batch 128 (in proportion to the batch) and 5e-5 for AdamW;
     /// from scratch 0.2 and 1e-3.
     pub learning_rate: Option<f64>,
-    /// Momentum of SGD.
-    pub momentum: f64,
-    /// Whether SGD looks ahead (Nesterov).
+    /// Momentum of SGD and Muon; where it is left out, 0.9 for SGD and 0.95 for Muon.
+    pub momentum: Option<f64>,
+    /// Whether SGD and Muon look ahead (Nesterov).
     pub nesterov: bool,
     /// Decay rates of AdamW's averages of gradients and their squares.
     pub betas: [f64; 2],
@@ -87,7 +87,7 @@ impl Default for TuneOptions {
             batch_size: 128,
             optimizer: None,
             learning_rate: None,
-            momentum: 0.9,
+            momentum: None,
             nesterov: true,
             betas: [0.9, 0.999],
             epsilon: 1e-8,
@@ -125,6 +125,8 @@ pub enum OptimizerKind {
     Sgd,
     /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
     AdamW,
+    /// Momentum made orthogonal for the matrices and kernels of layers (Jordan et al. 2024), AdamW for the rest.
+    Muon,
 }
 
 /// How the learning rate falls.
@@ -200,7 +202,7 @@ macro_rules! names {
 }
 
 names! {
-    OptimizerKind: Sgd = "sgd", AdamW = "adamw";
+    OptimizerKind: Sgd = "sgd", AdamW = "adamw", Muon = "muon";
     Schedule: Cosine = "cosine", Linear = "linear", Steps = "steps", Constant = "constant";
     Objective: Auto = "auto", Classes = "classes", MultiLabel = "multi-label", Values = "values";
     TunePrecision: Bf16 = "bf16", F32 = "f32", F64 = "f64";
@@ -218,7 +220,7 @@ impl TuneOptions {
             return Err("batch_size = 0: must be at least 1".into());
         }
         within("learning_rate", self.learning_rate.unwrap_or(0.0), 0.0, 1e3)?;
-        within("momentum", self.momentum, 0.0, 0.999_999)?;
+        within("momentum", self.momentum.unwrap_or(0.0), 0.0, 0.999_999)?;
         within("betas", self.betas[0], 0.0, 0.999_999)?;
         within("betas", self.betas[1], 0.0, 0.999_999_99)?;
         within("epsilon", self.epsilon, f64::MIN_POSITIVE, 1.0)?;

@@ -134,7 +134,7 @@ fn layers_learn_the_slower_the_earlier_they_are() {
             epochs: 1,
             optimizer: Some(OptimizerKind::Sgd),
             learning_rate: Some(1e-2),
-            momentum: 0.0,
+            momentum: Some(0.0),
             weight_decay: Some(0.0),
             ..whole()
         };

@@ -71,12 +71,13 @@ impl Resolved {
         let learning_rate = options.learning_rate.unwrap_or(match (optimizer, options.reinit) {
             (OptimizerKind::Sgd, false) => 0.05 * batch_size as f64 / 128.0,
             (OptimizerKind::Sgd, true) => 0.2 * batch_size as f64 / 128.0,
+            (OptimizerKind::Muon, _) => 1e-3,
             (OptimizerKind::AdamW, false) => 5e-5,
             (OptimizerKind::AdamW, true) => 1e-3,
         });
         let weight_decay = options.weight_decay.unwrap_or(match optimizer {
             OptimizerKind::Sgd => 5e-4,
-            OptimizerKind::AdamW => 0.01,
+            OptimizerKind::AdamW | OptimizerKind::Muon => 0.01,
         });
         let precision = options.precision.unwrap_or(match situation.device {
             Device::Cpu if !has_bf16() => TunePrecision::F32,

@@ -186,12 +186,30 @@ fn adamw_gives_the_losses_of_pytorch() {
 }
 
 #[test]
+fn muon_gives_the_losses_of_pytorch() {
+    let (folder, model) = (tempfile::tempdir().unwrap(), graph(net(0.0)));
+    let options = TuneOptions {
+        optimizer: Some(OptimizerKind::Muon),
+        learning_rate: Some(0.02),
+        betas: [0.9, 0.99],
+        weight_decay: Some(0.1),
+        ..whole()
+    };
+    let data = data(folder.path(), &model, true);
+    let run = train(&model, None, &data, &options, folder.path(), usize::MAX);
+    // The kernel as a matrix, and the iteration in 64 bits where PyTorch has bfloat16.
+    let expected =
+        [1.100678858547, 1.097974714537, 1.095809923033, 1.094022746585, 1.092528444979, 1.091263231276];
+    assert_near(&run.losses(), &expected, 1e-10);
+}
+
+#[test]
 fn distillation_with_clipped_gradients_gives_the_losses_of_pytorch() {
     let (folder, model, teacher) = (tempfile::tempdir().unwrap(), graph(net(0.0)), graph(net(0.05)));
     let options = TuneOptions {
         optimizer: Some(OptimizerKind::Sgd),
         learning_rate: Some(0.1),
-        momentum: 0.0,
+        momentum: Some(0.0),
         weight_decay: Some(0.0),
         distillation: 0.5,
         temperature: 2.0,
@@ -308,7 +326,7 @@ fn descent(learning_rate: f64, epochs: usize) -> TuneOptions {
         epochs,
         optimizer: Some(OptimizerKind::Sgd),
         learning_rate: Some(learning_rate),
-        momentum: 0.0,
+        momentum: Some(0.0),
         weight_decay: Some(0.0),
         precision: Some(TunePrecision::F32),
         ..whole()
@@ -512,7 +530,7 @@ fn settings_that_make_no_sense_and_augmentation_of_no_pictures_are_refused() {
         run.result.unwrap_err().to_string()
     };
     assert!(refused(TuneOptions { batch_size: 0, ..whole() }).contains("batch_size"));
-    assert!(refused(TuneOptions { momentum: 1.5, ..whole() }).contains("momentum"));
+    assert!(refused(TuneOptions { momentum: Some(1.5), ..whole() }).contains("momentum"));
     let flipped = TuneOptions { augment: Augment { flip: true, ..Augment::default() }, ..whole() };
     assert!(refused(flipped).contains("images"));
     // A settings file with an unknown key.

@@ -17,8 +17,9 @@ use self::states::{BEST, CHECKPOINT, EPOCH, fingerprint};
 use super::checkpoint::{self, Checkpoint, Progress};
 use super::hidden::Hidden;
 use super::loss::Head;
-use super::optimizer::{Optimizer, Rule, norm};
-use super::options::{BatchNormMode, TuneOptions, TunePrecision};
+use super::muon::matrices;
+use super::optimizer::{Optimizer, Parameter, Rule, norm};
+use super::options::{BatchNormMode, OptimizerKind, TuneOptions, TunePrecision};
 use super::outputs::heads;
 use super::prepare::Prepared;
 use super::schedule::LearningRates;
@@ -113,11 +114,13 @@ impl<'a> Trainer<'a> {
             (None, _) => None,
         };
         let rates = layer_rates(graph, options.layer_decay);
-        let parameters = session.parameters().map(|(id, t)| {
-            let rate = rates.as_ref().and_then(|rates| rates.get(&id)).copied().unwrap_or(1.0);
-            (t.shallow_clone(), is_matrix(&t.size()), rate)
+        let matrices = matrices(session.graph());
+        let parameters = session.parameters().map(|(id, t)| Parameter {
+            tensor: t.shallow_clone(),
+            decays: is_matrix(&t.size()),
+            rate: rates.as_ref().and_then(|rates| rates.get(&id)).copied().unwrap_or(1.0),
+            matrices: matrices.get(&id).copied(),
         });
-        let parameters = parameters.collect();
         let weights: Vec<(String, Tensor)> = session
             .parameters()
             .chain(session.statistics())
@@ -127,14 +130,19 @@ impl<'a> Trainer<'a> {
             Some(_) => Some(copies(&weights)?),
             None => None,
         };
+        let momentum = options.momentum.unwrap_or(match resolved.optimizer {
+            OptimizerKind::Muon => 0.95,
+            OptimizerKind::Sgd | OptimizerKind::AdamW => 0.9,
+        });
         let rule = Rule {
             kind: resolved.optimizer,
-            momentum: options.momentum,
-            nesterov: options.nesterov && options.momentum > 0.0,
+            momentum,
+            nesterov: options.nesterov && momentum > 0.0,
             betas: options.betas,
             epsilon: options.epsilon,
             weight_decay: resolved.weight_decay,
         };
+        let optimizer = Optimizer::new(rule, parameters)?;
         let steps_per_epoch = Stream::steps_per_epoch(training.len(), resolved.batch_size);
         notes.extend(heads.iter().filter_map(|head| head.assumption(graph)));
         notes.extend(job.data.notes());
@@ -146,7 +154,7 @@ impl<'a> Trainer<'a> {
         }
         let progress = Progress { fingerprint: fingerprint(job)?, factor: 1.0, ..Progress::default() };
         Ok(Trainer {
-            optimizer: Optimizer::new(rule, parameters)?,
+            optimizer,
             training: training.into(),
             steps: options.epochs * steps_per_epoch,
             job,
