@@ -32,10 +32,11 @@ pub struct TuningArguments {
     /// [default: sgd where convolutions compute most, adamw elsewhere]
     #[arg(long, value_parser = names!(OptimizerKind))]
     optimizer: Option<String>,
-    /// The peak learning rate [default: for SGD 0.05 at batch 128, for AdamW 5e-5; from scratch 0.2 and 1e-3]
+    /// The peak learning rate [default: for SGD 0.05 at batch 128, for AdamW 5e-5, from scratch 0.2 and 1e-3; for Muon 4e-3 where
+    /// convolutions compute most, AdamW's elsewhere]
     #[arg(long, value_name = "X", alias = "lr")]
     learning_rate: Option<f64>,
-    /// Weight decay of matrices and kernels [default: 5e-4 for SGD, 0.01 for AdamW]
+    /// Weight decay of matrices and kernels [default: 5e-4 for SGD, 0.01 for AdamW and Muon]
     #[arg(long, value_name = "X")]
     weight_decay: Option<f64>,
     /// What learning rates are multiplied with from each layer to the one before it; a transformer's block is four layers deep

@@ -15,7 +15,7 @@ pub struct TuneOptions {
     /// The rule of the steps; chosen by the model where it is left out: SGD where convolutions compute most, AdamW elsewhere.
     pub optimizer: Option<OptimizerKind>,
     /// The peak learning rate; where it is left out, 0.05 for SGD at batch 128 (in proportion to the batch) and 5e-5 for AdamW;
-    /// from scratch 0.2 and 1e-3.
+    /// from scratch 0.2 and 1e-3. For Muon 4e-3 where convolutions compute most, elsewhere AdamW's.
     pub learning_rate: Option<f64>,
     /// Momentum of SGD and Muon; where it is left out, 0.9 for SGD and 0.95 for Muon.
     pub momentum: Option<f64>,
@@ -26,7 +26,7 @@ pub struct TuneOptions {
     /// AdamW's ε.
     pub epsilon: f64,
     /// Weight decay of matrices and kernels, never of norms, biases and other vectors; where it is left out, 5e-4 for SGD (added
-    /// to the gradient) and 0.01 for AdamW (decoupled).
+    /// to the gradient) and 0.01 for AdamW and Muon (decoupled).
     pub weight_decay: Option<f64>,
     /// What learning rates are multiplied with from each layer to the one before it (Clark et al. 2020, by layers that multiply by a
     /// matrix or kernel, of which a block of a transformer has four behind one another). A layer's depth is the longest way to it.

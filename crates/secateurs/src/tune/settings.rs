@@ -61,7 +61,8 @@ pub(super) struct Situation<'a> {
 
 impl Resolved {
     pub(super) fn new(options: &TuneOptions, graph: &Graph, situation: &Situation) -> Resolved {
-        let optimizer = options.optimizer.unwrap_or(match is_convolutional(graph) {
+        let convolutional = is_convolutional(graph);
+        let optimizer = options.optimizer.unwrap_or(match convolutional {
             true => OptimizerKind::Sgd,
             false => OptimizerKind::AdamW,
         });
@@ -71,9 +72,10 @@ impl Resolved {
         let learning_rate = options.learning_rate.unwrap_or(match (optimizer, options.reinit) {
             (OptimizerKind::Sgd, false) => 0.05 * batch_size as f64 / 128.0,
             (OptimizerKind::Sgd, true) => 0.2 * batch_size as f64 / 128.0,
-            (OptimizerKind::Muon, _) => 1e-3,
-            (OptimizerKind::AdamW, false) => 5e-5,
-            (OptimizerKind::AdamW, true) => 1e-3,
+            (OptimizerKind::Muon, _) if convolutional => 4e-3,
+            // Muon's steps are as large as AdamW's.
+            (OptimizerKind::AdamW | OptimizerKind::Muon, false) => 5e-5,
+            (OptimizerKind::AdamW | OptimizerKind::Muon, true) => 1e-3,
         });
         let weight_decay = options.weight_decay.unwrap_or(match optimizer {
             OptimizerKind::Sgd => 5e-4,
