@@ -1,7 +1,7 @@
 //! Muon: momentum made orthogonal, so that a step changes a layer by as much in every direction (Jordan et al. 2024; as in
 //! `torch.optim.Muon` with `adjust_lr_fn = "match_rms_adamw"`, and with its kernels as matrices).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use secateurs_graph::{Graph, Source, ValueId};
 use secateurs_torch::tch::{TchError, Tensor};
@@ -20,35 +20,46 @@ pub(super) struct Matrices {
     groups: i64,
 }
 
-/// The weights that layers multiply by; tables of embeddings are none.
+/// The weights that layers multiply by, and that nothing else reads: tables of embeddings are none, tied ones neither.
 pub(super) fn matrices(graph: &Graph) -> HashMap<ValueId, Matrices> {
     let mut found = HashMap::new();
+    let mut others = HashSet::new();
     for &id in &graph.order {
         let node = &graph.nodes[id];
         let facts = graph.input_facts(node);
         let inputs = node.op_inputs(&facts);
-        for (input, value) in node.inputs.iter().enumerate().take(2) {
-            let (Some(value), Ok(rows)) = (value, node.op.rows(input, &inputs)) else { continue };
-            let own = Matrices { row_axis: rows.weight_axis as i64, groups: rows.groups as i64 };
-            if graph.tensor(*value).is_some() {
-                found.insert(*value, own);
-            } else if let Some(matrix) = viewed_matrix(graph, *value) {
+        for (input, value) in node.inputs.iter().enumerate() {
+            let Some((constant, viewed)) = value.and_then(|value| constant(graph, value)) else { continue };
+            match node.op.rows(input, &inputs) {
+                Ok(rows) if !viewed => {
+                    let own = Matrices { row_axis: rows.weight_axis as i64, groups: rows.groups as i64 };
+                    found.insert(constant, own);
+                }
                 // Its transpose, if that is the view, has the same singular vectors.
-                found.insert(matrix, Matrices { row_axis: 0, groups: 1 });
+                Ok(_) if graph.tensor(constant).is_some_and(|tensor| tensor.shape().len() == 2) => {
+                    found.insert(constant, Matrices { row_axis: 0, groups: 1 });
+                }
+                _ if node.op.is_view() => {}
+                _ => {
+                    others.insert(constant);
+                }
             }
         }
     }
+    found.retain(|constant, _| !others.contains(constant));
     found
 }
 
-/// The constant of two axes that a value is a view of.
-fn viewed_matrix(graph: &Graph, mut value: ValueId) -> Option<ValueId> {
+/// The constant that a value is, or (`true`) is a view of.
+fn constant(graph: &Graph, mut value: ValueId) -> Option<(ValueId, bool)> {
+    let mut viewed = false;
     loop {
         value = match &graph.values[value].source {
-            Source::Tensor(tensor) => return (tensor.shape().len() == 2).then_some(value),
+            Source::Tensor(_) => return Some((value, viewed)),
             Source::Node(node, _) if graph.nodes[*node].op.is_view() => graph.nodes[*node].inputs[0]?,
             Source::Node(..) | Source::Input => return None,
         };
+        viewed = true;
     }
 }
 
@@ -73,5 +84,69 @@ impl Matrices {
         let x = if tall { x.f_transpose(1, 2)? } else { x };
         let scale = ADAMW_RMS * (rows.max(columns) as f64).sqrt();
         x.f_mul_scalar(scale)?.f_reshape(&shape)?.f_movedim_int(0, self.row_axis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secateurs_onnx::proto::AttributeProto;
+    use secateurs_onnx::{ElementType, ModelBuilder};
+
+    use super::super::tests::{graph, wave};
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn every_group_of_rows_gets_singular_values_near_one() -> Result<(), TchError> {
+        secateurs_torch::load().unwrap();
+        // Kernels of two groups, a matrix with its rows along the second axis, a matrix of one row, and zeros.
+        let cases = [(vec![8, 3, 3, 3], 0, 2), (vec![40, 6], 1, 1), (vec![1, 5], 0, 1)];
+        for (shape, row_axis, groups) in cases {
+            let mut rng = Rng::new(0, "momentum", 0, 0);
+            let count = shape.iter().product::<i64>();
+            let drawn: Vec<f64> = (0..count).map(|_| rng.normal()).collect();
+            let momentum = Tensor::f_from_slice(&drawn)?.f_reshape(&shape)?;
+            let of = Matrices { row_axis, groups };
+            let step = of.orthogonal(&momentum)?;
+            assert_eq!(step.size(), shape);
+            let rows = shape[row_axis as usize] / groups;
+            let wide = step.f_movedim_int(row_axis, 0)?.f_reshape([groups, rows, -1])?;
+            let scale = ADAMW_RMS * (rows.max(wide.size()[2]) as f64).sqrt();
+            let wide = wide.f_div_scalar(scale)?;
+            let turned = wide.f_transpose(1, 2)?;
+            let square = if rows > wide.size()[2] { turned.f_bmm(&wide)? } else { wide.f_bmm(&turned)? };
+            let squares = Vec::<f64>::try_from(square.f_linalg_eigvalsh("L")?.f_reshape([-1])?)?;
+            assert!(squares.iter().all(|square| (0.36..1.7).contains(square)), "{shape:?}: {squares:?}");
+            let zeros = of.orthogonal(&momentum.f_zeros_like()?)?;
+            assert_eq!(zeros.f_abs()?.f_max()?.f_double_value(&[])?, 0.0);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_layers_multiply_by_is_a_matrix_and_tables_are_none() {
+        let transposed = || vec![AttributeProto::from_ints("perm", [1, 0])];
+        let model = ModelBuilder::new(17)
+            .input("tokens", ElementType::Int64, &["batch", "7"])
+            .constant("table", &wave(&[11, 4], 0.3, 1.0, 0.0))
+            .constant("tied", &wave(&[11, 4], 0.7, 1.0, 0.0))
+            .constant("linear", &wave(&[4, 4], 0.5, 1.0, 0.0))
+            .constant("exported", &wave(&[5, 4], 0.9, 1.0, 0.0))
+            .constant("bias", &wave(&[4], 0.2, 1.0, 0.0))
+            .node("Gather", &["table", "tokens"], &["a"])
+            .node("Gather", &["tied", "tokens"], &["b"])
+            .node("Add", &["a", "b"], &["c"])
+            .node("MatMul", &["c", "linear"], &["d"])
+            .node("Add", &["d", "bias"], &["e"])
+            .node_with("Transpose", &["tied"], &["tied_t"], transposed())
+            .node_with("Transpose", &["exported"], &["exported_t"], transposed())
+            .node("MatMul", &["e", "tied_t"], &["tokens_out"])
+            .node("MatMul", &["e", "exported_t"], &["classes"])
+            .output("tokens_out")
+            .output("classes");
+        let graph = graph(model);
+        let mut names: Vec<_> = matrices(&graph).keys().map(|id| graph.values[*id].name.clone()).collect();
+        names.sort();
+        assert_eq!(names, ["exported", "linear"]);
     }
 }
