@@ -13,7 +13,7 @@ const LINES: &[&str] = &[
      --preset cifar10",
     // A fifth is held out; the few images show how it works, not what it can do.
     "secateurs compress assets/cifar10-preresnet29.onnx --data assets/cifar10-sample.npz --preset cifar10 \
-     --recipe hap --keep params=0.5 --epochs 6 --batch-size 32 --learning-rate 0.005 --validation 0.2 --restart -o target/demo",
+     --recipe hap --keep params=0.5 --epochs 6 --batch-size 32 --learning-rate 0.001 --validation 0.2 --restart -o target/demo",
 ];
 
 pub fn command(arguments: &[String]) -> Result<()> {

@@ -104,6 +104,12 @@ fn what_labels_say_is_measured_tuned_and_evaluated() {
         let after = json(&ends(0, &words(&[&["eval", &result], &common[..], &["--json"]].concat()), &[]));
         assert!(of(&after, "loss") < of(&ours, "loss"), "{after} {ours}");
         std::fs::remove_dir_all(&run).unwrap();
+
+        let smaller = ["--keep", "units=0.5", "--epochs", "0", "--no-latency", "--threads", "1", "-o", &run];
+        let text = ends(0, &words(&[&["compress", &model], &common[..], &smaller].concat()), &[]);
+        assert_eq!(text.contains("loss (mean squared error), validation"), counted.is_none(), "{text}");
+        assert_eq!(text.contains("squared error from the original"), counted.is_none(), "{text}");
+        std::fs::remove_dir_all(&run).unwrap();
     }
 }
 

@@ -248,6 +248,6 @@ fn table(report: &Report) -> Table {
 fn change(metric: Metric, by: f64) -> String {
     match metric {
         Metric::Accuracy | Metric::Agreement => format!("{:+.2} points", 100.0 * by),
-        Metric::Loss | Metric::Divergence => format!("{by:+.4}"),
+        _ => format!("{by:+.4}"),
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn ledger(stages: &Stages, plan: Option<&Plan>, models: &Models) -> V
                     name: metric.name().into(),
                     unit: metric.unit(),
                     predicted: predicted
-                        .filter(|_| is_predicted && metric == Metric::Divergence)
+                        .filter(|_| is_predicted && matches!(metric, Metric::Divergence | Metric::Distance))
                         .map(Measured::exact),
                     measured: Some(measured),
                 });

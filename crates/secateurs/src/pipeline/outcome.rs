@@ -114,9 +114,9 @@ pub(super) fn untuned(stages: &Stages) -> &'static str {
 pub(super) fn quality(scores: &Scores) -> Quality {
     let values = [
         (Metric::Accuracy, scores.accuracy, scores.accuracy_standard_error),
-        (Metric::Loss, scores.loss, None),
+        (Metric::loss(scores.accuracy.is_some()), scores.loss, None),
         (Metric::Agreement, scores.agreement, None),
-        (Metric::Divergence, scores.divergence, None),
+        (Metric::divergence(scores.agreement.is_some()), scores.divergence, None),
     ];
     let metrics = values.into_iter().filter_map(|(metric, value, standard_error)| {
         let change = scores.accuracy_change.filter(|_| metric == Metric::Accuracy);
@@ -388,12 +388,12 @@ fn training(stages: &Stages) -> Option<Training> {
         Event::Epoch { scores: Scores { agreement: Some(_), .. }, .. } => Some(Metric::Agreement),
         _ => None,
     });
-    let metric = metric.unwrap_or(Metric::Divergence);
+    let metric = metric.unwrap_or(Metric::Distance);
     let value = |scores: &Scores| match metric {
         Metric::Accuracy => scores.accuracy,
         Metric::Agreement => scores.agreement,
-        Metric::Loss => scores.loss,
-        Metric::Divergence => scores.divergence,
+        Metric::Loss | Metric::SquaredError => scores.loss,
+        Metric::Divergence | Metric::Distance => scores.divergence,
     };
     let options = &stages.config.tune;
     let mut training = Training {

@@ -22,7 +22,8 @@ impl From<&Evaluation> for Quality {
         let e = evaluation;
         let measured =
             |value, standard_error| Measured { value, standard_error: Some(standard_error), change: None };
-        let mut metrics = BTreeMap::from([(Metric::Loss, measured(e.loss, e.loss_standard_error))]);
+        let loss = Metric::loss(e.met.is_some());
+        let mut metrics = BTreeMap::from([(loss, measured(e.loss, e.loss_standard_error))]);
         let accuracy = e.met.as_ref().map(|met| measured(met.accuracy, met.accuracy_standard_error));
         metrics.extend(accuracy.map(|accuracy| (Metric::Accuracy, accuracy)));
         Quality { samples: e.samples, metrics }
@@ -31,29 +32,52 @@ impl From<&Evaluation> for Quality {
 
 /// What is measured on data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Metric {
     /// The share of samples whose label has the highest score.
     Accuracy,
     /// Mean cross-entropy, in nats.
     Loss,
+    /// Mean squared error of labels that are numbers.
+    SquaredError,
     /// The share of samples for which the original has the same class.
     Agreement,
     /// Mean KL divergence of the outputs from the original's, in nats.
     Divergence,
+    /// Mean squared error of outputs that are numbers from the original's, over the variance of those.
+    Distance,
 }
 
 impl Metric {
     /// All metrics, in the order in which they are shown.
-    pub const ALL: [Metric; 4] = [Metric::Accuracy, Metric::Loss, Metric::Agreement, Metric::Divergence];
+    pub const ALL: [Metric; 6] = [
+        Metric::Accuracy,
+        Metric::Loss,
+        Metric::SquaredError,
+        Metric::Agreement,
+        Metric::Divergence,
+        Metric::Distance,
+    ];
+
+    /// The loss of labels, which are classes or numbers.
+    pub fn loss(of_classes: bool) -> Metric {
+        if of_classes { Metric::Loss } else { Metric::SquaredError }
+    }
+
+    /// How far outputs are from the original's, which are scores of classes or numbers.
+    pub fn divergence(of_classes: bool) -> Metric {
+        if of_classes { Metric::Divergence } else { Metric::Distance }
+    }
 
     /// The name, for people.
     pub fn name(self) -> &'static str {
         match self {
             Metric::Accuracy => "accuracy",
             Metric::Loss => "loss (cross-entropy)",
+            Metric::SquaredError => "loss (mean squared error)",
             Metric::Agreement => "agreement with the original",
             Metric::Divergence => "KL divergence from the original",
+            Metric::Distance => "squared error from the original, of its variance",
         }
     }
 
@@ -62,6 +86,7 @@ impl Metric {
         match self {
             Metric::Accuracy | Metric::Agreement => Unit::Share,
             Metric::Loss | Metric::Divergence => Unit::Nats,
+            Metric::SquaredError | Metric::Distance => Unit::Number,
         }
     }
 }
@@ -74,6 +99,8 @@ pub enum Unit {
     Share,
     /// Nats.
     Nats,
+    /// What has no unit that is known.
+    Number,
     /// Milliseconds.
     Milliseconds,
     /// Bytes.
@@ -91,7 +118,7 @@ impl Unit {
         let error = standard_error.filter(|e| e.is_finite());
         let (scale, decimals, unit) = match self {
             Unit::Share => (100.0, 2, " %"),
-            Unit::Nats => (1.0, 4, ""),
+            Unit::Nats | Unit::Number => (1.0, 4, ""),
             Unit::Milliseconds => {
                 let error = error.map(|e| significant(e, 2));
                 return (format!("{} ms", significant(value, 3)), error);

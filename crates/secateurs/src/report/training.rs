@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::chart::{LineChart, Mark, Series, bucket_means, smoothed};
-use super::measured::Unit;
+use super::measured::{Metric, Unit};
 use super::scale::Spacing;
 use super::{Training, TrainingEvaluation};
 use crate::format::{count, significant};
@@ -137,16 +137,18 @@ fn loss(training: &Training, axis: &Axis) -> Markup {
     let (low, high) = finite().fold((f64::MAX, f64::MIN), |(l, h), y| (y.min(l), y.max(h)));
     // Where the late part of the curve would lie flat on the axis.
     let spacing = if low > 0.0 && high > 8.0 * low { Spacing::Logarithmic } else { Spacing::Linear };
-    let title = match spacing {
-        Spacing::Logarithmic => "training loss, nats (logarithmic)",
-        Spacing::Linear => "training loss, nats",
-    };
-    LineChart { spacing, ..axis.chart("loss", title, series) }.figure()
+    let unit = if training.metric == Metric::Distance { "" } else { ", nats" };
+    let scale = if spacing == Spacing::Logarithmic { " (logarithmic)" } else { "" };
+    LineChart { spacing, ..axis.chart("loss", &format!("training loss{unit}{scale}"), series) }.figure()
 }
 
 fn metric(training: &Training, axis: &Axis) -> Markup {
     let unit = training.metric.unit();
-    let (scale, unit) = if unit == Unit::Share { (100.0, "%") } else { (1.0, "nats") };
+    let (scale, unit) = match unit {
+        Unit::Share => (100.0, ", %"),
+        Unit::Nats => (1.0, ", nats"),
+        _ => (1.0, ""),
+    };
     let points = |get: fn(&TrainingEvaluation) -> Option<f64>| -> Vec<(f64, f64)> {
         let evaluations = training.evaluations.iter();
         evaluations.filter_map(|e| Some((axis.epochs(e.step), scale * get(e)?))).collect()
@@ -156,7 +158,7 @@ fn metric(training: &Training, axis: &Axis) -> Markup {
     let series = [("weights", "two", weights), ("averaged weights", "one", averaged)];
     let series = series.into_iter().filter(|(_, _, points)| !points.is_empty());
     let series = series.map(|(name, class, points)| Series { name, class, points }).collect();
-    let title = format!("{} on the validation split, {unit}", training.metric.name());
+    let title = format!("{} on the validation split{unit}", training.metric.name());
     axis.chart("metric", &title, series).figure()
 }
 
