@@ -47,11 +47,7 @@ impl Hidden {
             let Some(&value) = own.get(name) else { continue };
             match picks(graph, value, teacher, sum, kept.as_ref()) {
                 Some(picks) => {
-                    let size = |axis: usize| teacher.values[sum].fact.shape.as_ref()?.get(axis)?.known();
-                    let pick = |(axis, indices): (usize, Vec<usize>)| {
-                        Pick::new(axis, &indices, size(axis).unwrap_or(0), device)
-                    };
-                    let picks = picks.into_iter().map(pick).collect::<Result<_, _>>()?;
+                    let picks = picks.iter().map(|kept| Pick::new(kept, device)).collect::<Result<_, _>>()?;
                     states.push(State { own: value, teachers: sum, picks });
                 }
                 None => unknown.push(name),
@@ -132,11 +128,11 @@ struct Pick {
 }
 
 impl Pick {
-    fn new(axis: usize, indices: &[usize], size: i64, device: Device) -> Result<Pick, TchError> {
-        let rows: Vec<i64> = indices.iter().map(|&i| i as i64).collect();
-        let rows = Tensor::f_from_slice(&rows)?;
-        let matrix = Tensor::f_eye(size, (Kind::Float, Device::Cpu))?.f_index_select(1, &rows)?;
-        Ok(Pick { axis: axis as i64, matrix: matrix.f_to_device(device)? })
+    fn new(kept: &KeptIndices, device: Device) -> Result<Pick, TchError> {
+        let indices: Vec<i64> = kept.indices.iter().map(|&i| i as i64).collect();
+        let indices = Tensor::f_from_slice(&indices)?;
+        let matrix = Tensor::f_eye(kept.of, (Kind::Float, Device::Cpu))?.f_index_select(1, &indices)?;
+        Ok(Pick { axis: kept.axis as i64, matrix: matrix.f_to_device(device)? })
     }
 
     fn of(&self, states: &Tensor) -> Result<Tensor, TchError> {
@@ -188,14 +184,22 @@ impl Kept {
     }
 }
 
-/// The axes of a state on which the teacher has more indices, with those that are left; `None` where that is not known.
+/// What is left of an axis of the teacher's.
+struct KeptIndices {
+    axis: usize,
+    indices: Vec<usize>,
+    /// How many there were.
+    of: i64,
+}
+
+/// The axes of a state on which the teacher has more indices; `None` where it is not known which are left.
 fn picks(
     graph: &Graph,
     own: ValueId,
     teacher: &Graph,
     teachers: ValueId,
     kept: Option<&Kept>,
-) -> Option<Vec<(usize, Vec<usize>)>> {
+) -> Option<Vec<KeptIndices>> {
     let own = graph.values[own].fact.shape.as_ref()?;
     let wanted = teacher.values[teachers].fact.shape.as_ref()?;
     if own.len() != wanted.len() {
@@ -213,7 +217,7 @@ fn picks(
         if indices.len() as i64 != own {
             return None;
         }
-        picks.push((axis, indices));
+        picks.push(KeptIndices { axis, indices, of: wanted });
     }
     Some(picks)
 }
