@@ -145,6 +145,18 @@ impl Graph {
         uses
     }
 
+    /// The constant that a value is, maybe behind ops that only change its shape, layout or type.
+    pub fn constant_behind(&self, mut value: ValueId) -> Option<ValueId> {
+        loop {
+            match &self.values[value].source {
+                Source::Node(node, 0) if self.nodes[*node].op.is_view() => {
+                    value = self.nodes[*node].inputs.first().copied().flatten()?;
+                }
+                _ => return self.tensor(value).is_some().then_some(value),
+            }
+        }
+    }
+
     /// The facts of a node's inputs.
     pub fn input_facts(&self, node: &Node) -> Vec<Option<&Fact>> {
         node.inputs.iter().map(|v| v.map(|v| &self.values[v].fact)).collect()

@@ -7,7 +7,7 @@ use slotmap::SecondaryMap;
 use super::consumed::{UnitIndex, owners, positions};
 use crate::axes::{AtomId, AxisMap, Role, Segment, product};
 use crate::coupling::Coupling;
-use crate::graph::{Graph, Node, NodeId, Source, ValueId};
+use crate::graph::{Graph, Node, NodeId, ValueId};
 use crate::op::InputRole;
 use crate::samples::fed;
 
@@ -56,7 +56,8 @@ impl Coupling {
                 if !reads(graph, id, input) {
                     continue;
                 }
-                let Some(parameter) = parameter(graph, node.inputs[input]) else { continue };
+                let behind = node.inputs[input].and_then(|value| graph.constant_behind(value));
+                let Some(parameter) = behind else { continue };
                 if readers[&parameter] != 1 {
                     continue;
                 }
@@ -94,19 +95,6 @@ impl Coupling {
     }
 }
 
-/// The parameter that a value is, maybe behind views.
-fn parameter(graph: &Graph, value: Option<ValueId>) -> Option<ValueId> {
-    let mut value = value?;
-    loop {
-        match &graph.values[value].source {
-            Source::Node(node, 0) if graph.nodes[*node].op.is_view() => {
-                value = graph.nodes[*node].inputs.first().copied().flatten()?;
-            }
-            _ => return graph.tensor(value).is_some().then_some(value),
-        }
-    }
-}
-
 /// Whether a node computes with an input, and does not only look at its sizes.
 fn reads(graph: &Graph, node: NodeId, input: usize) -> bool {
     !matches!(graph.nodes[node].op.role(input), InputRole::Sizes | InputRole::Control)
@@ -118,7 +106,7 @@ fn readers(graph: &Graph) -> HashMap<ValueId, usize> {
     for (id, node) in graph.nodes.iter().filter(|(_, node)| !node.op.is_view()) {
         let inputs = node.inputs.iter().enumerate().filter(|(i, _)| reads(graph, id, *i));
         let values = inputs.filter_map(|(_, value)| *value).chain(node.captures.iter().copied());
-        for parameter in values.filter_map(|value| parameter(graph, Some(value))) {
+        for parameter in values.filter_map(|value| graph.constant_behind(value)) {
             *readers.entry(parameter).or_default() += 1;
         }
     }

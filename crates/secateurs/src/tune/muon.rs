@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use secateurs_graph::{Graph, Source, ValueId};
+use secateurs_graph::{Graph, ValueId};
 use secateurs_torch::tch::{TchError, Tensor};
 
 /// The quintic iteration's coefficients: steepest at zero, so that small singular values grow fastest.
@@ -29,9 +29,9 @@ pub(super) fn matrices(graph: &Graph) -> HashMap<ValueId, Matrices> {
         let facts = graph.input_facts(node);
         let inputs = node.op_inputs(&facts);
         for (input, value) in node.inputs.iter().enumerate() {
-            let Some((constant, viewed)) = value.and_then(|value| constant(graph, value)) else { continue };
+            let Some(constant) = value.and_then(|value| graph.constant_behind(value)) else { continue };
             match node.op.rows(input, &inputs) {
-                Ok(rows) if !viewed => {
+                Ok(rows) if *value == Some(constant) => {
                     let own = Matrices { row_axis: rows.weight_axis as i64, groups: rows.groups as i64 };
                     found.insert(constant, own);
                 }
@@ -48,19 +48,6 @@ pub(super) fn matrices(graph: &Graph) -> HashMap<ValueId, Matrices> {
     }
     found.retain(|constant, _| !others.contains(constant));
     found
-}
-
-/// The constant that a value is, or (`true`) is a view of.
-fn constant(graph: &Graph, mut value: ValueId) -> Option<(ValueId, bool)> {
-    let mut viewed = false;
-    loop {
-        value = match &graph.values[value].source {
-            Source::Tensor(_) => return Some((value, viewed)),
-            Source::Node(node, _) if graph.nodes[*node].op.is_view() => graph.nodes[*node].inputs[0]?,
-            Source::Node(..) | Source::Input => return None,
-        };
-        viewed = true;
-    }
 }
 
 impl Matrices {
