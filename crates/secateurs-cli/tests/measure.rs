@@ -33,6 +33,8 @@ fn what_is_measured_is_shown_verified_and_planned_with() {
         "16",
         "--verify-sets",
         "12",
+        "--verify-among",
+        "neuron",
         "--report",
         &page,
         "--json",
@@ -192,6 +194,14 @@ fn parts_add_up_and_overlapping_ones_do_not() {
     ends(2, &words(&unmeasured), &["secateurs measure", "--evidence"]);
     let verified = ["measure", &model, "--data", &data, "--double", "--verify", "3", "-o", &whole];
     ends(2, &words(&verified), &["measure fewer"]);
+    let nowhere = [&words(&verified)[..], &words(&["--verify-among", "head"])].concat();
+    ends(2, &nowhere, &["model.onnx", "--verify-among head", "units are neuron", "inspect --groups"]);
+    let nothing = ["--verify", "0", "--verify-sets", "0", "--verify-same", "-o", &whole];
+    ends(
+        2,
+        &words(&[&["measure", &model, "--data", &data, "--double"], &nothing[..]].concat()),
+        &["nothing to verify"],
+    );
     assert!(!Path::new(&plan).exists());
 }
 

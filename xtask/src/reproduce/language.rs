@@ -36,8 +36,8 @@ const TUNED: &[Way] = &[
 const OUTPUTS: &str = "outputs";
 /// Scores that are held against true removals.
 const SCORES: &[&str] = &["quadratic", "gradient", "taylor", "activation", "magnitude"];
-/// What is truly removed, one at a time: kinds of units, how many of them, and a part of the names of their parameters.
-const VERIFIED: &[(&str, &str, &str)] = &[("heads", "72", "attention"), ("neurons", "120", "intermediate")];
+/// What is truly removed, one at a time: kinds of units, how many of them, and what the program calls them.
+const VERIFIED: &[(&str, &str, &str)] = &[("heads", "72", "head"), ("neurons", "120", "neuron")];
 /// What the encoder may keep of its parameters.
 const BUDGETS: &[&str] = &["0.5", "0.3"];
 const WAYS: &[(&str, &[&str])] = &[("units", &[]), ("low-rank", &["--implant", "auto"])];

@@ -18,8 +18,10 @@ use secateurs::pipeline;
 use secateurs::plan::PlannedSplit;
 use secateurs::recipe::MeasureSettings;
 use secateurs::resizable::{coupling, resizable};
+use secateurs::search::groups_named;
 use secateurs::tune::{Objective, fixed_outputs};
 use secateurs_graph::Graph;
+use secateurs_graph::coupling::Coupling;
 use secateurs_graph::session::{Precision, SessionOptions};
 use serde::Serialize;
 
@@ -131,7 +133,7 @@ struct VerifyArguments {
     /// The smallest and the largest share of a layer or the net in a set, in percent
     #[arg(long, value_name = "A..B", default_value = "5..30")]
     verify_share: Shares,
-    /// Remove units of layers alone that have a parameter with one of these in its name
+    /// Remove only units with one of these in their name: kinds of units (head, neuron, channel) or parameters
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     verify_among: Vec<String>,
     /// At most so many samples [default: as many as were measured]
@@ -223,12 +225,19 @@ impl Measure {
             session: SessionOptions { device: self.device.device, precision, ..SessionOptions::default() },
             ..defaults
         };
+        // Names of nothing are told before hours of measuring.
+        let coupling = coupling(&graph, options.split, options.resizable)
+            .map_err(|e| CliError::Input(format!("{}: {e}", self.model.display())))?;
+        let groups = groups_named(&graph, &coupling, &self.verify.verify_among).map_err(|e| {
+            let names = self.verify.verify_among.join(",");
+            CliError::Input(format!("{}: --verify-among {names}: {e}", self.model.display()))
+        })?;
         let among: Vec<usize> = (0..data.len()).collect();
         let job =
             MeasureJob { graph: &graph, data: &data, among: &among, options: &options, file: &self.file };
         let evidence = measured(&job)?;
         let verification = match self.verify.verify {
-            Some(units) => Some(self.verified(&evidence, &job, units)?),
+            Some(units) => Some(self.verified(&evidence, &job, &coupling, groups, units)?),
             None => None,
         };
         if let Some(path) = &self.report {
@@ -256,24 +265,29 @@ impl Measure {
         Ok(())
     }
 
-    fn verified(&self, evidence: &Evidence, job: &MeasureJob, units: usize) -> Result<Verification> {
+    fn verified(
+        &self,
+        evidence: &Evidence,
+        job: &MeasureJob,
+        coupling: &Coupling,
+        groups: Option<Vec<usize>>,
+        units: usize,
+    ) -> Result<Verification> {
         let options = VerifyOptions {
             units,
             sets: self.verify.verify_sets,
             shares: self.verify.verify_share.0,
-            among: self.verify.verify_among.clone(),
+            groups,
             samples: self.verify.verify_samples.unwrap_or(evidence.header.samples),
             same_samples: self.verify.verify_same,
             batch_size: job.options.batch_size,
             seed: self.seed,
             session: job.options.session,
         };
-        let coupling = coupling(job.graph, job.options.split, job.options.resizable);
-        let coupling = coupling.map_err(|e| CliError::Input(e.to_string()))?;
         let unmeasured = METHODS.iter().filter(|method| !method.needs_evidence());
         let scores = unmeasured.filter_map(|method| {
             // A model whose weights give no scores may still be measured.
-            let scores = method.score(job.graph, &coupling, self.seed, None).ok()?;
+            let scores = method.score(job.graph, coupling, self.seed, None).ok()?;
             Some((method.name, scores.concat()))
         });
         let baselines: Vec<(&str, Vec<f64>)> = scores.collect();

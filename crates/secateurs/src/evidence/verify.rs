@@ -30,8 +30,8 @@ pub struct VerifyOptions {
     pub sets: usize,
     /// The smallest and the largest share of a group or the net in a set.
     pub shares: [f64; 2],
-    /// Only groups with a parameter whose name contains one of these; all where there is none.
-    pub among: Vec<String>,
+    /// The groups whose units are removed; all where there are none.
+    pub groups: Option<Vec<usize>>,
     /// At most so many samples.
     pub samples: usize,
     /// Whether they are those that were measured, or others.
@@ -136,6 +136,13 @@ pub fn verify(
     let consumed = coupling.consumed(graph)?;
     let numbering = Numbering::new(&coupling);
     let sets = removals(evidence, &coupling, &numbering, options);
+    if sets.is_empty() {
+        return Err(EvidenceError::Options(
+            "there is nothing to verify: no units and no sets were asked for, or none of the units that were meant can be removed exactly \
+             and alone (`secateurs inspect --groups` lists them)"
+                .into(),
+        ));
+    }
     let masks: Vec<Vec<Mask>> = sets.iter().map(|(_, units)| masks(&consumed, &numbering, units)).collect();
     let mut truth = Truth { change: vec![0.0; sets.len()], loss: vec![0.0; sets.len()], p_max: 0.0 };
     let labelled = evidence.header.labels && heads[0].labelled;
@@ -248,11 +255,10 @@ fn removals(
 ) -> Vec<(Kind, Vec<usize>)> {
     let scores = evidence.score(Score::Quadratic).map(|scored| scored.values).unwrap_or_default();
     // What goes inexactly is not what the smaller model computes.
-    let named = |g: usize| {
-        let names = || evidence.header.groups[g].parameters.iter().map(|p| &p.name);
-        options.among.is_empty() || names().any(|name| options.among.iter().any(|part| name.contains(part)))
+    let eligible = |g: &usize| {
+        coupling.groups[*g].inexact.is_none()
+            && options.groups.as_ref().is_none_or(|groups| groups.contains(g))
     };
-    let eligible = |g: &usize| coupling.groups[*g].inexact.is_none() && named(*g);
     let mut ranked: Vec<usize> =
         (0..scores.len()).filter(|&unit| eligible(&numbering.group_of[unit])).collect();
     ranked.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));

@@ -1,10 +1,9 @@
 //! Which units of a model stay under a budget.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use secateurs_graph::coupling::{Costs, Coupling, Group, Remaining};
+use secateurs_graph::coupling::{Costs, Coupling, Remaining};
 use secateurs_graph::{Bindings, Dim, Graph};
 
 use super::lossless::dead_units;
@@ -19,7 +18,7 @@ use crate::plan::{
 use crate::resizable::{ResizableError, coupling, names, resizable};
 use crate::search::{
     Band, Budget, Frontier, Meter, Parts, Places, Ranking, Reached, SelectError, SelectOptions, Selected,
-    frontier, select,
+    frontier, groups_named, select,
 };
 
 /// How to plan.
@@ -130,8 +129,9 @@ pub(super) fn plan_coupled(
 ) -> Result<Plan, PlanningError> {
     let sizes = macs_sizes(graph, &options.sizes);
     let resizable = names(graph, &resizable(graph, &options.resizable)?);
-    let mut guards =
-        SelectOptions { groups: among(graph, coupling, &options.parts.among)?, ..options.select.clone() };
+    let groups = groups_named(graph, coupling, &options.parts.among)
+        .map_err(|e| PlanningError::Parts(format!("--among {}: {e}", options.parts.among.join(","))))?;
+    let mut guards = SelectOptions { groups, ..options.select.clone() };
     let dead = match options.lossless {
         true => Some(dead_units(graph, coupling, &sizes, &guards).map_err(PlanningError::Lossless)?),
         false => None,
@@ -252,37 +252,6 @@ fn counted<'g>(
         )));
     }
     Ok(costs)
-}
-
-/// The groups of which a kind of unit or a parameter has one of the names in its own.
-fn among(graph: &Graph, coupling: &Coupling, names: &[String]) -> Result<Option<Vec<usize>>, PlanningError> {
-    if names.is_empty() {
-        return Ok(None);
-    }
-    let has = |text: &str| names.iter().any(|name| text.contains(name.as_str()));
-    let named = |group: &Group| {
-        has(group.kind.name()) || group.parameters.iter().any(|p| has(&graph.values[p.value].name))
-    };
-    let found: Vec<usize> = (0..coupling.groups.len()).filter(|g| named(&coupling.groups[*g])).collect();
-    if !found.is_empty() {
-        return Ok(Some(found));
-    }
-    let mut kinds: Vec<&str> = coupling.groups.iter().map(|group| group.kind.name()).collect();
-    kinds.sort_unstable();
-    kinds.dedup();
-    let barred = coupling.barred.iter().map(|b| b.reason.describe(graph)).collect::<BTreeSet<_>>();
-    let why = match barred.is_empty() {
-        true => String::new(),
-        false => {
-            format!("; what cannot be pruned: {}", barred.into_iter().take(3).collect::<Vec<_>>().join("; "))
-        }
-    };
-    Err(PlanningError::Parts(format!(
-        "--among {}: no group of units has such a name; its units are {}{why}. `secateurs inspect --groups` lists all, with what blocks \
-         others",
-        names.join(","),
-        if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") }
-    )))
 }
 
 /// Sizes for counting MACs: what is given, and for other symbols of the inputs 1 where they count samples and 128 elsewhere.

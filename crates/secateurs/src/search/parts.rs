@@ -1,5 +1,9 @@
 //! Names of parts of a model: `encoder.*` is whatever has a component `encoder` in its name, and more behind it.
 
+use std::collections::BTreeSet;
+
+use secateurs_graph::Graph;
+use secateurs_graph::coupling::{Coupling, Group};
 use serde::{Deserialize, Serialize};
 
 use crate::glob::matches;
@@ -20,6 +24,46 @@ impl Parts {
     pub fn has(&self, name: &str) -> bool {
         self.is_all() || self.0.iter().any(|pattern| matches_from_any(pattern, name))
     }
+}
+
+/// No group of units has any of the names.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no group of units has such a name; its units are {kinds}{barred}. `secateurs inspect --groups` lists all, with what blocks others"
+)]
+pub struct UnknownGroups {
+    /// The kinds of units that the model has.
+    kinds: String,
+    /// What cannot be pruned, and why.
+    barred: String,
+}
+
+/// The groups of which a kind of unit (`head`, `neuron`, `channel`) or a parameter has one of these in its own name; `None`, which is all,
+/// where there are no names.
+pub fn groups_named(
+    graph: &Graph,
+    coupling: &Coupling,
+    names: &[String],
+) -> Result<Option<Vec<usize>>, UnknownGroups> {
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let has = |text: &str| names.iter().any(|name| text.contains(name.as_str()));
+    let named = |group: &Group| {
+        has(group.kind.name()) || group.parameters.iter().any(|p| has(&graph.values[p.value].name))
+    };
+    let found: Vec<usize> = (0..coupling.groups.len()).filter(|g| named(&coupling.groups[*g])).collect();
+    if !found.is_empty() {
+        return Ok(Some(found));
+    }
+    let kinds: BTreeSet<&str> = coupling.groups.iter().map(|group| group.kind.name()).collect();
+    let barred: BTreeSet<String> = coupling.barred.iter().map(|b| b.reason.describe(graph)).collect();
+    let listed = |texts: Vec<&str>, between: &str| (!texts.is_empty()).then(|| texts.join(between));
+    Err(UnknownGroups {
+        kinds: listed(kinds.into_iter().collect(), ", ").unwrap_or_else(|| "none".into()),
+        barred: listed(barred.iter().take(3).map(String::as_str).collect(), "; ")
+            .map_or_else(String::new, |why| format!("; what cannot be pruned: {why}")),
+    })
 }
 
 fn is_separator(byte: u8) -> bool {
