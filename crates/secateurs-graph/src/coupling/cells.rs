@@ -1,5 +1,6 @@
 //! Cells: single indices of spaces, made equal where sums and picks say so, and the products that tie rows and columns.
 
+use super::Split;
 use super::disjoint::DisjointSets;
 use super::reason::Reason;
 use super::spaces::{Composite, Part, Spaces};
@@ -121,6 +122,26 @@ impl Cells {
         let roots = 0..self.inexact.len() as u32;
         let inexact = roots.filter_map(|root| Some((root, self.inexact[root as usize]?))).collect();
         self.bar(inexact);
+    }
+
+    /// Bars the factors that `split` would rather keep, where a product has one of each sort; `preferred` marks the spaces of outer ones, such
+    /// as heads. Returns whether there are such products. What is barred so has no reason that could be told.
+    pub fn bar_other_split(&mut self, preferred: &[bool], split: Split) -> bool {
+        let mut others = Vec::new();
+        for product in &self.products {
+            let (outer, inner): (Vec<&Factor>, Vec<&Factor>) =
+                product.factors.iter().partition(|f| preferred[self.space_of[f.cells as usize] as usize]);
+            if !outer.is_empty() && !inner.is_empty() {
+                let factors = match split {
+                    Split::Outer => inner,
+                    Split::Inner => outer,
+                };
+                others.extend(factors.into_iter().flat_map(|f| f.cells..f.cells + f.size));
+            }
+        }
+        let roots: Vec<(u32, u32)> = others.iter().map(|&cell| (self.root[cell as usize], NONE)).collect();
+        self.bar(roots);
+        !others.is_empty()
     }
 
     /// Bars classes, and what follows from that through products.

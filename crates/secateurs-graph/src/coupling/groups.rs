@@ -111,13 +111,19 @@ impl Coupling {
         let seeds = seeds(graph, &spaces, options);
         let preferred = features.unit_like();
         let mut cells = Cells::new(&spaces);
-        let mut found = Vec::new();
-        // What can go exactly goes first; what is left may mix.
+        // What can go exactly goes first; what is left may mix. Of what goes exactly, the factors that the split wants go first, wherever
+        // the others have parameters of their own, as frequencies of rotary embeddings belong to dimensions of heads.
         let mut exact = cells.clone();
         exact.bar_inexact();
-        let nothing = vec![false; cells.root.len()];
-        let owned =
-            take(Search::new(&mut exact, &spaces, &preferred, options.split, nothing), &seeds, &mut found);
+        let mut wanted = exact.clone();
+        let mut owned = vec![false; cells.root.len()];
+        let mut found = Vec::new();
+        if wanted.bar_other_split(&preferred, options.split) {
+            let search = Search::new(&mut wanted, &spaces, &preferred, options.split, owned);
+            owned = take(search, &seeds, &mut found);
+        }
+        owned = take(Search::new(&mut exact, &spaces, &preferred, options.split, owned), &seeds, &mut found);
+        sort(&mut found, &cells, &seeds);
         let exact = found.len();
         take(Search::new(&mut cells, &spaces, &preferred, options.split, owned), &seeds, &mut found);
         let groups = group(&spaces, &cells, &features, &seeds, found, exact);
@@ -200,6 +206,18 @@ fn take(mut search: Search, seeds: &[Seed], found: &mut Vec<Vec<u32>>) -> Vec<bo
         }
     }
     search.into_owned()
+}
+
+/// Puts units into the order of the first parameters that they are part of, and of their indices there.
+fn sort(found: &mut [Vec<u32>], cells: &Cells, seeds: &[Seed]) {
+    let mut first: HashMap<u32, usize> = HashMap::new();
+    for (number, seed) in seeds.iter().enumerate() {
+        first.entry(seed.space).or_insert(number);
+    }
+    found.sort_by_cached_key(|unit| {
+        let place = |cell: &u32| Some((*first.get(&cells.space_of[*cell as usize])?, *cell));
+        unit.iter().filter_map(place).min()
+    });
 }
 
 /// Puts units that share a space into one group. Sums and products of spaces do not count: in a concatenation the parts are

@@ -322,3 +322,45 @@ fn window_partition_and_rotary_halves() {
         "one axis holds head_dim of queries, keys and values"
     );
 }
+
+#[test]
+fn heads_come_before_the_frequencies_of_rotary_positions() {
+    // The frequencies are the first parameter of the model, and belong to a dimension of all heads.
+    let mut net = Net::new(18)
+        .input("t", &[0, 5, 1])
+        .input("x", &[0, 5, 6])
+        .param("frequencies", &[1, 2])
+        .node("MatMul", &["t", "frequencies"], "angle")
+        .with("Concat", &["angle", "angle"], &["angles"], vec![int("axis", -1)])
+        .reshape("angles", &[0, 1, 5, 4], "a4")
+        .node("Cos", &["a4"], "cos")
+        .node("Sin", &["a4"], "sin");
+    for name in ["q", "k", "v"] {
+        let n = |part: &str| format!("{name}{part}");
+        net = net.dense("x", name, [6, 12], &n("1")).reshape(&n("1"), &[0, 5, -1, 4], &n("2")).transpose(
+            &n("2"),
+            &[0, 2, 1, 3],
+            &n(if name == "v" { "4" } else { "3" }),
+        );
+    }
+    for name in ["q", "k"] {
+        let n = |part: &str| format!("{name}{part}");
+        net = net
+            .with("Split", &[&n("3")], &[&n("a"), &n("b")], vec![int("axis", -1)])
+            .node("Neg", &[&n("b")], &n("nb"))
+            .with("Concat", &[&n("nb"), &n("a")], &[&n("r")], vec![int("axis", -1)])
+            .node("Mul", &[&n("3"), "cos"], &n("c"))
+            .node("Mul", &[&n("r"), "sin"], &n("s"))
+            .node("Add", &[&n("c"), &n("s")], &n("4"));
+    }
+    let model = attend(net, 3, 4);
+    let heads = "3 attention head: q.weight[1]×4 q.bias[0]×4 k.weight[1]×4 k.bias[0]×4 v.weight[1]×4 v.bias[0]×4 o.weight[0]×4";
+    assert_eq!(model.exact().groups(), [heads]);
+    assert_eq!(
+        model.inner().exact().groups(),
+        [
+            "2 head_dim: frequencies[1] q.weight[1]×6 q.bias[0]×6 k.weight[1]×6 k.bias[0]×6",
+            "4 head_dim: v.weight[1]×3 v.bias[0]×3 o.weight[0]×3"
+        ]
+    );
+}
