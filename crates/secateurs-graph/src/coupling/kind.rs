@@ -6,7 +6,7 @@ use std::fmt;
 use slotmap::SecondaryMap;
 
 use super::spaces::{Part, Spaces};
-use crate::axes::{Role, Segment};
+use crate::axes::{Axis, AxisMap, Role, Segment, unit_axis};
 use crate::graph::{Graph, ValueId};
 use crate::op::InputRole;
 
@@ -73,14 +73,32 @@ struct Feature {
     computed: bool,
 }
 
-/// Heads may be merged with the batch, or key-value heads with their queries: what an axis of heads consists of are heads,
-/// and so is a product of which nothing but heads can go. Returns whether that made more.
+/// Whether an input of one index meets this axis of the output, as the one key head of multi-query attention meets all heads of queries.
+fn is_broadcast(map: &AxisMap, computed: &[bool], atom: usize) -> bool {
+    let is_it = |axis: &Axis| matches!(&axis[..], [Segment::Product(atoms)] if matches!(&atoms[..], [a] if a.0 == atom));
+    let from_end = |axes: &[Axis]| axes.iter().rev().position(is_it);
+    let places = map.outputs.iter().flatten().filter_map(|axes| from_end(axes));
+    let of_one = |place: usize| {
+        let own = map.inputs.iter().zip(computed).filter(|(_, computed)| **computed);
+        own.filter_map(|(axes, _)| axes.as_ref()?.iter().rev().nth(place)).any(|axis| *axis == unit_axis())
+    };
+    places.into_iter().any(of_one)
+}
+
+/// Heads may be merged with the batch, or key-value heads with their queries, or an axis may hold the heads of both: what an axis of heads
+/// consists of or is picked from are heads, and so is a product of which nothing but heads can go. Returns whether that made more.
 fn spread_heads(features: &mut [Feature], spaces: &Spaces) -> bool {
     let mut found = Vec::new();
     for composite in &spaces.composites {
         let head = |space: &u32| features[*space as usize].head;
         for part in &composite.parts {
-            let Part::Product(factors) = part else { continue };
+            let factors = match part {
+                Part::Product(factors) => factors,
+                Part::Pick(space, _) => {
+                    found.extend(Some(space).filter(|space| head(&composite.total) && !head(space)));
+                    continue;
+                }
+            };
             let mut open = factors.iter().filter(|space| spaces.spaces[**space as usize].barred.is_none());
             let alone = matches!((open.next(), open.next()), (Some(one), None) if head(one));
             match head(&composite.total) {
@@ -107,7 +125,7 @@ impl Features {
             let is_computed = |v: &Option<ValueId>| v.is_some_and(|v| computed.contains_key(v));
             let inputs: Vec<bool> = node.inputs.iter().map(is_computed).collect();
             let map = &spaces.maps[id];
-            let occurs = |atom: usize, axes: &Option<Vec<crate::axes::Axis>>| {
+            let occurs = |atom: usize, axes: &Option<Vec<Axis>>| {
                 axes.iter().flatten().flatten().any(|s| match s {
                     Segment::Product(atoms) => atoms.iter().any(|a| a.0 == atom),
                     Segment::Pick { atom: a, .. } => a.0 == atom,
@@ -130,7 +148,9 @@ impl Features {
                 feature.computed |= made || from(a, true) > 0;
                 match atom.role {
                     Role::Summed if weights && from(a, true) > 0 => feature.consumers += 1,
-                    Role::Free if contracts && from(a, true) >= 2 => feature.head = true,
+                    Role::Free if contracts && (from(a, true) >= 2 || is_broadcast(map, &inputs, a)) => {
+                        feature.head = true
+                    }
                     _ => {}
                 }
             }

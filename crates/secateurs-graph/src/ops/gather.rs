@@ -3,7 +3,7 @@
 //! x: [A…, n, B…], indices: [I…] → y: [A…, I…, B…].
 
 use super::shared::content::{flat_index, int_list, rearrange, sizes, wrap};
-use super::shared::pieces::{cut, picked};
+use super::shared::pieces::{constant_list, kept_list, listed};
 use crate::op::prelude::*;
 
 /// `Gather`.
@@ -52,16 +52,6 @@ impl Gather {
     }
 }
 
-/// The indices, if they are constant and lie along one axis at most.
-fn constant_list(indices: &Fact, size: &Dim) -> Option<Vec<usize>> {
-    let long = indices.shape.as_ref()?.iter().filter(|d| !d.is(1)).count();
-    if long > 1 {
-        return None;
-    }
-    let size = usize::try_from(size.known()?).ok()?;
-    indices.known_ints()?.into_iter().map(|i| wrap(i, size)).collect()
-}
-
 impl Op for Gather {
     fn name(&self) -> &str {
         Self::NAME
@@ -106,10 +96,7 @@ impl Op for Gather {
         let list = inputs.get(1).and_then(|f| constant_list(f, &from[axis]));
         let index: Vec<Axis> = match list {
             Some(list) => {
-                let (before, after) = match list[..] {
-                    [one] => cut(&mut map, &from[axis], &one.into(), &1.into()),
-                    _ => picked(&mut map, &from[axis], &list),
-                };
+                let (before, after) = listed(&mut map, &from[axis], &list);
                 input[axis] = before;
                 at.iter().map(|d| if d.is(1) { unit_axis() } else { after.clone() }).collect()
             }
@@ -126,20 +113,7 @@ impl Op for Gather {
     }
 
     fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
-        let (from, index) = (kept.inputs.shape(0)?, kept.inputs.fact(1)?);
-        let axis = normalize_axis(self.axis, from.len())?;
-        let (Some(list), Some(at)) = (constant_list(index, &from[axis]), &index.shape) else {
-            return Ok(Shrunk::default());
-        };
-        let Some(own) = kept.map.inputs[0].as_ref().map(|axes| &axes[axis]) else { return Ok(Shrunk::default()) };
-        if kept.is_whole(own) {
-            return Ok(Shrunk { controls: vec![(1, index.clone())], ..Shrunk::default() });
-        }
-        let left = kept.axis_indices(own).ok_or(OpError::Undetermined)?;
-        let list: Vec<Dim> = list.iter().filter_map(|i| left.binary_search(i).ok()).map(Dim::from).collect();
-        let shape = at.iter().map(|d| if d.is(1) { 1.into() } else { list.len().into() }).collect();
-        let fact = Fact::of(index.element_type, shape).with_content(Some(list.into()));
-        Ok(Shrunk { controls: vec![(1, fact)], ..Shrunk::default() })
+        kept_list(kept, normalize_axis(self.axis, kept.inputs.shape(0)?.len())?)
     }
 
     fn role(&self, input: usize) -> InputRole {

@@ -3,6 +3,7 @@
 //! x: [B…, n1, …, nk, D…], indices: [B…, I…, k] → y: [B…, I…, D…], with `batch_dims` axes B.
 
 use super::shared::content::{flat_index, rearrange, sizes, wrap};
+use super::shared::pieces::{constant_list, kept_list, listed};
 use crate::op::prelude::*;
 
 /// `GatherND`.
@@ -25,10 +26,13 @@ impl Register for GatherND {
 
     #[cfg(any(test, feature = "harness"))]
     fn cases() -> Vec<Case> {
+        let rows = |list: &[i64]| secateurs_onnx::Tensor::from_slice(vec![list.len(), 1], list).unwrap();
         let pairs = secateurs_onnx::Tensor::from_slice(vec![2, 2], &[0i64, 1, 1, -1]).unwrap();
         let numbers = secateurs_onnx::Tensor::from_slice(vec![2, 2], &[5i64, 6, 7, 8]).unwrap();
         vec![
             Case::new(11).float([2, 3, 4]).constant(pairs.clone()),
+            Case::new(13).float([4, 3]).constant(rows(&[-2])),
+            Case::new(13).float([4, 3]).constant(rows(&[2, 0, -1])),
             Case::new(13).float([2, 3, 4]).ints([2, 5, 1], -3..3).attr("batch_dims", 1i64),
             Case::new(13).float([2, 3, 4, 2]).ints([2, 3, 5, 1], 0..4).attr("batch_dims", 2i64),
             Case::new(13).float([2, 3]).ints([2], 0..2),
@@ -51,6 +55,15 @@ impl GatherND {
                 from.len()
             ))),
         }
+    }
+}
+
+impl GatherND {
+    /// The indices of the first axis, where they are constant and there are no others: what `Gather` does.
+    fn list(&self, inputs: &Inputs) -> Option<Vec<usize>> {
+        let (from, at) = (inputs.shape(0).ok()?, inputs.shape(1).ok()?);
+        let (0, 1) = self.split(from, at).ok()? else { return None };
+        constant_list(inputs.fact(1).ok()?, &from[0])
     }
 }
 
@@ -91,6 +104,14 @@ impl Op for GatherND {
         let (Ok(from), Ok(at)) = (inputs.shape(0), inputs.shape(1)) else { return map };
         let Ok((batch, depth)) = self.split(from, at) else { return map };
         let outer = at.len() - 1;
+        if let Some(list) = self.list(inputs) {
+            let (before, after) = listed(&mut map, &from[0], &list);
+            let rest: Vec<Axis> = from[1..].iter().map(|dim| map.axis(dim, Role::Free)).collect();
+            let index = at[..outer].iter().map(|dim| if dim.is(1) { unit_axis() } else { after.clone() });
+            map.outputs[0] = Some(index.chain(rest.iter().cloned()).collect());
+            map.inputs[0] = Some([&[before], &rest[..]].concat());
+            return map;
+        }
         let indexed = Role::Blocked("indexed by rows of indices");
         let input: Vec<Axis> = from
             .iter()
@@ -106,6 +127,13 @@ impl Op for GatherND {
         index.push(map.axis(&at[outer], indexed));
         (map.inputs[0], map.inputs[1]) = (Some(input), Some(index));
         map
+    }
+
+    fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
+        match self.list(&kept.inputs) {
+            Some(_) => kept_list(kept, 0),
+            None => Ok(Shrunk::default()),
+        }
     }
 
     fn role(&self, input: usize) -> InputRole {

@@ -364,3 +364,34 @@ fn heads_come_before_the_frequencies_of_rotary_positions() {
         ]
     );
 }
+
+#[test]
+fn one_key_head_beside_those_of_the_queries_in_one_projection() {
+    // Three heads of queries, one of keys and one of values, as in Falcon; the frequencies of positions belong to all of them.
+    let mut net = tokens()
+        .param("cos", &[5, 2])
+        .dense("x", "qkv", [6, 10], "f")
+        .reshape("f", &[0, 5, 5, 2], "f4")
+        .ints("axis", &[2]);
+    for (name, from, to) in [("q", 0, -2), ("k", -2, -1), ("v", -1, i64::MAX)] {
+        let n = |part: &str| format!("{name}{part}");
+        net = net
+            .ints(&n(".from"), &[from])
+            .ints(&n(".to"), &[to])
+            .node("Slice", &["f4", &n(".from"), &n(".to"), "axis"], &n("1"))
+            .transpose(&n("1"), &[0, 2, 1, 3], &n(if name == "v" { "4" } else { "2" }));
+    }
+    for name in ["q", "k"] {
+        net = net.node("Mul", &[&format!("{name}2"), "cos"], &format!("{name}4"));
+    }
+    let model = attend(net, 3, 2);
+    assert_eq!(
+        model.exact().groups(),
+        ["3 attention head: qkv.weight[1]×2 qkv.bias[0]×2 o.weight[0]×2"],
+        "the head of keys and that of values stay"
+    );
+    assert_eq!(
+        model.inner().exact().groups(),
+        ["2 head_dim: qkv.weight[1]×5 qkv.bias[0]×5 cos[1] o.weight[0]×3"]
+    );
+}

@@ -1,8 +1,11 @@
 //! Axes that lose, gain or reorder indices: what Slice, Gather, Split and Pad have in common.
 
+use super::content::wrap;
 use crate::axes::{Axis, AxisMap, Role, Segment, product};
 use crate::dim::Dim;
-use crate::shrink::Kept;
+use crate::fact::Fact;
+use crate::op::OpError;
+use crate::shrink::{Kept, Shrunk};
 
 /// A part of an axis; nothing where it has no index. What is dropped or made can go even where it is a single index.
 pub(in crate::ops) fn part(map: &mut AxisMap, size: &Dim, role: Role) -> Axis {
@@ -69,6 +72,41 @@ pub(in crate::ops) fn picked(map: &mut AxisMap, size: &Dim, indices: &[usize]) -
     }
     let atom = map.atom(size.clone(), Role::Free);
     (vec![Segment::Product(vec![atom])], vec![Segment::Pick { atom, indices: indices.into() }])
+}
+
+/// Indices that are constant and lie along one axis at most.
+pub(in crate::ops) fn constant_list(indices: &Fact, size: &Dim) -> Option<Vec<usize>> {
+    let long = indices.shape.as_ref()?.iter().filter(|d| !d.is(1)).count();
+    if long > 1 {
+        return None;
+    }
+    let size = usize::try_from(size.known()?).ok()?;
+    indices.known_ints()?.into_iter().map(|i| wrap(i, size)).collect()
+}
+
+/// An axis before and after only a [`constant_list`] of it is kept.
+pub(in crate::ops) fn listed(map: &mut AxisMap, size: &Dim, list: &[usize]) -> (Axis, Axis) {
+    match list[..] {
+        [one] => cut(map, size, &one.into(), &1.into()),
+        _ => picked(map, size, list),
+    }
+}
+
+/// What becomes of the [`constant_list`] in input 1 when indices of this axis of input 0 go.
+pub(in crate::ops) fn kept_list(kept: &Kept, axis: usize) -> Result<Shrunk, OpError> {
+    let (from, index) = (kept.inputs.shape(0)?, kept.inputs.fact(1)?);
+    let (Some(list), Some(at)) = (constant_list(index, &from[axis]), &index.shape) else {
+        return Ok(Shrunk::default());
+    };
+    let Some(own) = kept.map.inputs[0].as_ref().map(|axes| &axes[axis]) else { return Ok(Shrunk::default()) };
+    if kept.is_whole(own) {
+        return Ok(Shrunk { controls: vec![(1, index.clone())], ..Shrunk::default() });
+    }
+    let left = kept.axis_indices(own).ok_or(OpError::Undetermined)?;
+    let list: Vec<Dim> = list.iter().filter_map(|i| left.binary_search(i).ok()).map(Dim::from).collect();
+    let shape = at.iter().map(|d| if d.is(1) { 1.into() } else { list.len().into() }).collect();
+    let fact = Fact::of(index.element_type, shape).with_content(Some(list.into()));
+    Ok(Shrunk { controls: vec![(1, fact)], ..Shrunk::default() })
 }
 
 /// Unrelated blocked axes before and after.
