@@ -323,6 +323,7 @@ impl<'g> Builder<'g> {
                 }
             }
         }
+        bar_uncounted(&mut spaces, &composites, &sizes);
         spread(&mut spaces, &composites);
         Spaces {
             spaces,
@@ -332,6 +333,29 @@ impl<'g> Builder<'g> {
             first_atom: self.first_atom,
             values: self.values,
             uses: self.uses,
+        }
+    }
+}
+
+/// A whole whose indices are not those of its parts stays: where the size of a part is a number before the model runs in one place and is not
+/// in another, its indices are not told apart.
+fn bar_uncounted(spaces: &mut [Space], composites: &[Composite], sizes: &[Dim]) {
+    for composite in composites {
+        let cells = |space: &u32| spaces[*space as usize].cells.max(1);
+        let part_cells = |part: &Part| match part {
+            Part::Product(factors) => factors.iter().map(cells).product(),
+            Part::Pick(_, indices) => indices.len(),
+        };
+        let counted: usize = composite.parts.iter().map(part_cells).sum();
+        let total = &mut spaces[composite.total as usize];
+        if total.barred.is_none() && total.cells != counted {
+            let factors = composite.parts.iter().filter_map(|part| match part {
+                Part::Product(factors) => Some(factors),
+                Part::Pick(..) => None,
+            });
+            let open = factors.flatten().find(|space| sizes[**space as usize].known().is_none());
+            let size = &sizes[open.copied().unwrap_or(composite.total) as usize];
+            total.barred = Some(Reason::Size(size.clone()));
         }
     }
 }

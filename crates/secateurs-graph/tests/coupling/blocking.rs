@@ -93,3 +93,40 @@ fn a_single_index_used_by_its_position_stays() {
     let units: usize = model.coupling().groups.iter().map(|g| g.units.len()).sum();
     assert_eq!(units, 5);
 }
+
+#[test]
+fn heads_in_the_batch_that_meet_a_number_known_only_at_run_time_block() {
+    // Keys of all tokens as [5, 2·batch, 4], queries of those that a mask picks.
+    let mut net = Net::new(17)
+        .input("x", &[5, 0, 6])
+        .tokens("mask", &[5], 2)
+        .with("Cast", &["mask"], &["picked"], vec![int("to", 9)])
+        .with("Compress", &["x", "picked"], &["few"], vec![int("axis", 0)])
+        .with("Shape", &["x"], &["batch"], vec![int("start", 1), int("end", 2)])
+        .ints("two", &[2])
+        .node("Mul", &["batch", "two"], "both")
+        .ints("any", &[-1])
+        .ints("width", &[4])
+        .with("ReduceSum", &["mask"], &["count"], vec![int("keepdims", 0)])
+        .reshape("count", &[1], "counted")
+        .with("Concat", &["any", "both", "width"], &["k.shape"], vec![int("axis", 0)])
+        .with("Concat", &["counted", "both", "width"], &["q.shape"], vec![int("axis", 0)]);
+    for (name, from) in [("q", "few"), ("k", "x")] {
+        let n = |part: &str| format!("{name}{part}");
+        net = net
+            .dense(from, name, [6, 8], &n("1"))
+            .node("Reshape", &[&n("1"), &n(".shape")], &n("3"))
+            .transpose(&n("3"), &[1, 0, 2], &n("t"));
+    }
+    let model = net
+        .transpose("kt", &[0, 2, 1], "keys")
+        .node("MatMul", &["qt", "keys"], "s")
+        .with("ReduceSum", &["s"], &["y"], vec![int("keepdims", 0)])
+        .done(&["y"]);
+    assert!(model.groups().is_empty(), "{:?}", model.groups());
+    assert!(
+        model.reason("k.weight", 1).contains("not fixed before the model runs"),
+        "{}",
+        model.reason("k.weight", 1)
+    );
+}
