@@ -3,10 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use secateurs_onnx::proto::attribute_proto::AttributeType;
-use secateurs_onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
+use secateurs_onnx::proto::tensor_shape_proto::dimension::Value as Size;
+use secateurs_onnx::proto::{
+    AttributeProto, GraphProto, NodeProto, TensorProto, TensorShapeProto, ValueInfoProto, type_proto,
+};
 use secateurs_onnx::{Model, Tensor, tensor_to_proto};
 
 use crate::attribute::Attribute;
+use crate::dim::Dim;
 use crate::graph::{Graph, Node, Origin, Source, Value};
 
 impl Graph {
@@ -35,6 +39,8 @@ impl Graph {
                 resize(info, value);
             }
         }
+        let ambiguous = ambiguous_names(&new, &kept);
+        new.value_info.retain(|info| named_sizes(info).all(|(_, name)| !ambiguous.contains(name)));
         let called: HashSet<(&str, &str)> = new.node.iter().map(|n| (n.domain(), n.op_type())).collect();
         let unused: Vec<bool> = {
             let functions = &model.proto.functions;
@@ -139,25 +145,62 @@ fn same(a: &Tensor, b: &Tensor) -> bool {
     (shared && a.element_type() == b.element_type() && a.shape() == b.shape()) || a == b
 }
 
+/// The shape that the file declares for a value.
+fn declared_shape(info: &ValueInfoProto) -> Option<&TensorShapeProto> {
+    match info.r#type.as_ref()?.value.as_ref()? {
+        type_proto::Value::TensorType(tensor) => tensor.shape.as_ref(),
+        _ => None,
+    }
+}
+
+/// The axes of which the file gives the size by a name, and that name.
+fn named_sizes(info: &ValueInfoProto) -> impl Iterator<Item = (usize, &str)> {
+    let axes = declared_shape(info).into_iter().flat_map(|shape| shape.dim.iter().enumerate());
+    axes.filter_map(|(axis, dim)| match &dim.value {
+        Some(Size::DimParam(name)) if !name.is_empty() && !is_formula(name) => Some((axis, name.as_str())),
+        _ => None,
+    })
+}
+
 /// Whether what the file says of a value does not contradict what is known now.
 fn still_true(info: &ValueInfoProto, value: &Value) -> bool {
-    let Some(shape) = &value.fact.shape else { return true };
-    let Some(type_proto::Value::TensorType(declared)) = info.r#type.as_ref().and_then(|t| t.value.as_ref())
-    else {
-        return true;
-    };
-    let Some(declared) = &declared.shape else { return true };
-    use secateurs_onnx::proto::tensor_shape_proto::dimension::Value as Size;
+    let (Some(shape), Some(declared)) = (&value.fact.shape, declared_shape(info)) else { return true };
     declared.dim.len() == shape.len()
-        && declared.dim.iter().zip(shape).all(|(old, new)| match (&old.value, new.known()) {
-            (Some(Size::DimValue(a)), Some(b)) => *a == b,
+        && declared.dim.iter().zip(shape).all(|(old, new)| match &old.value {
+            Some(Size::DimValue(old)) => new.known().is_none_or(|new| new == *old),
+            Some(Size::DimParam(text)) if is_formula(text) => {
+                !new.is_determined() || Dim::parse(text) == *new
+            }
             _ => true,
         })
 }
 
+/// Whether a size is told by a formula such as `4*batch` rather than by a name.
+fn is_formula(text: &str) -> bool {
+    !text.is_empty() && Dim::parse(text) != Dim::symbol(text)
+}
+
+/// Names that stand for several sizes by now, as that of four heads times the batch does where some layers have two heads left. ONNX Runtime
+/// takes sizes of one name to be equal.
+fn ambiguous_names(graph: &GraphProto, values: &HashMap<&str, &Value>) -> HashSet<String> {
+    let mut sizes: HashMap<&str, &Dim> = HashMap::new();
+    let mut ambiguous = HashSet::new();
+    for info in graph.input.iter().chain(&graph.output).chain(&graph.value_info) {
+        let Some(shape) = values.get(info.name()).and_then(|value| value.fact.shape.as_ref()) else {
+            continue;
+        };
+        for (axis, name) in named_sizes(info) {
+            let Some(size) = shape.get(axis).filter(|size| size.is_determined()) else { continue };
+            if *sizes.entry(name).or_insert(size) != size {
+                ambiguous.insert(name.to_owned());
+            }
+        }
+    }
+    ambiguous
+}
+
 /// Writes the sizes that surgery has changed into what the file says of an input or output.
 fn resize(info: &mut ValueInfoProto, value: &Value) {
-    use secateurs_onnx::proto::tensor_shape_proto::dimension::Value as Size;
     let (Some(shape), Some(type_proto::Value::TensorType(declared))) =
         (&value.fact.shape, info.r#type.as_mut().and_then(|t| t.value.as_mut()))
     else {

@@ -90,6 +90,40 @@ fn a_patch_changes_only_what_it_names() {
 }
 
 #[test]
+fn sizes_that_are_no_longer_what_the_file_calls_them_are_left_out() {
+    // Two layers of four heads of two, merged with the batch: `4*batch` by the file's formula, or by a name of its own.
+    let heads = |size: &'static str| {
+        let mut builder = ModelBuilder::new(17).input("x", ElementType::Float32, &["batch", "8"]);
+        for name in ["a", "b"] {
+            builder = builder
+                .constant(&format!("{name}.weight"), &floats(&[8, 8], |i| i as f32))
+                .constant(&format!("{name}.shape"), &Tensor::from_slice(vec![2], &[-1i64, 2]).unwrap())
+                .node("MatMul", &["x", &format!("{name}.weight")], &[&format!("{name}1")])
+                .node("Reshape", &[&format!("{name}1"), &format!("{name}.shape")], &[name]);
+        }
+        let mut model = builder.output("a").output("b").build().unwrap();
+        let made = ModelBuilder::new(17).input("a", ElementType::Float32, &[size, "2"]);
+        let made = made.input("b", ElementType::Float32, &[size, "2"]);
+        let infos = made.build().unwrap().graph().input.clone();
+        model.proto.graph.as_mut().unwrap().value_info = infos;
+        Graph::from_model(model).unwrap()
+    };
+    let left = |size: &'static str, narrower: bool| -> Vec<String> {
+        let mut graph = heads(size);
+        let mut patch = Patch::new();
+        let width = if narrower { 4 } else { 8 };
+        patch.set_tensor(value(&graph, "a.weight"), floats(&[8, width], |i| i as f32));
+        patch.apply(&mut graph).unwrap();
+        graph.to_model().graph().value_info.iter().map(|info| info.name().to_owned()).collect()
+    };
+    for size in ["4*batch", "merged"] {
+        assert_eq!(left(size, false), ["a", "b"], "{size}");
+    }
+    assert_eq!(left("4*batch", true), ["b"]);
+    assert_eq!(left("merged", true), [""; 0], "one name for two sizes");
+}
+
+#[test]
 fn a_node_is_absorbed_by_its_producer_unless_others_read_between_them() {
     let mut graph = graph(residual());
     let [matmul, relu, second, _] = graph.order[..] else { panic!() };
