@@ -144,6 +144,13 @@ struct VerifyArguments {
     verify_same: bool,
 }
 
+/// What is truly removed.
+struct ToVerify {
+    units: usize,
+    coupling: Coupling,
+    groups: Option<Vec<usize>>,
+}
+
 /// Two shares.
 #[derive(Clone)]
 struct Shares([f64; 2]);
@@ -226,20 +233,12 @@ impl Measure {
             ..defaults
         };
         // Names of nothing are told before hours of measuring.
-        let coupling = coupling(&graph, options.split, options.resizable)
-            .map_err(|e| CliError::Input(format!("{}: {e}", self.model.display())))?;
-        let groups = groups_named(&graph, &coupling, &self.verify.verify_among).map_err(|e| {
-            let names = self.verify.verify_among.join(",");
-            CliError::Input(format!("{}: --verify-among {names}: {e}", self.model.display()))
-        })?;
+        let verified = self.verify.verify.map(|units| self.to_verify(&graph, &options, units)).transpose()?;
         let among: Vec<usize> = (0..data.len()).collect();
         let job =
             MeasureJob { graph: &graph, data: &data, among: &among, options: &options, file: &self.file };
         let evidence = measured(&job)?;
-        let verification = match self.verify.verify {
-            Some(units) => Some(self.verified(&evidence, &job, &coupling, groups, units)?),
-            None => None,
-        };
+        let verification = verified.map(|wanted| self.verified(&evidence, &job, wanted)).transpose()?;
         if let Some(path) = &self.report {
             pipeline::write_sensitivity(path, &evidence, Score::Quadratic, verification.as_ref())?;
         }
@@ -265,14 +264,18 @@ impl Measure {
         Ok(())
     }
 
-    fn verified(
-        &self,
-        evidence: &Evidence,
-        job: &MeasureJob,
-        coupling: &Coupling,
-        groups: Option<Vec<usize>>,
-        units: usize,
-    ) -> Result<Verification> {
+    fn to_verify(&self, graph: &Arc<Graph>, options: &MeasureOptions, units: usize) -> Result<ToVerify> {
+        let coupling = coupling(graph, options.split, options.resizable)
+            .map_err(|e| CliError::Input(format!("{}: {e}", self.model.display())))?;
+        let groups = groups_named(graph, &coupling, &self.verify.verify_among).map_err(|e| {
+            let names = self.verify.verify_among.join(",");
+            CliError::Input(format!("{}: --verify-among {names}: {e}", self.model.display()))
+        })?;
+        Ok(ToVerify { units, coupling, groups })
+    }
+
+    fn verified(&self, evidence: &Evidence, job: &MeasureJob, wanted: ToVerify) -> Result<Verification> {
+        let ToVerify { units, coupling, groups } = wanted;
         let options = VerifyOptions {
             units,
             sets: self.verify.verify_sets,
@@ -287,7 +290,7 @@ impl Measure {
         let unmeasured = METHODS.iter().filter(|method| !method.needs_evidence());
         let scores = unmeasured.filter_map(|method| {
             // A model whose weights give no scores may still be measured.
-            let scores = method.score(job.graph, coupling, self.seed, None).ok()?;
+            let scores = method.score(job.graph, &coupling, self.seed, None).ok()?;
             Some((method.name, scores.concat()))
         });
         let baselines: Vec<(&str, Vec<f64>)> = scores.collect();
