@@ -56,9 +56,7 @@ impl GatherND {
             ))),
         }
     }
-}
 
-impl GatherND {
     /// The indices of the first axis, where they are constant and there are no others: what `Gather` does.
     fn list(&self, inputs: &Inputs) -> Option<Vec<usize>> {
         let (from, at) = (inputs.shape(0).ok()?, inputs.shape(1).ok()?);
