@@ -8,6 +8,8 @@ mod bodies;
 #[cfg(test)]
 mod bodies_test;
 mod convert;
+#[cfg(test)]
+mod fold_test;
 mod fuse;
 #[cfg(test)]
 mod fuse_test;
@@ -212,8 +214,18 @@ impl Session {
         self.pass(inputs, taps, &[])
     }
 
-    /// The same with some edges zeroed.
+    /// The same with some edges zeroed, none of them into a folded node ([`Session::unfold`]).
     pub fn forward_masked(&self, inputs: &[Tensor], masks: &[Mask]) -> Result<Run, GraphError> {
+        let folded = |id: NodeId| {
+            self.graph.nodes[id].outputs.iter().flatten().any(|value| self.constants.contains_key(*value))
+        };
+        if let Some(mask) = masks.iter().find(|mask| folded(mask.node)) {
+            let node = self.graph.node_label(mask.node);
+            return Err(GraphError::Run(format!(
+                "input {} of node {node} cannot be masked: it is folded",
+                mask.input
+            )));
+        }
         self.pass(inputs, &[], masks)
     }
 
@@ -334,6 +346,22 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Has nodes run that were folded, and what depends on them: taps and masks see only what runs.
+    pub fn unfold(&mut self, nodes: impl IntoIterator<Item = NodeId>) {
+        let nodes: HashSet<NodeId> = nodes.into_iter().collect();
+        let mut run: HashSet<ValueId> = HashSet::new();
+        for id in &self.graph.order {
+            let node = &self.graph.nodes[*id];
+            let depends = nodes.contains(id) || node.inputs.iter().flatten().any(|value| run.contains(value));
+            if depends && node.op.constant().is_none() {
+                run.extend(
+                    node.outputs.iter().flatten().filter(|value| self.constants.remove(**value).is_some()),
+                );
+            }
+        }
+        self.plans.borrow_mut().clear();
     }
 
     /// Evaluates, once, what depends on constants alone and not on parameters that are trained.

@@ -189,11 +189,10 @@ fn masks_are_the_twin(
     twin: &[Tensor],
 ) -> Result<(), String> {
     let text = |e: &dyn std::fmt::Display| format!("masked while it runs: {e}");
-    // Nothing that is computed from parameters is folded.
-    let options =
-        SessionOptions { precision: Precision::Double, train_parameters: true, ..SessionOptions::default() };
-    let session = Session::new(graph.clone(), options).map_err(|e| text(&e))?;
+    let options = SessionOptions { precision: Precision::Double, ..SessionOptions::default() };
+    let mut session = Session::new(graph.clone(), options).map_err(|e| text(&e))?;
     let consumed = coupling.consumed(graph).map_err(|e| text(&e))?;
+    session.unfold(consumed.iter().map(|at| at.node));
     let goes = |group: usize, unit: usize| selection.kept[group].binary_search(&unit).is_err();
     let masks = consumed.iter().map(|at| Mask {
         node: at.node,

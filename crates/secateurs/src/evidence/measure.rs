@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use secateurs_graph::Graph;
 use secateurs_graph::coupling::Coupling;
-use secateurs_graph::session::{Precision, Session, SessionOptions, Tap};
+use secateurs_graph::session::{Precision, Session, Tap};
 use secateurs_torch::tch::{self, Device, Kind, TchError, Tensor};
 
 use super::columns::Columns;
@@ -104,15 +104,12 @@ impl<'a> Measurer<'a> {
         }
         let outputs = fixed_outputs(graph, options.outputs, &resizable)?;
         let heads = heads(graph, data, &outputs, options.objective)?;
-        let constant = |tap: &Tap| match tap {
-            Tap::Edge { node, input } => {
-                graph.nodes[*node].inputs[*input].is_some_and(|value| graph.tensor(value).is_some())
-            }
-            Tap::Value(_) => false,
-        };
-        // Where a unit is consumed by constants alone, what they give must not be folded.
-        let train_parameters = columns.taps.iter().any(constant);
-        let session = Session::new(graph.clone(), SessionOptions { train_parameters, ..options.session })?;
+        let mut session = Session::new(graph.clone(), options.session)?;
+        // A unit may be consumed by what depends on constants alone.
+        session.unfold(columns.taps.iter().filter_map(|tap| match tap {
+            Tap::Edge { node, .. } => Some(*node),
+            Tap::Value(_) => None,
+        }));
         let traces = Traces::new(graph, &coupling, options)?;
         let fixed = data.fixed_batch_size();
         let batch_size = match (&columns.mixing, fixed) {

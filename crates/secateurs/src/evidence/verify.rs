@@ -132,8 +132,10 @@ pub fn verify(
     let coupling = coupling(graph, settings.split, &settings.resizable)?;
     let samples = samples(evidence, data, options)?;
     let heads = heads(graph, data, &settings.outputs, settings.objective)?;
-    let session = Session::new(graph.clone(), SessionOptions { train_parameters: true, ..options.session })?;
+    let mut session =
+        Session::new(graph.clone(), SessionOptions { train_parameters: true, ..options.session })?;
     let consumed = coupling.consumed(graph)?;
+    session.unfold(consumed.iter().map(|at| at.node));
     let numbering = Numbering::new(&coupling);
     let sets = removals(evidence, &coupling, &numbering, options);
     if sets.is_empty() {
