@@ -92,6 +92,11 @@ pub trait Op: Any + fmt::Debug + Send + Sync + CloneOp {
         Initial::Keep
     }
 
+    /// Whether evaluation can cut off what it computes at 0, in the place of a ReLU that alone reads it.
+    fn rectifies(&self) -> bool {
+        false
+    }
+
     /// Whether 2-d convolutions of this op run faster with the channels innermost in memory.
     fn prefers_channels_last(&self) -> bool {
         false
@@ -396,6 +401,8 @@ pub struct Args<'a> {
     pub floats: crate::session::Floats,
     /// What is different while training.
     pub training: TrainingMode,
+    /// Whether what is computed is cut off at 0; only where [`Op::rectifies`].
+    pub rectified: bool,
     /// The outer values that the node's subgraphs read, by name.
     pub captures: &'a [(&'a str, &'a tch::Tensor)],
     /// What runs subgraphs.

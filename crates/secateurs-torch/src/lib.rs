@@ -29,12 +29,14 @@ compile_error!(
      add the instruction to build.rs and the file names to src/search.rs"
 );
 
+mod batch_norm;
 mod dl;
 mod load;
 mod memory;
 pub mod search;
 mod trampolines;
 
+pub use batch_norm::batch_norm;
 pub use load::{Cuda, Libtorch, LoadError, load};
 pub use memory::keep_freed_memory;
 pub use tch;

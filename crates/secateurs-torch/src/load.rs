@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use crate::dl::{self, Library};
 use crate::search::{self, Looked, Surroundings};
-use crate::{TCH_VERSION, TORCH_VERSION, trampolines};
+use crate::{TCH_VERSION, TORCH_VERSION, batch_norm, trampolines};
 
 /// The loaded libtorch.
 #[derive(Clone, Debug)]
@@ -207,6 +207,9 @@ fn connect(shim: Library, file: &Path) -> Result<(), LoadError> {
     let set_streams = shim
         .symbol(c"secateurs_torch_set_streams")
         .ok_or_else(|| unfit("is out of date: it takes no streams".into()))?;
+    let normalizes = shim
+        .symbol(c"secateurs_batch_norm")
+        .ok_or_else(|| unfit("is out of date: it has no batch norm".into()))?;
 
     let mut addresses = Vec::new();
     let mut missing = Vec::new();
@@ -221,6 +224,7 @@ fn connect(shim: Library, file: &Path) -> Result<(), LoadError> {
         return Err(unfit(format!("lacks {} functions, {first} among them", missing.len())));
     }
     unsafe { std::mem::transmute::<*mut c_void, extern "C" fn(&Streams)>(set_streams)(&STREAMS) };
+    batch_norm::CALLED.store(normalizes, Ordering::Relaxed);
     for (slot, address) in addresses {
         slot.store(address, Ordering::Relaxed);
     }

@@ -5,7 +5,7 @@
 //! and variance as outputs 3 and 4. `spatial = 0` (opset 7): scale, bias, mean, var: [C, …].
 
 #[cfg(feature = "torch")]
-use super::shared::batch_statistics::{Channels, normalize};
+use super::shared::batch_statistics::{Channels, Normalization, normalize};
 use crate::op::prelude::*;
 
 /// `BatchNormalization`.
@@ -76,7 +76,8 @@ impl BatchNormalization {
             mean: args.tensor(3)?,
             variance: args.tensor(4)?,
         };
-        let y = normalize(&x, &channels, rate, f64::from(self.epsilon))?;
+        let how = Normalization { rate, epsilon: f64::from(self.epsilon), relu: args.rectified };
+        let y = normalize(&x, &channels, how)?;
         Ok(vec![y.f_reshape(input.size())?])
     }
 }
@@ -181,6 +182,10 @@ impl Op for BatchNormalization {
         Mixed::Follow
     }
 
+    fn rectifies(&self) -> bool {
+        self.spatial && !self.by_batch()
+    }
+
     fn initial(&self, input: usize, _: &Inputs) -> Initial {
         match input {
             1 | 4 => Initial::Constant(1.0),
@@ -232,7 +237,8 @@ impl Op for BatchNormalization {
             let [scale, bias, mean, var] = [&scale, &bias, &mean, &var].map(|t| t.f_reshape(&shape));
             let factor = scale?.f_div(&var?.f_add_scalar(epsilon)?.f_sqrt()?)?;
             let y = x.f_sub(&mean?)?.f_mul(&factor)?.f_add(&bias?)?;
-            return Ok(vec![y.f_reshape(input.size())?.f_to_kind(kinds[0])?]);
+            let y = y.f_reshape(input.size())?.f_to_kind(kinds[0])?;
+            return Ok(vec![if args.rectified { y.f_relu()? } else { y }]);
         }
         let statistics = (!by_batch).then_some((&mean, &var));
         let y = x.f_batch_norm(
@@ -245,7 +251,8 @@ impl Op for BatchNormalization {
             epsilon,
             true,
         )?;
-        let mut outputs = vec![y.f_reshape(input.size())?.f_to_kind(kinds[0])?];
+        let y = y.f_reshape(input.size())?.f_to_kind(kinds[0])?;
+        let mut outputs = vec![if args.rectified { y.f_relu()? } else { y }];
         if by_batch {
             let others: Vec<i64> = (0..x.dim() as i64).filter(|axis| *axis != 1).collect();
             let (batch_var, batch_mean) = x.f_var_mean_correction(others, 0, false)?;

@@ -1,4 +1,4 @@
-//! Patterns that exporters decompose and libtorch has one kernel for: linear layers, GELU, attention.
+//! Patterns that exporters decompose and there is one kernel for: linear layers, GELU, attention, and ReLUs behind batch norms.
 //!
 //! Only evaluation sees them; the graph stays as it is. A value inside a pattern is not computed, so a run with taps does
 //! not fuse.
@@ -30,6 +30,8 @@ pub(super) enum Kernel {
     Gelu,
     /// `softmax(scale · q kᵀ + mask) v`: inputs q, kᵀ, v and the mask if there is one.
     Attention { scale: f64 },
+    /// A ReLU that this node computes along, with the node's inputs.
+    Rectified(NodeId),
 }
 
 impl Kernel {
@@ -37,7 +39,7 @@ impl Kernel {
     pub fn mixed(self) -> Mixed {
         match self {
             Kernel::Linear | Kernel::Attention { .. } => Mixed::Low,
-            Kernel::Gelu => Mixed::Follow,
+            Kernel::Gelu | Kernel::Rectified(_) => Mixed::Follow,
         }
     }
 
@@ -76,6 +78,7 @@ pub(super) fn find(graph: &Graph, live: &SecondaryMap<NodeId, ()>, facts: &Facts
             "Softmax" => finder.attention(id),
             "Erf" => finder.gelu(id),
             "Add" => finder.linear(id),
+            "Relu" => finder.rectified(id),
             _ => None,
         };
         let Some(fusion) = fusion else { continue };
@@ -179,6 +182,19 @@ impl Finder<'_> {
             absorbed: vec![matmul],
             inputs: vec![x, w, bias],
             kernel: Kernel::Linear,
+        })
+    }
+
+    fn rectified(&self, relu: NodeId) -> Option<Fusion> {
+        let Source::Node(id, 0) = self.graph.values[self.input(relu, 0)?].source else { return None };
+        let node = self.node(id);
+        let inputs: Option<Vec<ValueId>> = node.inputs.iter().copied().collect();
+        let fits = node.op.rectifies() && node.captures.is_empty() && self.only_reader(id)? == relu;
+        fits.then_some(Fusion {
+            last: relu,
+            absorbed: vec![id],
+            inputs: inputs?,
+            kernel: Kernel::Rectified(id),
         })
     }
 

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use secateurs_onnx::proto::AttributeProto;
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
+use secateurs_torch::tch::{self, Device};
 
 use super::plan::Plan;
-use super::{Session, SessionOptions};
+use super::{Session, SessionOptions, to_device};
 use crate::graph::Graph;
+use crate::op::TrainingMode;
 
 fn floats(shape: &[usize], scale: f32) -> Tensor {
     let n = shape.iter().product();
@@ -83,5 +85,70 @@ fn attention_with_and_without_a_mask() {
         let (fused, plain, difference) = compare(builder, &floats(&[2, 3, 4, 5], 1.0));
         assert_eq!((fused, plain), (4, if masked { 8 } else { 7 }));
         assert!(difference < 1e-6, "{difference}");
+    }
+}
+
+/// A batch norm with a ReLU behind it, and one that is read twice.
+fn normalized() -> ModelBuilder {
+    let (ones, small) = (floats(&[5], 0.8), floats(&[5], 0.1));
+    let model = ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["2", "3", "6", "6"])
+        .constant("w", &floats(&[5, 3, 3, 3], 0.4))
+        .constant("v", &floats(&[5, 5, 1, 1], 0.4));
+    let model = ["first", "second"].into_iter().fold(model, |model, name| {
+        let name = |part: &str| format!("{part} of {name}");
+        model
+            .constant(&name("scale"), &ones)
+            .constant(&name("bias"), &small)
+            .constant(&name("mean"), &small)
+            .constant(&name("variance"), &Tensor::from_slice(vec![5], &[0.7f32, 1.0, 1.3, 0.2, 2.0]).unwrap())
+    });
+    let parameters = |x: &'static str, name: &str| {
+        let of = |part: &str| format!("{part} of {name}");
+        [x.to_owned(), of("scale"), of("bias"), of("mean"), of("variance")]
+    };
+    let (first, second) = (parameters("c", "first"), parameters("d", "second"));
+    model
+        .node("Conv", &["x", "w"], &["c"])
+        .node("BatchNormalization", &first.each_ref().map(String::as_str), &["n"])
+        .node("Relu", &["n"], &["r"])
+        .node("Conv", &["r", "v"], &["d"])
+        .node("BatchNormalization", &second.each_ref().map(String::as_str), &["m"])
+        .node("Relu", &["m"], &["s"])
+        .node("Add", &["m", "s"], &["y"])
+        .output("y")
+}
+
+#[test]
+fn a_relu_that_alone_reads_a_batch_norm_runs_with_it() {
+    let input = floats(&[2, 3, 6, 6], 1.5);
+    let (fused, plain, difference) = compare(normalized(), &input);
+    assert_eq!((fused, plain), (6, 7));
+    assert!(difference < 1e-6, "{difference}");
+
+    let graph = Arc::new(Graph::from_model(normalized().build().unwrap()).unwrap());
+    let trained = |fuse: bool| -> Vec<Vec<f32>> {
+        let options = SessionOptions { fuse, train_parameters: true, ..SessionOptions::default() };
+        let mut session = Session::new(graph.clone(), options).unwrap();
+        session.set_training(TrainingMode {
+            batch_statistics: true,
+            statistics_rate: Some(0.3),
+            dropout: false,
+        });
+        let x = to_device(&input, Device::Cpu, session.floats()).unwrap();
+        let y = session.forward(&[x], &[]).unwrap().outputs.remove(0);
+        let parameters: Vec<_> = session.parameters().map(|(_, tensor)| tensor).collect();
+        let square = y.square().sum(y.kind());
+        let gradients = tch::Tensor::run_backward(&[&square], &parameters, false, false);
+        let statistics = session.statistics().map(|(_, tensor)| tensor.shallow_clone());
+        let all = std::iter::once(y).chain(gradients).chain(statistics);
+        all.map(|tensor| Vec::try_from(tensor.reshape(-1)).unwrap()).collect()
+    };
+    let (fused, plain) = (trained(true), trained(false));
+    assert_eq!(fused.len(), 1 + 6 + 4);
+    for (fused, plain) in fused.iter().zip(&plain) {
+        let largest = plain.iter().fold(1f32, |m, x| m.max(x.abs()));
+        let difference = fused.iter().zip(plain).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+        assert!(difference <= 1e-5 * largest, "{difference} of {largest}");
     }
 }

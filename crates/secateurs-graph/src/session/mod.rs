@@ -256,7 +256,7 @@ impl Session {
         let given: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
         let outputs = own.op.infer(&Inputs::new(&given, own.outputs.len()));
         let outputs = outputs.map_err(|e| graph.node_error(node, e))?;
-        plan::eval(self, node, inputs, &facts, &outputs)
+        plan::eval(self, node, inputs, &facts, &outputs, false)
     }
 
     /// What inference predicts of all values at these input shapes.
@@ -383,7 +383,8 @@ impl Session {
                 node.inputs.iter().map(|v| v.map(|v| graph.values[v].fact.clone())).collect();
             let inputs: Vec<Option<&Tensor>> =
                 node.inputs.iter().map(|v| v.map(|v| &self.constants[v])).collect();
-            let outputs = tch::no_grad(|| plan::eval(self, id, &inputs, &facts, &graph.output_facts(node)))?;
+            let outputs =
+                tch::no_grad(|| plan::eval(self, id, &inputs, &facts, &graph.output_facts(node), false))?;
             for (value, tensor) in node.outputs.iter().zip(outputs) {
                 if let Some(value) = value {
                     self.constants.insert(*value, tensor);

@@ -190,13 +190,16 @@ impl Plan {
                 })
                 .collect();
             let outputs = match step.fused {
+                Some(fuse::Kernel::Rectified(node)) => {
+                    eval(session, node, &arguments, &step.input_facts, &step.output_facts, true)?
+                }
                 Some(kernel) => {
                     let fail = |e| graph.node_error(step.node, e);
                     let cast = casts(session, kernel.mixed(), &arguments).map_err(fail)?;
                     let arguments: Vec<&Tensor> = read(&arguments, &cast).iter().copied().flatten().collect();
                     vec![kernel.run(&arguments).map_err(fail)?]
                 }
-                None => eval(session, step.node, &arguments, &step.input_facts, &step.output_facts)?,
+                None => eval(session, step.node, &arguments, &step.input_facts, &step.output_facts, false)?,
             };
             let node = &graph.nodes[step.node];
             for ((slot, tensor), id) in step.outputs.iter().zip(outputs).zip(&node.outputs) {
@@ -236,13 +239,15 @@ fn masked(
     Ok(tensor.f_index_fill(mask.axis as i64, &indices, 0)?)
 }
 
-/// Runs one op, and names its node if that fails. Behind its inputs come the values that its subgraphs read.
+/// Runs one op, and a ReLU behind it if its outputs are to be `rectified`, and names its node if that fails. Behind its inputs come the values
+/// that its subgraphs read.
 pub(super) fn eval(
     session: &Session,
     node: NodeId,
     tensors: &[Option<&Tensor>],
     input_facts: &[Option<Fact>],
     output_facts: &[Fact],
+    rectified: bool,
 ) -> Result<Vec<Tensor>, GraphError> {
     let graph = session.graph.as_ref();
     let cast =
@@ -271,6 +276,7 @@ pub(super) fn eval(
         device: session.options.device,
         floats: session.floats(),
         training: session.training,
+        rectified,
         captures: &captures,
         bodies: &session.bodies,
     };

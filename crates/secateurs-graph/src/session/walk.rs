@@ -66,7 +66,8 @@ impl Walk<'_> {
             other.or_else(|| self.input(i))
         };
         let arguments: Vec<Option<&Tensor>> = (0..step.inputs.len()).map(argument).collect();
-        let outputs = eval(self.session, step.node, &arguments, &step.input_facts, &step.output_facts)?;
+        let outputs =
+            eval(self.session, step.node, &arguments, &step.input_facts, &step.output_facts, false)?;
         for (slot, tensor) in step.outputs.iter().zip(&outputs) {
             if let Some(slot) = slot {
                 self.values[*slot] = Some(tensor.shallow_clone());

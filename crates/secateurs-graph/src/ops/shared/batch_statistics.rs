@@ -1,9 +1,10 @@
-//! Normalization by the statistics of the batch, fast for every number of channels.
+//! Normalization by the statistics of the batch, with a ReLU behind it or not.
 //!
-//! libtorch's kernel for channels-last activations is several times slower for few channels that fill no whole vector registers, as pruned
-//! layers have them; rows of as many channels with zeros behind them are faster, copies included.
+//! On CPUs, where the channels lie innermost, by a kernel of our own: libtorch's takes several times as long for channels that fill no whole
+//! vector registers, as pruned layers have them, and a ReLU costs it passes of their own.
 
-use secateurs_torch::tch::{self, Device, Kind, TchError, Tensor};
+use secateurs_torch::batch_norm;
+use secateurs_torch::tch::{Device, Kind, TchError, Tensor};
 
 /// Parameters and running statistics of the channels, each `[C]`; the latter move in place.
 pub struct Channels<'t> {
@@ -13,102 +14,131 @@ pub struct Channels<'t> {
     pub variance: &'t Tensor,
 }
 
-/// Channels that fill whole registers.
-const WHOLE: i64 = 16;
-/// From so many channels on rows fill enough registers as they are.
-const MANY: i64 = 64;
-
-/// `x: [N, C, …] → y` like it. `rate` is the weight of the batch in the running statistics.
-pub fn normalize(x: &Tensor, channels: &Channels, rate: f64, epsilon: f64) -> Result<Tensor, TchError> {
-    match rows(x)? {
-        Some(rows) => padded(x, &rows, channels, rate, epsilon),
-        None => plain(x, channels, rate, epsilon),
-    }
+/// How the statistics of the batch are used.
+#[derive(Clone, Copy)]
+pub struct Normalization {
+    /// The weight of the batch in the running statistics.
+    pub rate: f64,
+    /// What is added to the variance.
+    pub epsilon: f64,
+    /// Whether negative numbers become 0.
+    pub relu: bool,
 }
 
-fn plain(x: &Tensor, channels: &Channels, rate: f64, epsilon: f64) -> Result<Tensor, TchError> {
+/// `x: [N, C, …] → y` like it.
+pub fn normalize(x: &Tensor, channels: &Channels, how: Normalization) -> Result<Tensor, TchError> {
     let Channels { scale, bias, mean, variance } = *channels;
-    x.f_batch_norm(Some(scale), Some(bias), Some(mean), Some(variance), true, rate, epsilon, true)
+    let Normalization { rate, epsilon, relu } = how;
+    if let Some(rows) = rows(x, channels)? {
+        let y = batch_norm(&rows, [scale, bias, mean, variance], rate, epsilon, relu)?;
+        return match x.size()[..] {
+            [n, c, height, width] => y.f_view([n, height, width, c])?.f_permute([0, 3, 1, 2]),
+            _ => Ok(y),
+        };
+    }
+    let y = x.f_batch_norm(Some(scale), Some(bias), Some(mean), Some(variance), true, rate, epsilon, true)?;
+    if relu { y.f_relu() } else { Ok(y) }
 }
 
-/// The activations as `[positions, C]`, without a copy, where padding them pays.
-fn rows(x: &Tensor) -> Result<Option<Tensor>, TchError> {
-    let [_, channels, _, _] = x.size()[..] else { return Ok(None) };
-    // Single precision fills registers by halves.
-    let whole = if x.f_kind()? == Kind::BFloat16 && channels < 2 * WHOLE { WHOLE } else { WHOLE / 2 };
-    if x.device() != Device::Cpu || channels % whole == 0 || channels >= MANY {
+/// The activations as `[positions, C]`, without a copy, where the kernel of our own takes them.
+fn rows(x: &Tensor, channels: &Channels) -> Result<Option<Tensor>, TchError> {
+    let Channels { scale, bias, mean, variance } = *channels;
+    let single =
+        |tensor: &Tensor| Ok::<_, TchError>(tensor.f_kind()? == Kind::Float && tensor.is_contiguous());
+    let known = matches!(x.f_kind()?, Kind::Float | Kind::BFloat16)
+        && single(scale)?
+        && single(bias)?
+        && single(mean)?
+        && single(variance)?;
+    if x.device() != Device::Cpu || !known || x.numel() == 0 {
         return Ok(None);
     }
-    let last = x.f_permute([0, 2, 3, 1])?;
-    if !last.is_contiguous() {
-        return Ok(None);
-    }
-    last.f_view([-1, channels]).map(Some)
-}
-
-fn padded(
-    x: &Tensor,
-    rows: &Tensor,
-    channels: &Channels,
-    rate: f64,
-    epsilon: f64,
-) -> Result<Tensor, TchError> {
-    let [n, c, height, width] = x.size()[..] else { return plain(x, channels, rate, epsilon) };
-    let wide = |tensor: &Tensor| tensor.f_constant_pad_nd([0, (WHOLE - c % WHOLE) % WHOLE]);
-    let [scale, bias, mean, variance] =
-        [channels.scale, channels.bias, channels.mean, channels.variance].map(wide);
-    let (scale, bias, mean, variance) = (scale?, bias?, mean?, variance?);
-    let of = Channels { scale: &scale, bias: &bias, mean: &mean, variance: &variance };
-    let y = plain(&wide(rows)?, &of, rate, epsilon)?;
-    tch::no_grad(|| {
-        for (running, wide) in [(channels.mean, &mean), (channels.variance, &variance)] {
-            running.shallow_clone().f_copy_(&wide.f_narrow(0, 0, c)?)?;
+    match x.size()[..] {
+        [_, _] if x.is_contiguous() => Ok(Some(x.shallow_clone())),
+        [_, channels, _, _] => {
+            let last = x.f_permute([0, 2, 3, 1])?;
+            if last.is_contiguous() { last.f_view([-1, channels]).map(Some) } else { Ok(None) }
         }
-        Ok::<_, TchError>(())
-    })?;
-    y.f_narrow(1, 0, c)?.f_contiguous()?.f_view([n, height, width, c])?.f_permute([0, 3, 1, 2])
+        _ => Ok(None),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Outputs, gradients and running statistics of an input in an order of its own, channels last or not.
-    fn trained(x: &Tensor, wanted: &Tensor, last: bool) -> Result<[Tensor; 6], TchError> {
-        let c = x.size()[1];
+    /// Outputs, gradients and running statistics, channels last or not.
+    fn trained(x: &Tensor, wanted: &Tensor, relu: bool, last: bool) -> Result<[Tensor; 6], TchError> {
+        let (c, kind) = (x.size()[1], x.f_kind()?);
         let x = x.f_detach_copy()?;
-        let x = match last {
+        let x = match last && x.dim() == 4 {
             true => x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?,
             false => x,
         };
         let x = x.f_set_requires_grad(true)?;
-        let kind = if x.f_kind()? == Kind::Double { Kind::Double } else { Kind::Float };
-        let draw = |from: f64| Tensor::f_linspace(from, 2.0, c, (kind, Device::Cpu));
-        let (scale, bias) = (draw(0.5)?.f_set_requires_grad(true)?, draw(-1.0)?.f_set_requires_grad(true)?);
+        let of_parameters = if kind == Kind::Double { Kind::Double } else { Kind::Float };
+        let draw = |from: f64| Tensor::f_linspace(from, 2.0, c, (of_parameters, Device::Cpu));
+        let (scale, bias) = (draw(-0.5)?.f_set_requires_grad(true)?, draw(-1.0)?.f_set_requires_grad(true)?);
         let (mean, variance) = (draw(0.1)?, draw(1.0)?);
-        assert_eq!(rows(&x)?.is_some(), last, "{c} channels");
         let channels = Channels { scale: &scale, bias: &bias, mean: &mean, variance: &variance };
-        let y = normalize(&x, &channels, 0.3, 1e-3)?;
-        y.f_mul(wanted)?.f_sum(Kind::Double)?.f_backward()?;
+        assert_eq!(rows(&x, &channels)?.is_some(), last, "{c} channels");
+        let y = normalize(&x, &channels, Normalization { rate: 0.3, epsilon: 1e-3, relu })?;
+        assert_eq!(y.size(), x.size());
+        y.f_mul(&wanted.f_to_kind(kind)?)?.f_sum(Kind::Double)?.f_backward()?;
         Ok([y.f_detach()?, x.f_grad()?, scale.f_grad()?, bias.f_grad()?, mean, variance])
     }
 
+    /// Far from 0, and few or many positions.
     #[test]
-    fn padded_rows_give_what_the_kernel_gives() -> Result<(), TchError> {
+    fn our_kernel_gives_what_libtorch_gives_in_64_bits() -> Result<(), TchError> {
         secateurs_torch::load().unwrap();
-        for (kind, tolerance) in [(Kind::Double, 1e-12), (Kind::Float, 1e-5), (Kind::BFloat16, 2e-2)] {
-            for c in [2, 3, 9, 20, 35] {
-                let draw = || Tensor::f_randn([4, c, 5, 3], (Kind::Double, Device::Cpu))?.f_to_kind(kind);
-                let (x, wanted) = (draw()?, draw()?);
-                let padded = trained(&x, &wanted, true)?;
-                for (padded, plain) in padded.iter().zip(trained(&x, &wanted, false)?) {
-                    let (padded, plain) = (padded.f_to_kind(Kind::Double)?, plain.f_to_kind(Kind::Double)?);
-                    let largest = |t: &Tensor| t.f_abs()?.f_max()?.f_double_value(&[]);
-                    let difference = largest(&padded.f_sub(&plain)?)?;
-                    assert!(difference <= tolerance * largest(&plain)?.max(1.0), "{kind:?}, {c} channels");
+        let one = [2, 3, 9, 16, 20, 35, 64, 105].map(|c| vec![4, c, 5, 3]);
+        let shapes = one.into_iter().chain([vec![2, 3, 1, 1], vec![7, 5], vec![3, 24, 70, 40]]);
+        for shape in shapes {
+            for (kind, tolerance) in [(Kind::Float, 2e-5), (Kind::BFloat16, 2e-2)] {
+                for relu in [false, true] {
+                    let draw = || Tensor::f_randn(&shape[..], (Kind::Double, Device::Cpu))?.f_to_kind(kind);
+                    let (x, wanted) = (draw()?.f_mul_scalar(3.0)?.f_add_scalar(5.0)?, draw()?);
+                    let ours = trained(&x, &wanted, relu, true)?;
+                    let exact = trained(&x.f_to_kind(Kind::Double)?, &wanted, relu, false)?;
+                    for (i, (ours, exact)) in ours.iter().zip(exact).enumerate() {
+                        let largest = |t: &Tensor| t.f_abs()?.f_max()?.f_double_value(&[]);
+                        let difference = largest(&ours.f_to_kind(Kind::Double)?.f_sub(&exact)?)?;
+                        let limit = tolerance * largest(&exact)?.max(1.0);
+                        assert!(difference <= limit, "{kind:?}, {shape:?}, {relu}, {i}: {difference}");
+                    }
                 }
             }
         }
+        Ok(())
+    }
+
+    #[test]
+    fn threads_share_the_work_and_agree() -> Result<(), TchError> {
+        use secateurs_torch::tch::{get_num_threads, set_num_threads};
+        secateurs_torch::load().unwrap();
+        let draw = || Tensor::f_randn([8, 21, 64, 64], (Kind::Float, Device::Cpu));
+        let (x, wanted, threads) = (draw()?, draw()?, get_num_threads());
+        let by = |n: i32| {
+            set_num_threads(n);
+            trained(&x, &wanted, true, true)
+        };
+        let (one, three) = (by(1)?, by(3)?);
+        set_num_threads(threads);
+        for (one, three) in one.iter().zip(&three) {
+            assert!(one.f_allclose(three, 1e-5, 1e-5, false)?);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_number_stays_none() -> Result<(), TchError> {
+        secateurs_torch::load().unwrap();
+        let x = Tensor::f_from_slice(&[1f32, f32::NAN, 2.0, 3.0, 5.0, 4.0])?.f_view([3, 2])?;
+        let wanted = x.f_ones_like()?;
+        let [y, ..] = trained(&x, &wanted, true, true)?;
+        let nan = Vec::<bool>::try_from(y.f_isnan()?.f_any_dim(0, false)?)?;
+        assert_eq!(nan, [false, true]);
         Ok(())
     }
 }
