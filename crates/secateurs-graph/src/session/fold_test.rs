@@ -29,8 +29,8 @@ fn unfolded_nodes_run_and_are_masked_and_tapped() {
     let [negative, sum] = ["n", "s"].map(|name| graph.value_named(name).unwrap());
     let reduces = graph.order.iter().copied().find(|&id| graph.nodes[id].outputs[0] == Some(sum)).unwrap();
     let masks = [Mask { node: reduces, input: 0, axis: 0, indices: vec![1] }];
-    let x = [Tensor::from_slice(&[10f32])];
-    let y = |run: Run| run.outputs[0].double_value(&[0]);
+    let x = [Tensor::f_from_slice(&[10f32]).unwrap()];
+    let y = |run: Run| run.outputs[0].f_double_value(&[0]).unwrap();
     assert_eq!(y(session.forward(&x, &[]).unwrap()), 3.0);
     let refused = session.forward_masked(&x, &masks).err().unwrap().to_string();
     assert!(refused.contains("is folded"), "{refused}");
@@ -40,6 +40,6 @@ fn unfolded_nodes_run_and_are_masked_and_tapped() {
     assert_eq!(y(session.forward(&x, &[]).unwrap()), 3.0);
     assert_eq!(y(session.forward_masked(&x, &masks).unwrap()), 5.0);
     let tapped = session.forward(&x, &[Tap::Edge { node: reduces, input: 0 }]).unwrap();
-    let gradients = Tensor::run_backward(&[&tapped.outputs[0]], &[&tapped.taps[0]], false, false);
+    let gradients = Tensor::f_run_backward(&[&tapped.outputs[0]], &[&tapped.taps[0]], false, false).unwrap();
     assert_eq!(Vec::<f64>::try_from(&gradients[0]).unwrap(), [1.0; 3]);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use secateurs_onnx::proto::AttributeProto;
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
-use secateurs_torch::tch::{self, Device};
+use secateurs_torch::tch::{self, Device, Kind};
 
 use super::plan::Plan;
 use super::{Session, SessionOptions, to_device};
@@ -138,11 +138,11 @@ fn a_relu_that_alone_reads_a_batch_norm_runs_with_it() {
         let x = to_device(&input, Device::Cpu, session.floats()).unwrap();
         let y = session.forward(&[x], &[]).unwrap().outputs.remove(0);
         let parameters: Vec<_> = session.parameters().map(|(_, tensor)| tensor).collect();
-        let square = y.square().sum(y.kind());
-        let gradients = tch::Tensor::run_backward(&[&square], &parameters, false, false);
+        let square = y.f_square().unwrap().f_sum(Kind::Float).unwrap();
+        let gradients = tch::Tensor::f_run_backward(&[&square], &parameters, false, false).unwrap();
         let statistics = session.statistics().map(|(_, tensor)| tensor.shallow_clone());
         let all = std::iter::once(y).chain(gradients).chain(statistics);
-        all.map(|tensor| Vec::try_from(tensor.reshape(-1)).unwrap()).collect()
+        all.map(|tensor| Vec::try_from(tensor.f_reshape(-1).unwrap()).unwrap()).collect()
     };
     let (fused, plain) = (trained(true), trained(false));
     assert_eq!(fused.len(), 1 + 6 + 4);
