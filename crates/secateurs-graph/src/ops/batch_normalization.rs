@@ -230,6 +230,10 @@ impl Op for BatchNormalization {
         if x.dim() == 1 {
             x = x.f_unsqueeze(1)?;
         }
+        let finished = |y: &Tensor| {
+            let y = y.f_reshape(input.size())?.f_to_kind(kinds[0])?;
+            if args.rectified { y.f_relu() } else { Ok(y) }
+        };
         if computed && !by_batch {
             // The kernel has no gradient for them.
             let mut shape = vec![1; x.dim()];
@@ -237,8 +241,7 @@ impl Op for BatchNormalization {
             let [scale, bias, mean, var] = [&scale, &bias, &mean, &var].map(|t| t.f_reshape(&shape));
             let factor = scale?.f_div(&var?.f_add_scalar(epsilon)?.f_sqrt()?)?;
             let y = x.f_sub(&mean?)?.f_mul(&factor)?.f_add(&bias?)?;
-            let y = y.f_reshape(input.size())?.f_to_kind(kinds[0])?;
-            return Ok(vec![if args.rectified { y.f_relu()? } else { y }]);
+            return Ok(vec![finished(&y)?]);
         }
         let statistics = (!by_batch).then_some((&mean, &var));
         let y = x.f_batch_norm(
@@ -251,8 +254,7 @@ impl Op for BatchNormalization {
             epsilon,
             true,
         )?;
-        let y = y.f_reshape(input.size())?.f_to_kind(kinds[0])?;
-        let mut outputs = vec![if args.rectified { y.f_relu()? } else { y }];
+        let mut outputs = vec![finished(&y)?];
         if by_batch {
             let others: Vec<i64> = (0..x.dim() as i64).filter(|axis| *axis != 1).collect();
             let (batch_var, batch_mean) = x.f_var_mean_correction(others, 0, false)?;

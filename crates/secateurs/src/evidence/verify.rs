@@ -132,6 +132,7 @@ pub fn verify(
     let coupling = coupling(graph, settings.split, &settings.resizable)?;
     let samples = samples(evidence, data, options)?;
     let heads = heads(graph, data, &settings.outputs, settings.objective)?;
+    // As in training, 16-bit floats are computed in 32 bits.
     let mut session =
         Session::new(graph.clone(), SessionOptions { train_parameters: true, ..options.session })?;
     let consumed = coupling.consumed(graph)?;
