@@ -149,6 +149,11 @@ impl Joint {
         self.gone.len()
     }
 
+    /// What becomes of those that stay.
+    pub fn others(&self) -> Others {
+        self.others
+    }
+
     /// The change of the outputs after what was removed so far, in nats or squares as the evidence has it, on the samples that units are
     /// chosen by.
     pub fn change(&self) -> f64 {

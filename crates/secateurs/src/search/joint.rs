@@ -6,10 +6,14 @@ use super::budget::Limit;
 use super::meter::Meter;
 use super::order::{Order, Step, fewest, remove, step_size, units_per_multiple};
 use super::select::{Scope, SelectOptions, eligible};
-use crate::evidence::Joint;
+use crate::evidence::{Joint, Others};
 
 /// After so large a share of the units, what steps save is counted anew: counting takes up to a millisecond a group.
 const RECOUNT: f64 = 0.01;
+/// Where layers are fitted afterwards, what a step adds counts (width / kept)^½ times. In the prediction the units that stay can scale; it
+/// does not see that a fit makes the less of them the fewer there are. `docs/compression.md` has what was measured after the fit.
+const SCARCITY: f64 = 0.5;
+
 /// The step that adds least to the predicted change for what it saves of the limits that do not hold yet goes next, until all hold, and
 /// `beyond` of all units further. With [`Scope::Layer`] all units go, by what they add alone, and give the order within every group.
 pub(super) fn order(
@@ -85,6 +89,7 @@ struct Waiting {
     /// The number of its first unit through all groups.
     offset: usize,
     units: Vec<usize>,
+    width: usize,
     kept: usize,
     fewest: usize,
     multiple: usize,
@@ -93,6 +98,13 @@ struct Waiting {
 impl Waiting {
     fn size(&self) -> usize {
         step_size(self.kept, self.multiple)
+    }
+
+    fn scarcity(&self, others: Others) -> f64 {
+        match others {
+            Others::Scale => (self.width as f64 / self.kept as f64).powf(SCARCITY),
+            Others::Stay => 1.0,
+        }
     }
 
     /// The units that add least, each alone, and the sum of that.
@@ -127,6 +139,7 @@ impl<'c> Search<'c> {
                     group: g,
                     offset,
                     units: (0..units).filter(|unit| !options.fixed.stay(g).contains(unit)).collect(),
+                    width: units,
                     kept: units,
                     fewest: fewest(units, options.max_removed),
                     multiple: if units >= multiple { multiple } else { 1 },
@@ -195,7 +208,8 @@ impl<'c> Search<'c> {
             // What is no multiple yet becomes one first, as that makes a layer no slower.
             let aligns = waiting.size() < waiting.multiple;
             let saved = savings[waiting.group] * units.len() as f64;
-            Some((waiting.group, if aligns { 0.0 } else { sum / saved.max(f64::MIN_POSITIVE) }))
+            let added = sum * waiting.scarcity(self.joint.others());
+            Some((waiting.group, if aligns { 0.0 } else { added / saved.max(f64::MIN_POSITIVE) }))
         };
         self.groups.iter().filter_map(price).min_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)))
     }

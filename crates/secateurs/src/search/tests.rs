@@ -421,3 +421,19 @@ fn sets_are_chosen_nearly_as_well_as_by_trying_all() {
         mean(&ratios).exp()
     );
 }
+
+#[test]
+fn units_count_for_more_the_fewer_of_their_group_are_left_where_layers_are_fitted() {
+    let widths = [40, 60];
+    let (setting, units) = (Setting::new(&widths), widths[0] + widths[1]);
+    // Each unit has a direction of its own, and all change as much.
+    let columns: Vec<f32> = (0..units * units).map(|i| f32::from(u8::from(i / units == i % units))).collect();
+    let kept = |others: Others| {
+        let ranking = Ranking::Joint(Joint::of(columns.clone(), units, units, others));
+        let chosen = setting.ranked(ranking, &[limit(Resource::Units, 0.5)], &SelectOptions::default());
+        chosen.unwrap().choice.selection.kept.iter().map(Vec::len).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(Others::Scale), [20, 30]);
+    // Without a fit nothing tells them apart, and the first group goes as far as it may.
+    assert_eq!(kept(Others::Stay), [4, 46]);
+}
