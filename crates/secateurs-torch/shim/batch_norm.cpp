@@ -31,12 +31,12 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 /// A bfloat16 by its bits, which compilers vectorize.
-struct Half {
+struct Bfloat16 {
   uint16_t bits;
 };
 
 INLINE float wide(float x) { return x; }
-INLINE float wide(Half x) {
+INLINE float wide(Bfloat16 x) {
   uint32_t bits = uint32_t(x.bits) << 16;
   float y;
   std::memcpy(&y, &bits, 4);
@@ -44,7 +44,7 @@ INLINE float wide(Half x) {
 }
 
 INLINE void store(float &to, float x) { to = x; }
-INLINE void store(Half &to, float x) {
+INLINE void store(Bfloat16 &to, float x) {
   uint32_t bits;
   std::memcpy(&bits, &x, 4);
   uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
@@ -135,7 +135,7 @@ INLINE void propagate(const Rows<const T> &rows, const T *__restrict gradient, c
     relu ? propagate<true>(rows, dy, scale, bias, slope, offset, out) : propagate<false>(rows, dy, scale, bias, slope, offset, out);       \
   }
 KERNELS(float)
-KERNELS(Half)
+KERNELS(Bfloat16)
 
 /// How `positions` rows of `channels` are gone through.
 struct Tiling {
@@ -206,7 +206,7 @@ struct BatchNorm : torch::autograd::Function<BatchNorm> {
     auto y = at::empty_like(x);
     auto kept = at::empty({4, x.size(1)}, scale.options().requires_grad(false));
     if (half)
-      compute<Half>(x, y, kept, scale, bias, mean, variance, rate, epsilon, relu);
+      compute<Bfloat16>(x, y, kept, scale, bias, mean, variance, rate, epsilon, relu);
     else
       compute<float>(x, y, kept, scale, bias, mean, variance, rate, epsilon, relu);
     context->save_for_backward({x, kept});
@@ -255,7 +255,7 @@ struct BatchNorm : torch::autograd::Function<BatchNorm> {
     auto parameters = at::empty({2, x.size(1)}, kept.options());
     const bool relu = context->saved_data["relu"].toBool();
     if (x.scalar_type() == at::kBFloat16)
-      differentiate<Half>(x, kept, dy, dx, parameters, relu);
+      differentiate<Bfloat16>(x, kept, dy, dx, parameters, relu);
     else
       differentiate<float>(x, kept, dy, dx, parameters, relu);
     const at::Tensor none;
