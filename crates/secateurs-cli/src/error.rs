@@ -114,6 +114,7 @@ impl From<CompensateError> for CliError {
             CompensateError::Graph(error) => error.into(),
             CompensateError::Data(error) => error.into(),
             CompensateError::Inputs(error) => error.into(),
+            error @ CompensateError::NotFinite { .. } => CliError::Input(error.to_string()),
             CompensateError::Options(text) => CliError::Input(text),
             CompensateError::Interrupted => CliError::Interrupted,
             CompensateError::Torch(error) => CliError::Failed(error.to_string()),

@@ -4,9 +4,11 @@ mod support;
 
 use std::path::Path;
 
+use secateurs::data::npz;
 use secateurs::plan::{Plan, PlannedForm};
 use secateurs::run::{COMPENSATED, METRICS, PLAN, PRUNED};
 use secateurs_graph::Graph;
+use secateurs_onnx::half::f16;
 use secateurs_onnx::proto::AttributeProto;
 use secateurs_onnx::proto::attribute_proto::AttributeType;
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
@@ -99,6 +101,51 @@ fn a_share_of_what_would_go_is_implanted_and_fitted() {
     }
 }
 
+#[test]
+fn a_search_that_ends_early_implants_within_its_budget() {
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", deep()), folder.data("data.npz", 400, true));
+    // All steps hold, the first does not, the second does not.
+    for most in ["90", "1", "12"] {
+        let run = folder.path(&format!("run-{most}"));
+        let more = ["--keep", "params=0.3", "--steps", "2", "--max-drop", most, "--implant", "0.5"];
+        ends(0, &words(&model, &data, &run, &[&more[..], &["--validation", "0.5"]].concat()), &[]);
+        let plan = Plan::read(&Path::new(&run).join(PLAN)).unwrap();
+        let params = Graph::read(&Path::new(&run).join(PRUNED)).unwrap().cost().params as f64;
+        assert_eq!(params, plan.reached["params"].kept, "{most}: {plan:?}");
+    }
+}
+
+#[test]
+fn implants_of_16_bit_weights_are_checked_as_they_compute() {
+    let folder = Folder::new();
+    let half = |tensor: Tensor| {
+        let values: Vec<f16> = tensor.to_f64_vec().unwrap().into_iter().map(f16::from_f64).collect();
+        Tensor::from_slice(tensor.shape().to_vec(), &values).unwrap()
+    };
+    let to = |element_type: ElementType| vec![AttributeProto::from_int("to", element_type.to_onnx().into())];
+    let model = ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "4"])
+        .constant("w", &half(normal(&[4, 24], 1)))
+        .constant("v", &half(normal(&[24, 20], 3)))
+        .constant("u", &normal(&[20, 3], 5))
+        .node_with("Cast", &["w"], &["wide"], to(ElementType::Float32))
+        .node_with("Cast", &["v"], &["vide"], to(ElementType::Float32))
+        .node("MatMul", &["x", "wide"], &["h"])
+        .node("Relu", &["h"], &["i"])
+        .node("MatMul", &["i", "vide"], &["j"])
+        .node("Relu", &["j"], &["k"])
+        .node("MatMul", &["k", "u"], &["y"])
+        .output("y");
+    let (model, data) = (folder.model("model.onnx", model), folder.data("data.npz", 200, true));
+    for method in ["joint", "magnitude"] {
+        let run = folder.path(method);
+        let more = ["--keep", "params=0.6", "--implant", "0.5", "--method", method];
+        ends(0, &words(&model, &data, &run, &more), &[]);
+        assert!(!Plan::read(&Path::new(&run).join(PLAN)).unwrap().implants.is_empty());
+    }
+}
+
 fn pruned_tensor(graph: &Graph, name: &str) -> Option<Vec<f64>> {
     let (id, _) = graph.values.iter().find(|(_, value)| value.name == name)?;
     graph.tensor(id)?.to_f64_vec().ok()
@@ -120,7 +167,33 @@ fn implants_without_a_place_and_shares_that_are_none_are_refused() {
     assert!(Plan::read(Path::new(&plan)).unwrap().implants.is_empty());
     ends(2, &words("2"), &["implant is none, auto, or a share of the removed units such as 0.1"]);
     let layered = folder.model("deep.onnx", deep());
+    // Few units go, fewer are implanted, and no layer makes enough of them.
+    let few =
+        ["plan", &layered, "--keep", "units=0.9", "--method", "random", "--implant", "0.1", "-o", &plan];
+    ends(0, &few, &["no unit is implanted, though a share of 0.1 was asked for"]);
+    let many =
+        ["plan", &layered, "--keep", "params=0.6", "--method", "random", "--implant", "0.5", "-o", &plan];
+    ends(0, &many, &[]);
+    let smaller = folder.path("smaller.onnx");
+    ends(0, &["apply", &layered, &plan, "-o", &smaller], &["the implants start from zero"]);
     let words =
         ["plan", &layered, "--keep", "units=0.5", "--scope", "layer", "--implant", "0.1", "-o", &plan];
     ends(2, &words, &["implants cannot be chosen with scope=layer and a limit on units"]);
+}
+
+#[test]
+fn activations_without_second_moments_are_refused() {
+    let folder = Folder::new();
+    let model = folder.model("model.onnx", deep());
+    for (name, number) in [("nan.npz", f32::NAN), ("infinite.npz", f32::INFINITY), ("huge.npz", 1e30)] {
+        let mut x = vec![0.5f32; 160];
+        x[5] = number;
+        let path = folder.path(name);
+        npz::write(Path::new(&path), &[("x", &Tensor::from_slice(vec![40, 4], &x).unwrap())]).unwrap();
+        for method in ["joint", "magnitude"] {
+            let more = ["--keep", "params=0.6", "--method", method, "--validation", "0"];
+            ends(2, &words(&model, &path, &folder.path("run"), &more), &["model.onnx", "node", name]);
+            std::fs::remove_dir_all(folder.path("run")).unwrap();
+        }
+    }
 }

@@ -38,6 +38,9 @@ impl PlanCommand {
     pub fn run(self) -> Result {
         let (_, plan) = planned::plan(&self.model, &self.pruning)?;
         plan.write(&self.output)?;
+        if let Some(missing) = plan.missing_implants() {
+            eprintln!("note: {missing}");
+        }
         let mut out = io::stdout().lock();
         match self.json {
             true => writeln!(out, "{}", serde_json::to_string_pretty(&plan).map_err(io::Error::from)?)?,

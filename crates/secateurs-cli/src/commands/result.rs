@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use secateurs::format::{bytes, count};
+use secateurs::implants::ImplantStart;
 use secateurs::pipeline::{self, Applied, WriteAppliedOptions, Written, dim_json};
 use secateurs::plan::{Plan, PlannedShare};
 use secateurs_graph::{Bindings, Graph};
@@ -53,6 +54,14 @@ pub fn apply(
         let which = if *groups == 1 { "1 group is".to_owned() } else { format!("{groups} groups are") };
         eprintln!(
             "note: {which} left alone, as pruning is not exact there ({reason}); --allow-inexact prunes them"
+        );
+    }
+    if let Some(missing) = plan.missing_implants() {
+        eprintln!("note: {missing}");
+    }
+    if applied.implanted > 0 && plan.asked.implant.start == ImplantStart::LeastSquares {
+        eprintln!(
+            "note: the implants start from zero, as their best fit takes samples; `secateurs compress` fits them"
         );
     }
     // The result may take the model's place.

@@ -63,7 +63,8 @@ fn parameters(
     let channels = fact.shape.as_ref().and_then(|shape| shape.get(1)?.known());
     let Statistics { mean, variance } = statistics;
     let fits = |list: &[f64]| i64::try_from(list.len()).ok() == channels;
-    let valid = variance.iter().all(|v| v.is_finite() && *v >= 0.0) && mean.iter().all(|m| m.is_finite());
+    let finite = |list: &[f64]| list.iter().all(|v| v.abs() <= f64::from(f32::MAX));
+    let valid = finite(mean) && finite(variance) && variance.iter().all(|v| *v >= 0.0);
     if !fits(mean) || !fits(variance) || !valid {
         let text =
             format!("the statistics of '{name}' must be finite, one for each of its channels ({fact})");

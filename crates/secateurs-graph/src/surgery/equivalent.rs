@@ -60,7 +60,8 @@ pub fn equivalent(graph: &Graph, implants: &[Equivalent]) -> Result<Patch, Graph
             values[row * strides[row_axis] + channel * strides[channel_axis] + centre] =
                 value / place.rows.factor;
         }
-        let replaced = floats(tensor.element_type(), shape.to_vec(), &values)?;
+        // In the type of the implants: rounded to fewer bits, rows would not be what these compute.
+        let replaced = floats(place.weight.element_type, shape.to_vec(), &values)?;
         let node = &graph.nodes[implant.node];
         let mut inputs: Vec<Feed> = node.inputs.iter().map(|value| Feed::Value(*value)).collect();
         inputs[place.rows.weight] = place.weight.replaced(graph, &mut patch, replaced);

@@ -32,3 +32,4 @@ pub(crate) use place::{Place, RowBias};
 pub use ports::Ports;
 pub use refit::{Refit, Shift};
 pub use sites::Site;
+pub use weights::Kept;

@@ -80,12 +80,43 @@ impl<'g> Constant<'g> {
         Ok(self.replaced(graph, patch, small))
     }
 
-    /// What a node reads that is to read another constant in this one's place.
+    /// What a node reads that is to read another constant in this one's place. One in the type in which this one is read is not cast.
     pub fn replaced(&self, graph: &Graph, patch: &mut Patch, tensor: Tensor) -> Feed {
+        let cast = tensor.element_type() == self.tensor.element_type();
+        let element_type = |value: Option<ValueId>| value.and_then(|v| graph.values[v].fact.element_type);
+        let stays = |id: &&NodeId| {
+            let node = &graph.nodes[**id];
+            cast || element_type(node.inputs[0]) == element_type(node.outputs[0])
+        };
         let constant = Feed::Constant(graph.values[self.value].name.clone(), tensor);
-        self.views.iter().fold(constant, |feed, &id| {
+        self.views.iter().filter(stays).fold(constant, |feed, &id| {
             let node = &graph.nodes[id];
             Feed::New(patch.make(node.name.clone(), node.op.clone(), vec![feed]))
         })
+    }
+}
+
+/// A constant that a node reads through views that keep its axes, such as a cast or a transposition.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Kept {
+    /// The constant.
+    pub value: ValueId,
+    /// The type in which the file has it.
+    pub element_type: ElementType,
+    /// For each of its axes, the axis of what the node reads.
+    pub axes: Vec<usize>,
+}
+
+impl Kept {
+    /// The constant behind what a node reads; `None` where there is none, or where views merge or split its axes.
+    pub fn behind(graph: &Graph, read: ValueId) -> Option<Kept> {
+        let constant = Constant::behind(graph, read).ok()?;
+        let rank = graph.values[read].fact.rank()?;
+        let mut axes = vec![None; constant.tensor.shape().len()];
+        for axis in 0..rank {
+            *axes.get_mut(constant.axis(graph, axis)?)? = Some(axis);
+        }
+        let axes = axes.into_iter().collect::<Option<_>>()?;
+        Some(Kept { value: constant.value, element_type: constant.tensor.element_type(), axes })
     }
 }

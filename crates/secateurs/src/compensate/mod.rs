@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use secateurs_graph::patch::Patch;
 use secateurs_graph::session::{Session, SessionOptions, Walk, to_host};
-use secateurs_graph::surgery::{Computed, Refit, Shift};
+use secateurs_graph::surgery::{Computed, Kept, Refit, Shift};
 use secateurs_graph::{Graph, NodeId};
 use secateurs_torch::tch::{self, Kind, Tensor};
 use serde::{Deserialize, Serialize};
@@ -268,13 +268,21 @@ impl<'a> Compensator<'a> {
         replaced.sort_by_key(|(at, _)| **at);
         for ((node, input), tensor) in replaced {
             let Some(value) = graph.nodes[*node].inputs[*input] else { continue };
-            let element_type = graph.values[value].fact.element_type;
+            // Nothing else reads what is fitted, nor the views before it: the file keeps its types.
+            let kept = Kept::behind(&graph, value);
+            let (element_type, tensor) = match &kept {
+                Some(kept) => {
+                    let axes: Vec<i64> = kept.axes.iter().map(|axis| *axis as i64).collect();
+                    (Some(kept.element_type), tensor.f_permute(axes)?)
+                }
+                None => (graph.values[value].fact.element_type, tensor.shallow_clone()),
+            };
             let kind = element_type.and_then(secateurs_graph::session::kind_of).unwrap_or(Kind::Float);
             let host = to_host(&tensor.f_to_kind(kind)?.f_contiguous()?, element_type);
             let host = host.map_err(|e| graph.node_error(*node, e))?;
-            match graph.tensor(value).is_some() {
-                true => patch.set_tensor(value, host),
-                false => {
+            match kept {
+                Some(kept) => patch.set_tensor(kept.value, host),
+                None => {
                     patch.set_input_constant(vec![(*node, *input)], graph.values[value].name.clone(), host)
                 }
             };
@@ -332,6 +340,9 @@ fn fit_layer(
         let y = y.f_reshape([-1, groups, (rows.rows as i64) / groups])?.f_transpose(0, 1)?;
         let mut add = |half: usize, x: &Tensor, y: &Tensor| -> Result<(), CompensateError> {
             let own = Moments::of(x, y)?;
+            if !own.is_finite()? {
+                return Err(CompensateError::not_finite(job.smaller, layer.node, job.data));
+            }
             let sum = match halves[half].take() {
                 Some(sum) => Moments::sum(&sum, &own)?,
                 None => own,

@@ -2,6 +2,8 @@
 
 use secateurs_torch::tch::{Kind, TchError, Tensor};
 
+use crate::tune::all_finite;
+
 /// Ridges that are tried, over the mean variance of what a layer reads.
 const RIDGES: [f64; 4] = [1e-4, 1e-3, 1e-2, 1e-1];
 /// A fit must take off so large a share of the squared error of the weights that were there.
@@ -31,6 +33,11 @@ impl Moments {
             xy: double(transposed.f_bmm(y)?)?,
             yy: sum(&y.f_square()?)?,
         })
+    }
+
+    /// Whether all are numbers.
+    pub fn is_finite(&self) -> Result<bool, TchError> {
+        Ok(all_finite(&self.xx)? && all_finite(&self.xy)? && all_finite(&self.yy)?)
     }
 
     pub fn sum(&self, other: &Moments) -> Result<Moments, TchError> {

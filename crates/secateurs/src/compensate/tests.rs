@@ -11,7 +11,7 @@ use secateurs_onnx::proto::AttributeProto;
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
 use super::*;
-use crate::data::{DataOptions, npz};
+use crate::data::{DataOptions, from_f32, npz};
 use crate::pipeline::open_data;
 use crate::rng::Rng;
 use crate::tune::Objective;
@@ -147,6 +147,45 @@ fn where_nothing_is_removed_nothing_changes() {
         let (found, _) = compensated(&original, &[], Compensation::LeastSquares);
         assert_eq!(found.layers, [0, 2]);
         assert_eq!(found.graph.hash(), original.hash());
+    }
+}
+
+/// The matrices of `dense` in 16 bits, the first transposed on the way, too.
+fn halves() -> Arc<Graph> {
+    let half =
+        |tensor: &Tensor| from_f32(numbers(tensor), tensor.shape().to_vec(), ElementType::Float16).unwrap();
+    let cast = || vec![AttributeProto::from_int("to", ElementType::Float32.to_onnx().into())];
+    graph(
+        ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &["batch", "3", "5"])
+            .constant("w1", &half(&mixed(&[6, 5], 4, &[(5, &[(0, 1.0), (1, -2.0)])])))
+            .constant("w2", &half(&random(&[6, 7], 6)))
+            .constant("b2", &random(&[7], 7))
+            .node_with("Transpose", &["w1"], &["t1"], vec![AttributeProto::from_ints("perm", [1, 0])])
+            .node_with("Cast", &["t1"], &["c1"], cast())
+            .node_with("Cast", &["w2"], &["c2"], cast())
+            .node("MatMul", &["x", "c1"], &["h"])
+            .node("MatMul", &["h", "c2"], &["m"])
+            .node("Add", &["m", "b2"], &["y"])
+            .output("y"),
+    )
+}
+
+#[test]
+fn what_is_fitted_keeps_the_types_of_the_file() {
+    let original = halves();
+    for gone in [&[5usize][..], &[1, 2]] {
+        let (found, [before, after]) = compensated(&original, gone, Compensation::LeastSquares);
+        assert!(after < 0.9 * before, "{before} {after}");
+        assert!(found.layers[0] > 0);
+        let types = |graph: &Graph| {
+            graph
+                .values
+                .iter()
+                .filter_map(|(id, value)| Some((value.name.clone(), graph.tensor(id)?.element_type())))
+                .collect::<std::collections::BTreeMap<_, _>>()
+        };
+        assert_eq!(types(&found.graph), types(&original));
     }
 }
 

@@ -234,6 +234,11 @@ impl<'a> Measurer<'a> {
             traces.begin(&self.session, &run.taps[own..], &batch.indices)?;
             wanted.extend(traces.differentiated().iter().map(|&tap| &run.taps[own + tap]));
         }
+        for head in &self.heads {
+            if !all_finite(&run.outputs[head.index])? {
+                return Err(self.culprit(batch)?);
+            }
+        }
         let (estimator, draws, seed) =
             (self.job.options.estimator, self.job.options.draws, self.job.options.seed);
         let roots = Roots::new(&self.heads, &run.outputs, estimator, draws, seed, &batch.indices)?;

@@ -68,6 +68,9 @@ impl Stream<'_> {
                 let Some(y) = walk.step(&[])?.into_iter().next() else { continue };
                 let most = (POSITIONS * rows.channels).div_ceil(batches);
                 let own = moments_of(&x, &y, rows, most)?;
+                if !own.is_finite()? {
+                    return Err(CompensateError::not_finite(self.graph, node, self.data));
+                }
                 let sum = match moments.remove(&node) {
                     Some(sum) => sum.sum(&own)?,
                     None => own,

@@ -160,6 +160,7 @@ fn seconds(stages: &Stages) -> f64 {
 fn notes(stages: &Stages, plan: Option<&Plan>) -> Vec<Note> {
     let (mut warnings, mut notes) = (Vec::new(), Vec::new());
     warnings.extend(missed_latency(stages, plan));
+    warnings.extend(plan.and_then(Plan::missing_implants).map(|missing| format!("Implants: {missing}.")));
     if stages.validation.indices.is_empty() {
         warnings.push(
             "No samples were held out, so that nothing but the training data says which epoch is best."

@@ -51,15 +51,15 @@ impl Stages<'_, '_> {
             // The last one is what was asked for, to the last digit.
             let exact = of_step == steps && !self.job.settings.plan.keep.is_empty();
             let budget = if exact { options.budget.clone() } else { budget_of(&options.budget, &end) };
-            let found = self.attempt(original, &begin, budget, &tried)?;
+            let found = self.attempt(original, &begin, budget, &tried, of_step == steps)?;
             let holds = found.trial.holds;
             tried.push(found);
             if !holds {
                 let gap = start.iter().zip(&end).map(|(a, b)| a.min(1.0) - b.min(1.0)).fold(0.0, f64::max);
                 narrow(gap, |way| -> Result<bool, JobError> {
                     let shares: Vec<f64> = start.iter().zip(&end).map(|(a, b)| a + way * (b - a)).collect();
-                    let found =
-                        self.attempt(original, &begin, budget_of(&options.budget, &shares), &tried)?;
+                    let budget = budget_of(&options.budget, &shares);
+                    let found = self.attempt(original, &begin, budget, &tried, true)?;
                     let holds = found.trial.holds;
                     tried.push(found);
                     if holds {

@@ -16,9 +16,23 @@ pub(super) fn within_bytes(
     budget: &Budget,
     select: impl Fn(&Budget) -> Result<Selected, SelectError>,
 ) -> Result<Selected, SelectError> {
-    let mut selected = select(budget)?;
-    let Some(limit) = budget.limit(Resource::Bytes) else { return Ok(selected) };
+    let Some(limit) = budget.limit(Resource::Bytes) else { return select(budget) };
     let own = |reached: &&mut Reached| reached.limit.resource == Resource::Bytes;
+    // What is nearest is told in the bytes of the file, too.
+    let select = |budget: &Budget| {
+        select(budget).map_err(|mut error| {
+            let SelectError::Unmeetable { nearest, .. } = &mut error else { return error };
+            if let Some(reached) = nearest.iter_mut().find(own) {
+                let amount = Amount::Absolute(reached.kept);
+                let smallest = select(&budget.with(Limit { resource: Resource::Bytes, amount })).ok();
+                let bytes = smallest.and_then(|smallest| stored(graph, coupling, &smallest.choice));
+                *reached =
+                    Reached { limit: *limit, kept: bytes.unwrap_or(0.0).max(reached.kept), ..*reached };
+            }
+            error
+        })
+    };
+    let mut selected = select(budget)?;
     for _ in 0..TRIES {
         let Some(bytes) = stored(graph, coupling, &selected.choice) else { break };
         let Some(reached) = selected.reached.iter_mut().find(own) else { break };

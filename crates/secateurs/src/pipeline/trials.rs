@@ -14,6 +14,7 @@ use super::timed::ROUNDS;
 use super::write::{CheckOptions, write_checked};
 use crate::compensate::Compensation;
 use crate::data::Samples;
+use crate::implants::{ImplantSettings, ImplantShare};
 use crate::plan::Plan;
 use crate::run;
 use crate::search::Budget;
@@ -41,13 +42,15 @@ pub(super) struct Tried {
 
 impl Stages<'_, '_> {
     /// Makes, compensates and scores the model that a budget leaves of the original, or reads what an earlier process found. `before` holds
-    /// what was tried so far.
+    /// what was tried so far. Implants are chosen where no step comes after this one (`last`): a step finds units by the layers that make
+    /// them.
     pub(super) fn attempt(
         &mut self,
         original: &Arc<Graph>,
         begin: &Begin,
         budget: Budget,
         before: &[Tried],
+        last: bool,
     ) -> Result<Tried, JobError> {
         let number = before.len() + 1;
         let path = self.directory.file(&run::trial_file(number));
@@ -76,13 +79,12 @@ impl Stages<'_, '_> {
         };
         let step = if steps > 1 { format!(" for step {} of {steps}", begin.of_step) } else { String::new() };
         self.begins(Stage::Plan, &format!("choosing units{step}: {}", trial.kept()), 0)?;
-        let mut plan = self.choose(original, &PlanOptions { budget, ..begin.options.clone() }, ROUNDS)?;
-        plan.asked.max_drop = max_drop;
-        if begin.of_step < steps {
-            // The next step chooses anew, and finds units by the layers that make them.
-            plan.implants.clear();
-            plan.groups.iter_mut().for_each(|group| group.implanted.clear());
+        let mut options = PlanOptions { budget, ..begin.options.clone() };
+        if !last {
+            options.implant = ImplantSettings { share: ImplantShare::None, ..options.implant };
         }
+        let mut plan = self.choose(original, &options, ROUNDS)?;
+        plan.asked.max_drop = max_drop;
         trial.predicted = plan.predicted;
         let same = |tried: &&Tried| {
             tried.trial.of_step == trial.of_step

@@ -18,7 +18,7 @@ use secateurs_graph::coupling::{Coupling, Group, Selection, Split};
 use secateurs_graph::surgery::Choice;
 use serde::{Deserialize, Serialize};
 
-use crate::implants::ImplantSettings;
+use crate::implants::{ImplantSettings, ImplantShare};
 use crate::resizable::coupling;
 use crate::search::{Frontier, Limit, Resource, Scope};
 
@@ -224,6 +224,18 @@ impl Plan {
     /// Writes the plan, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), PlanError> {
         json::write(self, path)
+    }
+
+    /// What to tell where a share of the units was to be implanted, and none is.
+    pub fn missing_implants(&self) -> Option<String> {
+        let ImplantShare::Share(share) = self.asked.implant.share else { return None };
+        let missing = self.implants.is_empty() && !self.asked.keep.is_empty();
+        missing.then(|| {
+            format!(
+                "no unit is implanted, though a share of {share} was asked for: no layer computes four or more of these units and offers \
+                 another form, or the budget cannot be met with so many; try another share, or 'auto'"
+            )
+        })
     }
 
     /// By what share of its limit on latency the choice was measured to be above it; negative below.

@@ -10,7 +10,7 @@ use secateurs_graph::coupling::{Coupling, Remaining, Selection};
 use secateurs_graph::surgery::{Choice, Form, NodeForm, Site};
 
 use super::budget::{Budget, Limit};
-use super::fit::slack;
+use super::fit::{CLOSE, slack};
 use super::meter::Meter;
 use super::order::{Order, Step};
 use super::select::{Reached, Selected};
@@ -21,6 +21,8 @@ use crate::plan::node_name;
 const SHARES: [f64; 6] = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5];
 /// Ranks that are tried, over the rank at which a pair saves nothing.
 const RANKS: [f64; 3] = [0.25, 0.5, 0.75];
+/// So many choices are tried on the way closer to the budget.
+const TRIES: usize = 64;
 /// Fewer rows of a node are not worth an op of their own.
 const FEWEST_ROWS: usize = 4;
 
@@ -151,27 +153,54 @@ impl<'s> Bander<'s> {
         Some(Selected { reached, predicted, choice, unexplained, order: self.order.units() })
     }
 
-    /// The first steps that meet the limits with this share of them implanted.
+    /// The first steps that meet the limits with this share of them implanted. Where they leave room, as the rows of small layers go
+    /// together or not at all, fewer steps are tried, and without some of the last.
     fn smallest(&self, share: f64, rank: Option<f64>) -> Option<Banded<'s>> {
-        let fits = |steps: usize| {
-            let banded = self.banded(steps, share, rank)?;
-            (slack(self.limits, |resource| banded.meter.value(resource, &banded.remaining)) >= 0.0)
-                .then_some(banded)
+        let room = |own: &Banded| slack(self.limits, |resource| own.meter.value(resource, &own.remaining));
+        let fits = |steps: usize, back: &[usize]| {
+            let banded = self.banded(steps, back, share, rank)?;
+            let room = room(&banded);
+            (room >= 0.0).then_some((banded, room))
         };
+        let implants = |found: &(Banded, f64)| !found.0.choice.forms.is_empty();
         let (mut low, mut high) = (self.given, self.order.merged.len());
-        let mut found = fits(high)?;
+        let mut found = fits(high, &[])?;
         while low < high {
             let middle = low.midpoint(high);
-            match fits(middle) {
+            match fits(middle, &[]) {
                 Some(banded) => (found, high) = (banded, middle),
                 None => low = middle + 1,
             }
         }
-        (!found.choice.forms.is_empty()).then_some(found)
+        let mut steps = high;
+        for fewer in (self.given..high).rev().take(TRIES) {
+            if found.1 <= CLOSE && implants(&found) {
+                break;
+            }
+            let closer = fits(fewer, &[]).filter(implants);
+            if let Some(closer) = closer.filter(|own| own.1 < found.1 || !implants(&found)) {
+                (found, steps) = (closer, fewer);
+            }
+        }
+        if !implants(&found) {
+            return None;
+        }
+        let mut back = Vec::new();
+        for step in (self.given..steps).rev().take(TRIES) {
+            if found.1 <= CLOSE {
+                break;
+            }
+            back.push(step);
+            match fits(steps, &back).filter(|own| implants(own) && own.1 < found.1) {
+                Some(closer) => found = closer,
+                None => drop(back.pop()),
+            }
+        }
+        Some(found.0)
     }
 
-    /// The first steps, the last of which are implanted where a node offers it.
-    fn banded(&self, steps: usize, share: f64, rank: Option<f64>) -> Option<Banded<'s>> {
+    /// The first steps but those that come `back`, the last of which are implanted where a node offers it.
+    fn banded(&self, steps: usize, back: &[usize], share: f64, rank: Option<f64>) -> Option<Banded<'s>> {
         let places = self.band.places;
         let mut next = vec![0; self.order.steps.len()];
         let taken: Vec<(usize, &Step)> = self.order.merged[..steps]
@@ -180,6 +209,8 @@ impl<'s> Bander<'s> {
                 next[group] += 1;
                 (group, &self.order.steps[group][next[group] - 1])
             })
+            .enumerate()
+            .filter_map(|(step, taken)| (!back.contains(&step)).then_some(taken))
             .collect();
         let all: usize = taken.iter().map(|(_, step)| step.units.len()).sum();
         let mut wanted = (share * all as f64).round() as usize;

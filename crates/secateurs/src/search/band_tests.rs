@@ -117,3 +117,17 @@ fn implants_that_make_all_are_taken_and_those_that_make_nothing_are_not() {
     assert!(implanted(8.0) > 0);
     assert_eq!(implanted(0.0), 0);
 }
+
+#[test]
+fn small_layers_with_implants_come_close_to_the_budget() {
+    // Their rows go together or not at all.
+    for seed in 0..40 {
+        let setting = Setting::new(&[8 + seed as usize % 9, 12, 10]);
+        let ranking =
+            Ranking::Joint(joint(setting.coupling.groups.iter().map(|g| g.units.len()).sum(), seed));
+        let wanted = limit(Resource::Params, 0.5);
+        let share = ImplantShare::Share(0.5);
+        let selected = choose(&setting, &ranking, &explained(&setting, 2.0), share, wanted);
+        assert!(selected.reached[0].share() > 0.45, "{seed}: {:?}", selected.reached);
+    }
+}

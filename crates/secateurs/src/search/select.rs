@@ -101,6 +101,9 @@ impl Default for SelectOptions {
     }
 }
 
+/// Shares that can be met are told in so many parts of the whole.
+const SHARES: f64 = 1e4;
+
 /// What is kept of a limited resource.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reached {
@@ -113,12 +116,15 @@ pub struct Reached {
 }
 
 impl Reached {
-    /// As limits are written, in the terms of what was asked for.
+    /// As limits are written, in the terms of what was asked for, and never less than what is kept.
     fn text(&self) -> String {
         match self.limit.amount {
-            Amount::Share(_) => format!("{}={:.4}", self.limit.resource, self.share()),
+            Amount::Share(_) => {
+                let share = (SHARES * self.share() - 1e-6).ceil() / SHARES;
+                format!("{}={share:.4}", self.limit.resource)
+            }
             Amount::Absolute(_) if self.limit.resource == Resource::Latency => {
-                format!("latency={}ms", format::significant(self.kept, 3))
+                format!("latency={}ms", format::significant(1.005 * self.kept, 3))
             }
             Amount::Absolute(_) => Limit { amount: Amount::Absolute(self.kept), ..self.limit }.to_string(),
         }

@@ -300,6 +300,23 @@ fn a_budget_below_what_guards_leave_cannot_be_met() {
 }
 
 #[test]
+fn the_nearest_budget_can_be_met() {
+    for seed in 0..30 {
+        let setting = Setting::new(&[5 + seed as usize % 7, 11, 4 + seed as usize % 3]);
+        for resource in [Resource::Params, Resource::Macs, Resource::Bytes, Resource::Units] {
+            for wanted in [limit(resource, 0.001), Limit { resource, amount: Amount::Absolute(2.0) }] {
+                let options = SelectOptions::default();
+                let error = setting.select(seed, &[wanted], &options).unwrap_err().to_string();
+                let nearest =
+                    error.split("the nearest is ").nth(1).and_then(|rest| rest.split(". At").next());
+                let nearest: Limit = nearest.unwrap().parse().unwrap();
+                assert!(setting.select(seed, &[nearest], &options).is_ok(), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_model_without_groups_has_nothing_to_prune() {
     let graph = dense(&[]);
     let coupling = graph.coupling(&CouplingOptions::default());

@@ -33,7 +33,7 @@ impl Prepared {
     pub fn new(job: &TuneJob, samples: &[usize], options: SessionOptions) -> Result<Prepared, TuneError> {
         let mut prepared =
             Prepared { graph: job.graph.clone(), plain: None, inserted: Vec::new(), notes: Vec::new() };
-        if job.options.batch_norm == BatchNormMode::Auto {
+        if job.options.batch_norm == BatchNormMode::Auto && job.options.epochs > 0 {
             prepared.insert(job, samples, options)?;
         }
         if job.options.reinit {
@@ -111,11 +111,15 @@ fn moments(
     let mut counts = vec![0i64; values.len()];
     let batch_size = job.data.fixed_batch_size().unwrap_or(BATCH_SIZE);
     for batch in job.data.loader(job.data.filled(samples.to_vec()), batch_size, job.data.reading_threads()) {
-        let inputs = scores::inputs(&session, &batch?)?;
+        let batch = batch?;
+        let inputs = scores::inputs(&session, &batch)?;
         tch::no_grad(|| -> Result<(), TuneError> {
             let caught = session.forward(&inputs, &taps)?.taps;
             for ((tensor, sums), count) in caught.iter().zip(&mut sums).zip(&mut counts) {
                 let (new, channels) = channel_sums(tensor)?;
+                if !scores::all_finite(&new[1])? {
+                    scores::check_finite(job.data, &batch.indices, &session, &inputs, &[], None)?;
+                }
                 *count += tensor.numel() as i64 / channels;
                 *sums = Some(match sums.take() {
                     None => new,

@@ -435,6 +435,11 @@ fn folded_batch_norms_are_put_back_while_tuning_and_folded_again() {
     assert!(!without.tuned().notes.iter().any(|note| note.contains("batch norms")));
     assert_near(&run.losses()[..1], &without.losses()[..1], 1e-6);
     assert!((run.losses()[5] - without.losses()[5]).abs() > 1e-6);
+    // No epoch, no change.
+    let (none, other) = (TuneOptions { epochs: 0, ..whole() }, tempfile::tempdir().unwrap());
+    let untouched = train(&folded, None, &data, &none, other.path(), usize::MAX);
+    assert_eq!(untouched.tuned().graph.hash(), folded.hash());
+    assert!(!untouched.tuned().notes.iter().any(|note| note.contains("batch norms")));
 }
 
 #[test]
@@ -463,6 +468,21 @@ fn frozen_batch_norms_keep_their_statistics_and_half_precision_its_type() {
             .node_with("Cast", &["l"], &["logits"], cast(ElementType::Float32))
             .output("logits"),
     );
+    // What reads 16 bits is trained in 32, against a teacher in 16.
+    let all_half = graph(
+        ModelBuilder::new(17)
+            .input("x", ElementType::Float16, &["batch", "2", "4", "4"])
+            .constant("w", &half(&[32, 3], 0.71))
+            .node("Flatten", &["x"], &["f"])
+            .node("MatMul", &["f", "w"], &["logits"])
+            .output("logits"),
+    );
+    let own = tempfile::tempdir().unwrap();
+    let halves = self::data(own.path(), &all_half, false);
+    let options = TuneOptions { precision: Some(TunePrecision::F32), ..whole() };
+    let run = train(&all_half, Some(&all_half), &halves, &options, own.path(), usize::MAX);
+    assert!(run.losses()[0].abs() < 1e-6, "{:?}", run.losses());
+
     for precision in [TunePrecision::F32, TunePrecision::Bf16] {
         let folder = tempfile::tempdir().unwrap();
         // Steps that 16 bits would lose.
