@@ -290,7 +290,7 @@ fn compress_measures_by_itself() {
     let units = |model: &str| report[model]["units"].as_u64().unwrap();
     assert_eq!(removed.len() as u64, units("original") - units("result"));
     let page = std::fs::read_to_string(format!("{run}/report.html")).unwrap();
-    assert!(page.contains("What units are worth") && page.contains(", removed"));
+    assert!(page.contains("What units are worth") && page.contains(", pruned"));
     let impossible = folder.path("impossible");
     let asked = [
         "compress",

@@ -39,6 +39,6 @@ pub(super) fn of_run(
     };
     let evidence = Evidence::read(&path)?;
     evidence.check(original, plan.asked.split, &plan.asked.resizable)?;
-    let kept = plan.resolve(original, &plan.coupling(original)?)?;
-    Ok(Sensitivity::of(&evidence, score, Some(&kept)))
+    let choice = plan.choice(original, &plan.coupling(original)?)?;
+    Ok(Sensitivity::of(&evidence, score, Some(&choice)))
 }

@@ -11,8 +11,7 @@ use crate::format::count;
 pub fn picture(layers: &[Attention]) -> Markup {
     let heads = || layers.iter().flat_map(|layer| &layer.heads);
     let stay = heads().filter(|head| **head != Fate::Pruned).count();
-    let fates = [Fate::Kept, Fate::Implanted, Fate::Pruned];
-    let shown = fates.into_iter().filter(|fate| heads().any(|head| head == fate));
+    let shown = Fate::ALL.into_iter().filter(|fate| heads().any(|head| head == fate));
     let entries: Vec<_> = shown.map(|fate| (fate.name(), fate.name(), Symbol::Block)).collect();
     html! {
         p {
@@ -54,8 +53,10 @@ fn row(layer: &Attention) -> Markup {
 }
 
 impl Fate {
+    pub(super) const ALL: [Fate; 3] = [Fate::Kept, Fate::Implanted, Fate::Pruned];
+
     /// As in `kept`, which is also the class that gives its colour.
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Fate::Kept => "kept",
             Fate::Implanted => "implanted",

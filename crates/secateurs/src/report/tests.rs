@@ -42,6 +42,7 @@ fn sensitivity() -> Sensitivity {
         standard_errors: scores.iter().map(|score| Some(0.1 * score)).collect(),
         scores,
         removed,
+        implanted: Vec::new(),
     };
     let wide = (0..300).map(|i| 0.001 * f64::from(i + 1)).collect();
     Sensitivity {
@@ -314,11 +315,11 @@ fn a_full_report_has_every_figure() {
         "% kept 50.00 step 1: 0.002000 step 2: 0.02000 measured: 0.03100",
         "Chosen: 50.0 % of parameters kept, 0.0200 predicted.",
         // What units are worth.
-        "304 units in 2 groups, of which 122 were removed, scored by quadratic on 2,048 samples; the ranking's reliability is 0.9981.",
-        "Of layers with more than 96 units, as many are shown, spread evenly over the ranking. stays removed",
-        "conv1. weight[0] 4 × channel, 2 removed conv1.weight[0] 4 × channel, 2 removed: lowest score 0, median 0.020, highest 0.30, 1 of them 0.",
-        "channel 1, rank 1 of 4 0 ± 0, removed",
-        "channel 3, rank 2 of 4 0.0100 ± 0.0020, removed channel 0, rank 3 of 4 0.0200 ± 0.0040 channel 2",
+        "304 units in 2 groups, of which 122 were pruned, scored by quadratic on 2,048 samples; the ranking's reliability is 0.9981.",
+        "Of layers with more than 96 units, as many are shown, spread evenly over the ranking. kept pruned",
+        "conv1. weight[0] 4 × channel, 2 pruned conv1.weight[0] 4 × channel, 2 pruned: lowest score 0, median 0.020, highest 0.30, 1 of them 0.",
+        "channel 1, rank 1 of 4 0 ± 0, pruned",
+        "channel 3, rank 2 of 4 0.0100 ± 0.0020, pruned channel 0, rank 3 of 4 0.0200 ± 0.0040 channel 2",
         "layer units scores lowest median highest",
         "conv2. weight[0] 300 × channel conv2.weight[0]: from 0.0010 to 0.30 0.0010 0.15 0.30",
         "estimator one-pass, 1 backward pass a batch reliability of the ranking 0.9981 samples ran one by one",
@@ -591,7 +592,7 @@ fn sensitivity_has_a_page_with_what_removals_did() {
 }
 
 #[test]
-fn units_that_were_removed_are_marked() {
+fn what_becomes_of_units_is_marked() {
     let marked = |sensitivity: &Sensitivity| {
         let page = render_sensitivity(sensitivity, None);
         let paths =
@@ -600,14 +601,17 @@ fn units_that_were_removed_are_marked() {
             let of_class = paths.clone().filter(|path| path.starts_with(class));
             of_class.map(|path| path.matches('M').count()).sum::<usize>()
         };
-        [count("one"), count("two")]
+        ["kept", "implanted", "pruned"].map(count)
     };
     // 96 of the 300 units of the second layer are shown, 120 of which were removed.
-    assert_eq!(marked(&sensitivity()), [2 + 58, 2 + 38]);
+    assert_eq!(marked(&sensitivity()), [2 + 58, 0, 2 + 38]);
+    let mut implanted = sensitivity();
+    implanted.groups[0].implanted = vec![0];
+    assert_eq!(marked(&implanted), [1 + 58, 1, 2 + 38]);
     let mut whole = sensitivity();
     whole.groups.iter_mut().for_each(|group| group.removed.clear());
-    assert_eq!(marked(&whole), [4 + 96, 0]);
-    assert!(!render_sensitivity(&whole, None).contains("removed"));
+    assert_eq!(marked(&whole), [4 + 96, 0, 0]);
+    assert!(!render_sensitivity(&whole, None).contains(", pruned"));
 }
 
 #[test]

@@ -125,7 +125,14 @@ mod tests {
 
     fn group(scores: Vec<f64>) -> ScoredGroup {
         let standard_errors = vec![None; scores.len()];
-        ScoredGroup { name: "w[0]".into(), kind: "channel".into(), scores, standard_errors, removed: vec![] }
+        ScoredGroup {
+            name: "w[0]".into(),
+            kind: "channel".into(),
+            scores,
+            standard_errors,
+            removed: vec![],
+            implanted: vec![],
+        }
     }
 
     #[test]

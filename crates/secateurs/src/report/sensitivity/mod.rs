@@ -6,9 +6,10 @@ mod removals;
 mod units;
 
 use maud::{Markup, html};
-use secateurs_graph::coupling::Selection;
+use secateurs_graph::surgery::Choice;
 use serde::{Deserialize, Serialize};
 
+use super::Fate;
 use super::encoding;
 use super::page::{Section, document};
 use crate::evidence::{Evidence, MeasuredGroup, Score, Verification};
@@ -47,16 +48,20 @@ pub struct ScoredGroup {
     pub standard_errors: Vec<Option<f64>>,
     /// The numbers of the units that were removed, ascending from 0; empty where nothing was.
     pub removed: Vec<usize>,
+    /// The same of those that stay and are implanted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub implanted: Vec<usize>,
 }
 
 impl Sensitivity {
-    /// What evidence says by one of its scores; `None` where that was not measured. `kept` are the units that stay, where some go.
-    pub fn of(evidence: &Evidence, score: Score, kept: Option<&Selection>) -> Option<Sensitivity> {
+    /// What evidence says by one of its scores; `None` where that was not measured. `choice` says which units stay, where some go.
+    pub fn of(evidence: &Evidence, score: Score, choice: Option<&Choice>) -> Option<Sensitivity> {
         let header = &evidence.header;
         let scored = evidence.score(score)?;
         let mut units = scored.values.into_iter().zip(scored.errors);
         let group = |(number, group): (usize, &MeasuredGroup)| {
-            let kept = kept.and_then(|kept| kept.kept.get(number));
+            let kept = choice.and_then(|choice| choice.selection.kept.get(number));
+            let implanted = choice.and_then(|choice| choice.implanted.get(number));
             let (scores, errors): (Vec<f64>, Vec<f64>) = units.by_ref().take(group.units).unzip();
             ScoredGroup {
                 name: group.label(),
@@ -66,6 +71,7 @@ impl Sensitivity {
                 removed: kept.map_or_else(Vec::new, |kept| {
                     (0..group.units).filter(|unit| kept.binary_search(unit).is_err()).collect()
                 }),
+                implanted: implanted.cloned().unwrap_or_default(),
             }
         };
         Some(Sensitivity {
@@ -87,10 +93,17 @@ impl Sensitivity {
     /// What was measured, in a sentence.
     fn summary(&self) -> String {
         let removed: usize = self.groups.iter().map(|group| group.removed.len()).sum();
-        let removed =
-            if removed > 0 { format!(", of which {} were removed", count(removed)) } else { String::new() };
+        let implanted: usize = self.groups.iter().map(|group| group.implanted.len()).sum();
+        let fates = [(removed, Fate::Pruned), (implanted, Fate::Implanted)];
+        let fates = fates.iter().filter(|(units, _)| *units > 0);
+        let fates: Vec<String> =
+            fates.map(|(units, fate)| format!("{} were {}", count(*units), fate.name())).collect();
+        let fates = match &fates[..] {
+            [] => String::new(),
+            fates => format!(", of which {}", fates.join(" and ")),
+        };
         format!(
-            "{} units in {} group{}{removed}, scored by {} on {} samples; the ranking's reliability is {}.",
+            "{} units in {} group{}{fates}, scored by {} on {} samples; the ranking's reliability is {}.",
             count(self.units()),
             count(self.groups.len()),
             if self.groups.len() == 1 { "" } else { "s" },
@@ -162,6 +175,8 @@ fn parts(sensitivity: &Sensitivity, verification: Option<&Verification>) -> Vec<
 
 #[cfg(test)]
 mod tests {
+    use secateurs_graph::coupling::Selection;
+
     use super::*;
     use crate::evidence::{
         Estimator, Factor, Header, MeasuredData, MeasuredOutput, MeasuredParameter, Moments, Settings, Sums,
@@ -230,11 +245,15 @@ mod tests {
     fn scores_go_to_their_groups_with_what_was_removed() {
         let moments = Moments { sum: vec![4.0, 0.0, 8.0, 2.0], squares: vec![10.0, 0.0, 40.0, 1.0] };
         let kept = Selection { kept: vec![vec![0, 2], vec![0]] };
-        let found = Sensitivity::of(&evidence(4, moments.clone()), Score::Quadratic, Some(&kept)).unwrap();
+        let choice = Choice { implanted: vec![vec![2], vec![]], ..Choice::from(kept) };
+        let found = Sensitivity::of(&evidence(4, moments.clone()), Score::Quadratic, Some(&choice)).unwrap();
         let [first, second] = &found.groups[..] else { panic!("{:?}", found.groups) };
         assert_eq!((first.name.as_str(), second.name.as_str()), ("makes[0]", "only[0]"));
         assert_eq!((&first.scores[..], &second.scores[..]), (&[1.0, 0.0, 2.0][..], &[0.5][..]));
         assert_eq!((&first.removed[..], &second.removed[..]), (&[1][..], &[][..]));
+        assert_eq!((&first.implanted[..], &second.implanted[..]), (&[2][..], &[][..]));
+        let summary = found.summary();
+        assert!(summary.contains(", of which 1 were pruned and 1 were implanted, scored by"), "{summary}");
         assert_eq!(first.standard_errors, [Some(0.5_f64.sqrt()), Some(0.0), Some(2.0_f64.sqrt())]);
         let condition = |name: &str| found.conditions.iter().find(|(n, _)| n == name).unwrap().1.as_str();
         assert_eq!(condition("data"), "train.npz: 4 of 5,000 samples");

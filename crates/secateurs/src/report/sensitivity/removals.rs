@@ -148,6 +148,7 @@ mod tests {
             scores: vec![1.0; units],
             standard_errors: vec![None; units],
             removed: vec![],
+            implanted: vec![],
         };
         let groups = [group("a", 2), group("none", 0), group("b", 3)];
         let found = |unit| find(&groups, unit).map(|(group, unit)| (group.name.as_str(), unit));

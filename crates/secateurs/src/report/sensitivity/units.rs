@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::ScoredGroup;
 use crate::format::{count, significant};
+use crate::report::Fate;
 use crate::report::chart::{Symbol, axes, legend, named, percent};
 use crate::report::floored::FlooredScale;
 use crate::report::layers::breakable;
@@ -17,8 +18,15 @@ const FEWEST_UNITS: usize = 24;
 /// Charts that are large; of more, all are small.
 const MOST_LARGE: usize = 36;
 
-const KEPT: &str = "one";
-const REMOVED: &str = "two";
+impl Fate {
+    fn of(group: &ScoredGroup, unit: usize) -> Fate {
+        match (group.removed.binary_search(&unit), group.implanted.binary_search(&unit)) {
+            (Ok(_), _) => Fate::Pruned,
+            (_, Ok(_)) => Fate::Implanted,
+            _ => Fate::Kept,
+        }
+    }
+}
 
 /// A chart a group, all with the same axis.
 pub fn charts(groups: &[ScoredGroup]) -> Markup {
@@ -28,7 +36,10 @@ pub fn charts(groups: &[ScoredGroup]) -> Markup {
     };
     let scale = FlooredScale::covering(groups.iter().flat_map(ends), 4);
     let most = (MOST_OF_ALL / groups.len().max(1)).clamp(FEWEST_UNITS, MOST_UNITS);
-    let removed = groups.iter().any(|group| !group.removed.is_empty());
+    let implanted = groups.iter().any(|group| !group.implanted.is_empty());
+    let chosen = implanted || groups.iter().any(|group| !group.removed.is_empty());
+    let fates = Fate::ALL.into_iter().filter(|fate| implanted || *fate != Fate::Implanted);
+    let fates: Vec<_> = fates.map(|fate| (fate.name(), fate.name(), Symbol::Dot)).collect();
     let thinned = groups.iter().any(|group| group.scores.len() > most);
     html! {
         p {
@@ -36,7 +47,7 @@ pub fn charts(groups: &[ScoredGroup]) -> Markup {
              standard errors to each side."
             @if thinned { " Of layers with more than " (most) " units, as many are shown, spread evenly over the ranking." }
         }
-        @if removed { p { (legend(&[("stays", KEPT, Symbol::Dot), ("removed", REMOVED, Symbol::Dot)])) } }
+        @if chosen { p { (legend(&fates)) } }
         div.multiples.many[groups.len() > MOST_LARGE] {
             @for (number, group) in groups.iter().enumerate() { (chart(number, group, &scale, most)) }
         }
@@ -51,7 +62,7 @@ struct Point {
     rank: usize,
     /// Its place from 0 to 1, and those of the ends of its bar, upwards.
     up: [f64; 3],
-    removed: bool,
+    fate: Fate,
 }
 
 fn points(group: &ScoredGroup, scale: &FlooredScale, most: usize) -> Vec<Point> {
@@ -66,7 +77,7 @@ fn points(group: &ScoredGroup, scale: &FlooredScale, most: usize) -> Vec<Point> 
             None => Some(scale.foot().min(scale.place(score)?)),
         };
         let up = [place(score)?, place(score - 2.0 * error)?, place(score + 2.0 * error)?];
-        Some(Point { unit, rank, up, removed: group.removed.binary_search(&unit).is_ok() })
+        Some(Point { unit, rank, up, fate: Fate::of(group, unit) })
     };
     spread(ranked.len(), most).filter_map(point).collect()
 }
@@ -89,11 +100,11 @@ fn chart(number: usize, group: &ScoredGroup, scale: &FlooredScale, most: usize) 
     let content = html! {
         (axes(&ranks, &scale.marks()))
         svg width="100%" height="100%" viewBox="0 0 1000 1000" preserveAspectRatio="none" {
-            @for (class, removed) in [(KEPT, false), (REMOVED, true)] {
-                @let places: Vec<_> = points.iter().filter(|p| p.removed == removed).map(|p| (across(p), p.up)).collect();
+            @for fate in Fate::ALL {
+                @let places: Vec<_> = points.iter().filter(|p| p.fate == fate).map(|p| (across(p), p.up)).collect();
                 @if !places.is_empty() {
-                    path.bars-of.(class) d=(bars(&places)) {}
-                    path.dots.(class) d=(dots(&places)) {}
+                    path.bars-of.(fate.name()) d=(bars(&places)) {}
+                    path.dots.(fate.name()) d=(dots(&places)) {}
                 }
             }
         }
@@ -109,7 +120,7 @@ fn chart(number: usize, group: &ScoredGroup, scale: &FlooredScale, most: usize) 
         figure.chart {
             figcaption {
                 span.title { (breakable(&group.name)) }
-                span.below { (group.units_text()) (removal(group)) }
+                span.below { (group.units_text()) (fates(group)) }
             }
             div.plot {
                 (named(&format!("units-{number}"), &group.name, &description(group), content))
@@ -118,12 +129,11 @@ fn chart(number: usize, group: &ScoredGroup, scale: &FlooredScale, most: usize) 
     }
 }
 
-/// As in `, 12 removed`.
-fn removal(group: &ScoredGroup) -> String {
-    match group.removed.len() {
-        0 => String::new(),
-        removed => format!(", {} removed", count(removed)),
-    }
+/// As in `, 12 pruned, 3 implanted`.
+fn fates(group: &ScoredGroup) -> String {
+    let fates = [(group.removed.len(), Fate::Pruned), (group.implanted.len(), Fate::Implanted)];
+    let some = fates.iter().filter(|(units, _)| *units > 0);
+    some.map(|(units, fate)| format!(", {} {}", count(*units), fate.name())).collect()
 }
 
 fn description(group: &ScoredGroup) -> String {
@@ -132,15 +142,18 @@ fn description(group: &ScoredGroup) -> String {
     });
     let dead = group.scores.iter().filter(|score| **score == 0.0).count();
     let dead = if dead > 0 { format!(", {} of them 0", count(dead)) } else { String::new() };
-    format!("{}{}{extent}{dead}.", group.units_text(), removal(group))
+    format!("{}{}{extent}{dead}.", group.units_text(), fates(group))
 }
 
 fn told(group: &ScoredGroup, point: &Point) -> String {
     let error = group.standard_errors[point.unit]
         .map_or(String::new(), |e| format!(" ± {}", significant(2.0 * e, 2)));
-    let removed = if point.removed { ", removed" } else { "" };
+    let fate = match point.fate {
+        Fate::Kept => String::new(),
+        fate => format!(", {}", fate.name()),
+    };
     format!(
-        "{} {}, rank {} of {}\n{}{error}{removed}",
+        "{} {}, rank {} of {}\n{}{error}{fate}",
         group.kind,
         point.unit,
         count(point.rank + 1),
@@ -175,6 +188,7 @@ mod tests {
             scores: scores.to_vec(),
             standard_errors: errors.iter().map(|e| Some(*e)).collect(),
             removed: vec![1],
+            implanted: vec![2],
         }
     }
 
@@ -184,8 +198,8 @@ mod tests {
         let scale = FlooredScale::covering([0.0, 1.0, 100.0], 2);
         let points = points(&group, &scale, 96);
         assert_eq!(
-            points.iter().map(|p| (p.unit, p.removed)).collect::<Vec<_>>(),
-            [(2, false), (1, true), (0, false)]
+            points.iter().map(|p| (p.unit, p.fate)).collect::<Vec<_>>(),
+            [(2, Fate::Implanted), (1, Fate::Pruned), (0, Fate::Kept)]
         );
         let place = |value: f64| scale.place(value).unwrap();
         assert_eq!(points[2].up, [10.0, 6.0, 14.0].map(place));
