@@ -85,6 +85,7 @@ impl Stages<'_, '_> {
         }
         let mut plan = self.choose(original, &options, ROUNDS)?;
         plan.asked.max_drop = max_drop;
+        plan.asked.implant = begin.options.implant;
         trial.predicted = plan.predicted;
         let same = |tried: &&Tried| {
             tried.trial.of_step == trial.of_step

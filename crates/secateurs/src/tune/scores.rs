@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use secateurs_graph::Graph;
-use secateurs_graph::session::{Session, SessionOptions, to_device};
+use secateurs_graph::session::{Run, Session, SessionOptions, Tap, to_device};
 use secateurs_torch::tch::{self, Kind, TchError, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +101,11 @@ pub(crate) fn inputs(session: &Session, batch: &Batch) -> Result<Vec<Tensor>, Tu
     tensors.collect::<Result<_, _>>().map_err(|e| secateurs_graph::GraphError::Run(e.to_string()).into())
 }
 
+/// What a model computes of a batch, read in the types of its own inputs: what is trained in 32 bits may have a teacher in 16.
+pub(super) fn forward(session: &Session, batch: &Batch, taps: &[Tap]) -> Result<Run, TuneError> {
+    Ok(session.forward(&inputs(session, batch)?, taps)?)
+}
+
 /// Whether there is neither an infinite number nor NaN in a tensor.
 pub(crate) fn all_finite(tensor: &Tensor) -> Result<bool, TchError> {
     Ok(tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0)
@@ -169,7 +174,7 @@ pub(super) fn evaluate(
         tch::no_grad(|| -> Result<(), TuneError> {
             let inputs = inputs(session, &batch)?;
             let outputs = session.forward(&inputs, &[])?.outputs;
-            let reference = original.map(|original| original.forward(&inputs, &[])).transpose()?;
+            let reference = original.map(|original| forward(original, &batch, &[])).transpose()?;
             let full = counted == batch.indices.len();
             for (number, head) in heads.iter().enumerate() {
                 let first = |tensor: &Tensor| match full {

@@ -477,11 +477,14 @@ fn frozen_batch_norms_keep_their_statistics_and_half_precision_its_type() {
             .node("MatMul", &["f", "w"], &["logits"])
             .output("logits"),
     );
-    let own = tempfile::tempdir().unwrap();
-    let halves = self::data(own.path(), &all_half, false);
-    let options = TuneOptions { precision: Some(TunePrecision::F32), ..whole() };
-    let run = train(&all_half, Some(&all_half), &halves, &options, own.path(), usize::MAX);
-    assert!(run.losses()[0].abs() < 1e-6, "{:?}", run.losses());
+    for validation in [0.0, 0.25] {
+        let own = tempfile::tempdir().unwrap();
+        let halves = self::data(own.path(), &all_half, false);
+        let options = TuneOptions { precision: Some(TunePrecision::F32), validation, ..whole() };
+        let run = train(&all_half, Some(&all_half), &halves, &options, own.path(), usize::MAX);
+        run.tuned();
+        assert!(run.losses()[0].abs() < 1e-6, "{:?}", run.losses());
+    }
 
     for precision in [TunePrecision::F32, TunePrecision::Bf16] {
         let folder = tempfile::tempdir().unwrap();

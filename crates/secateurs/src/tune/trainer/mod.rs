@@ -322,12 +322,8 @@ impl<'a> Trainer<'a> {
             Some(hidden) => [hidden.taps(), hidden.teacher_taps()],
             None => [Vec::new(), Vec::new()],
         };
-        // Of a model in 16 bits the teacher computes in these, and what is trained in 32.
         let taught = match &self.teacher {
-            Some(teacher) => {
-                let inputs = scores::inputs(teacher, batch)?;
-                Some(tch::no_grad(|| teacher.forward(&inputs, &teacher_taps))?)
-            }
+            Some(teacher) => Some(tch::no_grad(|| scores::forward(teacher, batch, &teacher_taps))?),
             None => None,
         };
         let run = self.session.forward(&inputs, &taps)?;
