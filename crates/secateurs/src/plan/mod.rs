@@ -231,9 +231,13 @@ impl Plan {
         let ImplantShare::Share(share) = self.asked.implant.share else { return None };
         let missing = self.implants.is_empty() && !self.asked.keep.is_empty();
         missing.then(|| {
+            let ended = match self.asked.max_drop {
+                Some(_) => "; or, with --steps, a step that others should have followed was the last: only the last implants",
+                None => "",
+            };
             format!(
                 "no unit is implanted, though a share of {share} was asked for: no layer computes four or more of these units and offers \
-                 another form, or the budget cannot be met with so many; try another share, or 'auto'"
+                 another form, or the budget cannot be met with so many{ended}; try another share, or 'auto'"
             )
         })
     }

@@ -66,10 +66,12 @@ impl Prepared {
             moments(&self.graph, &places, job, &samples[..samples.len().min(CALIBRATION_SAMPLES)], options)?;
         let places: Vec<(ValueId, Statistics)> = places.into_iter().zip(statistics).collect();
         self.inserted = insert_batch_norms(&mut self.graph, &places)?;
+        let norms = match places.len() {
+            1 => "1 batch norm that the exporter folded is".to_owned(),
+            count => format!("{count} batch norms that the exporter folded are"),
+        };
         self.notes.push(format!(
-            "{} batch norms that the exporter folded are put back while tuning and folded again on writing; batch_norm = \
-             \"train\" leaves them out",
-            places.len()
+            "{norms} put back while tuning and folded again on writing; batch_norm = \"train\" leaves that out"
         ));
         Ok(())
     }
