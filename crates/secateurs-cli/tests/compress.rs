@@ -430,6 +430,34 @@ fn units_that_were_measured_before_are_not_measured_again() {
 }
 
 #[test]
+fn what_the_original_answered_is_read_by_other_budgets_with_the_same_result() {
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 200, true));
+    let cache = folder.path("answers");
+    let run = |name: &str, keep: &str, more: &[&str]| {
+        let more = [&["--method", "magnitude", "--keep", keep, "--epochs", "2"], more].concat();
+        ends(0, &words("compress", &model, &data, &folder.path(name), &more), &[]);
+        folder.bytes(name, MODEL)
+    };
+    let answers = || {
+        let inside = |folder: &Path| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let all = inside(Path::new(&cache)).flat_map(|folder| inside(&folder));
+        all.map(|path| (path.clone(), path.metadata().unwrap().modified().unwrap())).collect::<Vec<_>>()
+    };
+    let cached = ["--teacher-cache", &cache];
+    run("first", "params=0.7", &cached);
+    let first = answers();
+    // One step of 128 samples an epoch.
+    assert_eq!(first.len(), 2);
+    assert!(run("cached", "params=0.5", &cached) == run("plain", "params=0.5", &[]));
+    assert_eq!(answers(), first);
+    run("seeded", "params=0.5", &[&cached[..], &["--seed", "1"]].concat());
+    assert_eq!(answers().len(), 4);
+    // The cache is no setting of the run: it goes on without.
+    run("cached", "params=0.5", &[]);
+}
+
+#[test]
 fn a_training_that_has_lost_patience_stays_ended() {
     let folder = Folder::new();
     let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 200, true));

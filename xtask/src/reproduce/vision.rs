@@ -2,8 +2,8 @@
 
 use super::{Experiment, Found, Page, mean_and_deviation, number, signed, table};
 
-const DATA: &str =
-    "--data data/cifar10/train.npz --test data/cifar10/test.npz --preset cifar10 --validation 0.04";
+const DATA: &str = "--data data/cifar10/train.npz --test data/cifar10/test.npz --preset cifar10 --validation 0.04 \
+                    --teacher-cache {page}/teacher";
 const NARROW: &str = "assets/cifar10-preresnet29-dense.onnx";
 const HALF: &str = "assets/cifar10-presnet29-w32-dense.onnx";
 /// Parts of our way, and the arguments that take each away or put it in.

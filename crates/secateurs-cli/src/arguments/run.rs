@@ -35,6 +35,11 @@ pub struct RunArguments {
     pub outputs: OutputArguments,
     #[command(flatten)]
     tuning: TuningArguments,
+    /// Keep here what the original computes of each batch while tuning; runs that show it the same batches (same data, augmentation,
+    /// batch size and seed; other budgets or methods) read it instead, with the same result. Takes 4 bytes a number of the outputs, for
+    /// every sample and epoch
+    #[arg(long, value_name = "DIR", help_heading = "Tuning")]
+    pub teacher_cache: Option<PathBuf>,
     #[command(flatten)]
     latency: LatencyArguments,
     #[command(flatten)]

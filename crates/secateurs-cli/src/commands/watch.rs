@@ -37,6 +37,7 @@ pub fn run(
         validation: arguments.validation_data.as_deref(),
         test: arguments.test.as_deref(),
         evidence: None,
+        teacher_cache: arguments.teacher_cache.as_deref(),
         folder: &arguments.folder,
         settings: &settings,
         sizes,

@@ -70,6 +70,7 @@ fn train(job: &Job, augment: Augment, observe: &mut dyn FnMut(&Event) -> Control
     let tuning = TuneJob {
         graph: &graph,
         teacher: teacher.then_some(&graph),
+        teacher_cache: None,
         plan: None,
         data: &samples(&graph),
         validation: None,

@@ -33,6 +33,8 @@ pub struct RunJob<'a> {
     pub test: Option<&'a Path>,
     /// What units were found to be worth before; `None` where that is measured in the run.
     pub evidence: Option<&'a Path>,
+    /// A folder in which what the original answers in training is kept, for further runs.
+    pub teacher_cache: Option<&'a Path>,
     /// The directory of the run.
     pub folder: &'a Path,
     /// All settings.

@@ -352,6 +352,7 @@ impl<'a, 'o> Stages<'a, 'o> {
             let job = TuneJob {
                 graph,
                 teacher: teacher.map(|teacher| &**teacher),
+                teacher_cache: self.job.teacher_cache,
                 plan,
                 data: &self.data,
                 validation: self.config.validation.as_ref().map(|_| &self.validation.data),

@@ -3,15 +3,12 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, TensorView};
-use safetensors::{SafeTensors, serialize};
-use secateurs_graph::session::{Floats, to_device, to_host};
-use secateurs_onnx::{ElementType, Tensor as HostTensor};
-use secateurs_torch::tch::{Device, Kind, Tensor};
+use secateurs_torch::tch::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::error::TuneError;
 use super::scores::Scores;
+use super::stored;
 use crate::whole;
 
 /// Where a training stands, beside its tensors.
@@ -34,30 +31,19 @@ pub(super) struct Progress {
 
 const KEY: &str = "secateurs";
 
-/// Writes tensors of 32 or 64 bits under their names.
+/// Writes tensors under their names.
 pub(super) fn write(path: &Path, progress: &Progress, tensors: &[(String, Tensor)]) -> Result<(), TuneError> {
     let fail = |message: String| TuneError::Checkpoint { path: path.to_owned(), message };
-    let mut hosts = Vec::with_capacity(tensors.len());
-    for (name, tensor) in tensors {
-        let host = to_host(tensor, None).map_err(|e| fail(format!("'{name}': {e}")))?;
-        hosts.push((name.as_str(), host));
-    }
-    let mut views = Vec::with_capacity(hosts.len());
-    for (name, host) in &hosts {
-        let dtype = if host.element_type() == ElementType::Float64 { Dtype::F64 } else { Dtype::F32 };
-        let view = TensorView::new(dtype, host.shape().to_vec(), host.bytes());
-        views.push((*name, view.map_err(|e| fail(e.to_string()))?));
-    }
     let text = serde_json::to_string(progress).map_err(|e| fail(e.to_string()))?;
-    let bytes =
-        serialize(views, Some(HashMap::from([(KEY.to_owned(), text)]))).map_err(|e| fail(e.to_string()))?;
+    let named = tensors.iter().map(|(name, tensor)| (&name[..], tensor));
+    let bytes = stored::to_bytes(named, Some((KEY, text))).map_err(fail)?;
     whole::write(path, &bytes).map_err(|source| TuneError::Write { path: path.to_owned(), source })
 }
 
 /// A checkpoint that was read.
 pub(super) struct Checkpoint {
     pub progress: Progress,
-    tensors: HashMap<String, HostTensor>,
+    tensors: HashMap<String, Tensor>,
 }
 
 impl Checkpoint {
@@ -69,25 +55,13 @@ impl Checkpoint {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(fail(e.to_string())),
         };
-        let file =
-            SafeTensors::deserialize(&bytes).map_err(|e| fail(format!("is no safetensors file ({e})")))?;
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| fail(e.to_string()))?;
-        let text = metadata.metadata().as_ref().and_then(|m| m.get(KEY));
+        let tensors = stored::from_bytes(&bytes).map_err(fail)?;
+        let text = stored::metadata(&bytes, KEY);
         let text = text.ok_or_else(|| fail("is no checkpoint of secateurs".into()))?;
-        let progress: Progress = serde_json::from_str(text)
+        let progress: Progress = serde_json::from_str(&text)
             .map_err(|e| fail(format!("is no checkpoint of this version ({e})")))?;
         if progress.fingerprint != fingerprint {
             return Err(fail("belongs to a training of another model or with other settings".into()));
-        }
-        let mut tensors = HashMap::new();
-        for (name, view) in file.tensors() {
-            let element_type = match view.dtype() {
-                Dtype::F32 => ElementType::Float32,
-                Dtype::F64 => ElementType::Float64,
-                other => return Err(fail(format!("'{name}' has the type {other:?}"))),
-            };
-            let tensor = HostTensor::new(element_type, view.shape().to_vec(), view.data().to_vec().into());
-            tensors.insert(name, tensor.map_err(|e| fail(e.to_string()))?);
         }
         Ok(Some(Checkpoint { progress, tensors }))
     }
@@ -97,13 +71,11 @@ impl Checkpoint {
         let fail = |message: String| TuneError::Checkpoint { path: path.to_owned(), message };
         for (name, tensor) in into {
             let stored = self.tensors.get(name).ok_or_else(|| fail(format!("lacks '{name}'")))?;
-            let shape: Vec<i64> = stored.shape().iter().map(|&n| n as i64).collect();
-            if shape != tensor.size() {
-                return Err(fail(format!("'{name}' has the shape {shape:?}, not {:?}", tensor.size())));
+            if stored.size() != tensor.size() {
+                let (stored, wanted) = (stored.size(), tensor.size());
+                return Err(fail(format!("'{name}' has the shape {stored:?}, not {wanted:?}")));
             }
-            let floats = Floats { single: Kind::Float, half: None, mixed: false };
-            let stored = to_device(stored, Device::Cpu, floats).map_err(|e| fail(e.to_string()))?;
-            secateurs_torch::tch::no_grad(|| tensor.f_copy_(&stored))?;
+            secateurs_torch::tch::no_grad(|| tensor.f_copy_(stored))?;
         }
         Ok(())
     }

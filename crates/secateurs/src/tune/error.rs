@@ -78,6 +78,14 @@ pub enum TuneError {
         /// What is wrong.
         message: String,
     },
+    /// A file cannot be read.
+    #[error("{path}: cannot be read: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A file cannot be written.
     #[error("{path}: {source}")]
     Write {

@@ -17,6 +17,10 @@ mod residual_tests;
 mod schedule;
 mod scores;
 mod settings;
+mod stored;
+mod teacher;
+#[cfg(test)]
+mod teacher_tests;
 #[cfg(test)]
 mod tests;
 mod trainer;
@@ -48,6 +52,8 @@ pub struct TuneJob<'a> {
     pub graph: &'a Graph,
     /// The model whose outputs it is to have.
     pub teacher: Option<&'a Graph>,
+    /// A folder in which the teacher's outputs are kept, and found by trainings that show it the same batches.
+    pub teacher_cache: Option<&'a Path>,
     /// What made the model of its teacher, where it is known: hidden states of other width are compared by it.
     pub plan: Option<&'a Plan>,
     /// The samples, of which a part is held out where there are no others to validate with.

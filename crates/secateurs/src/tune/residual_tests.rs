@@ -68,6 +68,7 @@ fn first_loss(
     let job = TuneJob {
         graph: model,
         teacher: Some(teacher),
+        teacher_cache: None,
         plan,
         data: &data,
         validation: None,

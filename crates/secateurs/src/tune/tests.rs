@@ -24,7 +24,7 @@ pub(super) fn wave(shape: &[usize], f: f64, a: f64, offset: f64) -> Tensor {
 }
 
 /// Two channels of 4 × 4, to three classes.
-fn net(shift: f64) -> ModelBuilder {
+pub(super) fn net(shift: f64) -> ModelBuilder {
     ModelBuilder::new(17)
         .input("x", ElementType::Float32, &["batch", "2", "4", "4"])
         .constant("conv", &wave(&[4, 2, 3, 3], 0.71 + shift, 0.4, 0.0))
@@ -49,7 +49,7 @@ pub(super) fn graph(model: ModelBuilder) -> Graph {
 }
 
 /// The same samples for every test; `y` where they are labelled.
-fn data(folder: &Path, graph: &Graph, labelled: bool) -> Arc<Dataset> {
+pub(super) fn data(folder: &Path, graph: &Graph, labelled: bool) -> Arc<Dataset> {
     data_of(SAMPLES, folder, graph, labelled)
 }
 
@@ -117,6 +117,7 @@ pub(super) fn train(
     let job = TuneJob {
         graph,
         teacher,
+        teacher_cache: None,
         plan: None,
         data,
         validation: None,
@@ -426,20 +427,20 @@ fn folded_batch_norms_are_put_back_while_tuning_and_folded_again() {
     let run = train(&folded, None, &data, &options, folder.path(), usize::MAX);
     let tuned = run.tuned();
     assert_eq!(ops(&tuned.graph), ops(&folded));
-    assert!(tuned.notes.iter().any(|note| note.contains("1 batch norms")), "{:?}", tuned.notes);
+    assert!(tuned.notes.iter().any(|note| note.contains("1 batch norm that")), "{:?}", tuned.notes);
     // The batch norm that is put back normalizes by the batch: the first loss is that of the net with its batch norm kept, whose
     // scale and shift are other numbers for the same function of the data's statistics.
     let other = tempfile::tempdir().unwrap();
     let left = TuneOptions { batch_norm: BatchNormMode::Train, ..options };
     let without = train(&folded, None, &data, &left, other.path(), usize::MAX);
-    assert!(!without.tuned().notes.iter().any(|note| note.contains("batch norms")));
+    assert!(!without.tuned().notes.iter().any(|note| note.contains("batch norm")));
     assert_near(&run.losses()[..1], &without.losses()[..1], 1e-6);
     assert!((run.losses()[5] - without.losses()[5]).abs() > 1e-6);
     // No epoch, no change.
     let (none, other) = (TuneOptions { epochs: 0, ..whole() }, tempfile::tempdir().unwrap());
     let untouched = train(&folded, None, &data, &none, other.path(), usize::MAX);
     assert_eq!(untouched.tuned().graph.hash(), folded.hash());
-    assert!(!untouched.tuned().notes.iter().any(|note| note.contains("batch norms")));
+    assert!(!untouched.tuned().notes.iter().any(|note| note.contains("batch norm")));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use secateurs_graph::op::TrainingMode;
-use secateurs_graph::rewrite::{fold_batch_norms, parameter_depths};
+use secateurs_graph::rewrite::parameter_depths;
 use secateurs_graph::session::{Precision, Session, SessionOptions};
 use secateurs_graph::{Graph, ValueId};
 use secateurs_torch::tch::{self, Tensor};
@@ -25,6 +25,7 @@ use super::prepare::Prepared;
 use super::schedule::LearningRates;
 use super::scores::{self, Scores};
 use super::settings::{Resolved, Situation, is_matrix, masks};
+use super::teacher::Teacher;
 use super::{Event, TuneError, TuneJob, Tuned};
 use crate::data::{self, Batch, Samples, Stream};
 use crate::rng::Rng;
@@ -37,7 +38,7 @@ pub(super) struct Trainer<'a> {
     options: &'a TuneOptions,
     prepared: Prepared,
     session: Session,
-    teacher: Option<Session>,
+    teacher: Option<Teacher>,
     hidden: Option<Hidden>,
     heads: Vec<Head>,
     resolved: Resolved,
@@ -96,12 +97,17 @@ impl<'a> Trainer<'a> {
         session.freeze(&masks)?;
         let hidden = options.hidden_distillation.filter(|weight| *weight > 0.0);
         let teacher = match job.teacher.filter(|_| resolved.distillation > 0.0 || hidden.is_some()) {
-            Some(teacher) => Some(teacher_session(teacher, session_options)?),
+            Some(teacher) => Some(Teacher::new(teacher, session_options, job.teacher_cache)?),
             None => None,
         };
         let name = |id| session.graph().values[id].name.clone();
         let mut notes = prepared.notes.clone();
         let hidden = match (hidden, job.teacher) {
+            (Some(_), Some(_)) if job.teacher_cache.is_some() => {
+                let text = "hidden_distillation asks the teacher for hidden states, and outputs alone are kept; leave out \
+                            --teacher-cache";
+                return Err(TuneError::Options(text.into()));
+            }
             (Some(weight), Some(teacher)) => {
                 let (hidden, note) = Hidden::new(graph, teacher, job.plan, weight, job.device)?;
                 notes.push(note);
@@ -323,7 +329,7 @@ impl<'a> Trainer<'a> {
             None => [Vec::new(), Vec::new()],
         };
         let taught = match &self.teacher {
-            Some(teacher) => Some(tch::no_grad(|| scores::forward(teacher, batch, &teacher_taps))?),
+            Some(teacher) => Some(teacher.answer(batch, &teacher_taps)?),
             None => None,
         };
         let run = self.session.forward(&inputs, &taps)?;
@@ -459,7 +465,7 @@ impl<'a> Trainer<'a> {
             return Ok(Scores::default());
         }
         self.session.set_training(TrainingMode::default());
-        let teacher = self.teacher.as_ref().filter(|_| !self.heads[0].labelled);
+        let teacher = self.teacher.as_ref().filter(|_| !self.heads[0].labelled).map(Teacher::session);
         let (Samples { data, indices }, batch) = (&self.validation, self.resolved.batch_size);
         scores::evaluate(&self.session, teacher, &self.heads, data, indices, batch, &mut |_| {})
     }
@@ -551,15 +557,6 @@ impl Pace {
     fn rest(&mut self) {
         self.last = Instant::now();
     }
-}
-
-/// A session of the teacher, whose batch norms are folded: it runs once a step.
-fn teacher_session(teacher: &Graph, options: SessionOptions) -> Result<Session, TuneError> {
-    let mut folded = teacher.clone();
-    if options.precision != Precision::Double {
-        fold_batch_norms(&mut folded)?;
-    }
-    Ok(Session::new(Arc::new(folded), options)?)
 }
 
 /// What the learning rate of each parameter is multiplied with.
