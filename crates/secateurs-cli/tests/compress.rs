@@ -395,6 +395,12 @@ fn units_that_were_measured_before_are_not_measured_again() {
     };
     ends(0, &run("run", &[]), &[]);
     assert!(folder.bytes("run", "evidence.safetensors") == std::fs::read(&evidence).unwrap());
+    let by_sets = |name: &str| {
+        let report: Value = serde_json::from_slice(&folder.bytes(name, "report.json")).unwrap();
+        report["sensitivity"]["notes"].to_string().contains("Units went by joint")
+    };
+    ends(0, &run("single", &["--method", "quadratic"]), &[]);
+    assert!(by_sets("run") && !by_sets("single"));
     let plan = folder.path("plan.json");
     ends(0, &[&["plan", &model, "-o", &plan], &given[..]].concat(), &[]);
     let groups = |path: &str| {

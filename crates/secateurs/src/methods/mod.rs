@@ -92,6 +92,11 @@ impl Method {
         }
     }
 
+    /// Whether what a unit is worth depends on which others go.
+    pub fn goes_by_sets(&self) -> bool {
+        matches!(self.scorer, Scorer::Joint)
+    }
+
     /// Scores single units of a graph. Evidence must be of this graph, with the units of this coupling.
     pub fn score(
         &self,

@@ -40,5 +40,13 @@ pub(super) fn of_run(
     let evidence = Evidence::read(&path)?;
     evidence.check(original, plan.asked.split, &plan.asked.resizable)?;
     let choice = plan.choice(original, &plan.coupling(original)?)?;
-    Ok(Sensitivity::of(&evidence, score, Some(&choice)))
+    let mut found = Sensitivity::of(&evidence, score, Some(&choice));
+    if let (Some(found), true) = (&mut found, method.is_some_and(Method::goes_by_sets)) {
+        found.notes.push(format!(
+            "Units went by {}, which weighs each with those that went before it; these scores are of single units, so that some with higher \
+             ones may be gone.",
+            plan.asked.method
+        ));
+    }
+    Ok(found)
 }
