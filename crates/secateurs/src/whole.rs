@@ -23,7 +23,14 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     filled(path, |file| file.write_all(bytes))
 }
 
-/// The same with the bytes of another file.
+/// The same without waiting for the disk, for what can be made again: a power cut may spoil it.
+pub(crate) fn write_unsynchronised(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = temporary_beside(path)?;
+    file.write_all(bytes)?;
+    file.persist(path).map(drop).map_err(|e| e.error)
+}
+
+/// [`write()`] with the bytes of another file.
 pub(crate) fn copy(from: &Path, path: &Path) -> io::Result<()> {
     filled(path, |file| io::copy(&mut File::open(from)?, file).map(drop))
 }

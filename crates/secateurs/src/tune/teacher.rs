@@ -1,7 +1,7 @@
 //! The model whose outputs a training is to reach, and what it has answered before.
 
 use std::fs;
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,10 +36,11 @@ impl Teacher {
         &self.session
     }
 
-    /// What it computes of a batch; with taps it always does.
+    /// What it computes of a batch. Taps are for teachers without a cache.
     pub fn answer(&self, batch: &Batch, taps: &[Tap]) -> Result<Run, TuneError> {
         let compute = || tch::no_grad(|| scores::forward(&self.session, batch, taps));
-        let Some(answers) = self.answers.as_ref().filter(|_| taps.is_empty()) else { return compute() };
+        let Some(answers) = &self.answers else { return compute() };
+        debug_assert!(taps.is_empty(), "the trainer refuses hidden distillation with a cache");
         let path = answers.path(batch);
         if let Some(outputs) = Answers::read(&path)? {
             let device = self.session.options().device;
@@ -95,7 +96,7 @@ impl Answers {
         Ok((0..tensors.len()).map(|output| tensors.remove(&output.to_string())).collect())
     }
 
-    /// Without waiting for the disk: a file that a power cut has spoiled is made again.
+    /// Keeps an answer; a file that a power cut has spoiled is not read, and made again.
     fn write(path: &Path, outputs: &[Tensor]) -> Result<(), TuneError> {
         let fail = |source| TuneError::Write { path: path.to_owned(), source };
         let names: Vec<String> = (0..outputs.len()).map(|output| output.to_string()).collect();
@@ -104,9 +105,6 @@ impl Answers {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(fail)?;
         }
-        let mut file = whole::temporary_beside(path).map_err(fail)?;
-        file.write_all(&bytes).map_err(fail)?;
-        file.persist(path).map_err(|e| fail(e.error))?;
-        Ok(())
+        whole::write_unsynchronised(path, &bytes).map_err(fail)
     }
 }
