@@ -32,8 +32,8 @@ pub struct TuningArguments {
     /// [default: sgd where convolutions compute most, adamw elsewhere]
     #[arg(long, value_parser = names!(OptimizerKind))]
     optimizer: Option<String>,
-    /// The peak learning rate [default: for SGD 0.05 at batch 128, for AdamW 5e-5, from scratch 0.2 and 1e-3; for Muon 4e-3 where
-    /// convolutions compute most, AdamW's elsewhere]
+    /// The peak learning rate [default: for SGD 0.05 at batch 128, for AdamW 5e-5, from scratch 0.2 and 1e-3; for Muon 2.5e-3, from
+    /// scratch 4e-3, where convolutions compute most, AdamW's elsewhere]
     #[arg(long, value_name = "X", alias = "lr")]
     learning_rate: Option<f64>,
     /// Weight decay of matrices and kernels [default: 5e-4 for SGD, 0.01 for AdamW and Muon]

@@ -72,7 +72,8 @@ impl Resolved {
         let learning_rate = options.learning_rate.unwrap_or(match (optimizer, options.reinit) {
             (OptimizerKind::Sgd, false) => 0.05 * batch_size as f64 / 128.0,
             (OptimizerKind::Sgd, true) => 0.2 * batch_size as f64 / 128.0,
-            (OptimizerKind::Muon, _) if convolutional => 4e-3,
+            (OptimizerKind::Muon, false) if convolutional => 2.5e-3,
+            (OptimizerKind::Muon, true) if convolutional => 4e-3,
             // Muon's steps are as large as AdamW's.
             (OptimizerKind::AdamW | OptimizerKind::Muon, false) => 5e-5,
             (OptimizerKind::AdamW | OptimizerKind::Muon, true) => 1e-3,
