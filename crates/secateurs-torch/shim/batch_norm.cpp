@@ -1,10 +1,11 @@
 // Compiled by `cargo xtask setup` into `libtch-<tch version>.so`; called by src/batch_norm.rs.
 //
-// Batch normalization by the statistics of the batch, with a ReLU behind it or not, for rows of any number of channels.
+// Batch normalization with a ReLU behind it or not, for rows of any number of channels: by the statistics of the batch with gradients, or by
+// given ones without.
 //
 // libtorch's kernels for channels-last activations take several times as long where channels fill no whole vector registers, as pruned
 // layers have them, and a ReLU is a pass through memory of its own, forward and backward. Here rows are taken by so many at a time that they
-// do fill registers, and forward and backward take two passes each, with the ReLU.
+// do fill registers; by the batch's statistics forward and backward take two passes each, with the ReLU, and by given ones forward takes one.
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -15,6 +16,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <numeric>
 #include <vector>
 
@@ -291,25 +293,69 @@ struct BatchNorm : torch::autograd::Function<BatchNorm> {
   }
 };
 
-} // namespace
+/// y = (x − mean) / √(variance + epsilon) · scale + bias, cut off at 0 or not.
+template <class T>
+void normalize(const at::Tensor &x, const at::Tensor &y, const at::Tensor &scale, const at::Tensor &bias, const at::Tensor &mean,
+               const at::Tensor &variance, double epsilon, bool relu) {
+  const Tiling tiling(x.size(0), x.size(1));
+  std::vector<float> a(tiling.channels), b(tiling.channels);
+  for (int64_t c = 0; c < tiling.channels; c++) {
+    const double factor = numbers<float>(scale)[c] / std::sqrt(double(numbers<float>(variance)[c]) + epsilon);
+    a[c] = factor;
+    b[c] = numbers<float>(bias)[c] - numbers<float>(mean)[c] * factor;
+  }
+  const auto scales = tiling.repeated(a.data()), biases = tiling.repeated(b.data());
+  T *to = static_cast<T *>(y.mutable_data_ptr());
+  tiling.in_parts([&](int64_t, int64_t begin, int64_t end) {
+    run_transform(relu, Rows<const T>{numbers<T>(x), begin, end, tiling.tile()}, scales.data(), biases.data(), to);
+  });
+}
 
-/// `x` [positions, channels] with its rows behind one another, in 32 bits or bfloat16, the others [channels] in 32 bits; the running `mean`
-/// and `variance` move in place. Gives what went wrong, to be freed, or nothing.
-extern "C" __attribute__((visibility("default"))) char *secateurs_batch_norm(at::Tensor **y, const at::Tensor *x, const at::Tensor *scale,
-                                                                             const at::Tensor *bias, const at::Tensor *mean,
-                                                                             const at::Tensor *variance, double rate, double epsilon,
-                                                                             bool relu) {
+void check(const at::Tensor &x, std::initializer_list<const at::Tensor *> parameters) {
+  for (const at::Tensor *tensor : parameters)
+    TORCH_CHECK(tensor->is_cpu() && tensor->scalar_type() == at::kFloat && tensor->is_contiguous() && tensor->dim() == 1 &&
+                    tensor->size(0) == x.size(1),
+                "batch norm: a parameter is not [channels] in 32 bits");
+  TORCH_CHECK(x.is_cpu() && x.dim() == 2 && x.is_contiguous(), "batch norm: the rows do not lie behind one another");
+  TORCH_CHECK(x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16, "batch norm: numbers of another kind");
+}
+
+/// Puts what is computed into `y`; gives what went wrong, to be freed, or nothing.
+template <class F> char *answered(at::Tensor **y, F compute) {
   try {
-    for (const at::Tensor *tensor : {scale, bias, mean, variance})
-      TORCH_CHECK(tensor->is_cpu() && tensor->scalar_type() == at::kFloat && tensor->is_contiguous() && tensor->dim() == 1 &&
-                      tensor->size(0) == x->size(1),
-                  "batch norm: a parameter is not [channels] in 32 bits");
-    TORCH_CHECK(x->is_cpu() && x->dim() == 2 && x->is_contiguous(), "batch norm: the rows do not lie behind one another");
-    TORCH_CHECK(x->scalar_type() == at::kFloat || x->scalar_type() == at::kBFloat16, "batch norm: numbers of another kind");
-    TORCH_CHECK(x->size(0) > 1, "batch norm: one row has no variance");
-    *y = new at::Tensor(BatchNorm::apply(*x, *scale, *bias, *mean, *variance, rate, epsilon, relu));
+    *y = new at::Tensor(compute());
     return nullptr;
   } catch (const std::exception &error) {
     return strdup(error.what());
   }
+}
+
+} // namespace
+
+#define EXPORTED extern "C" __attribute__((visibility("default")))
+
+/// `x` [positions, channels] with its rows behind one another, in 32 bits or bfloat16, the others [channels] in 32 bits; the running `mean`
+/// and `variance` move in place.
+EXPORTED char *secateurs_batch_norm_training(at::Tensor **y, const at::Tensor *x, const at::Tensor *scale, const at::Tensor *bias,
+                                             const at::Tensor *mean, const at::Tensor *variance, double rate, double epsilon, bool relu) {
+  return answered(y, [&] {
+    check(*x, {scale, bias, mean, variance});
+    TORCH_CHECK(x->size(0) > 1, "batch norm: one row has no variance");
+    return BatchNorm::apply(*x, *scale, *bias, *mean, *variance, rate, epsilon, relu);
+  });
+}
+
+/// The same by the given `mean` and `variance`, without gradients.
+EXPORTED char *secateurs_batch_norm_inference(at::Tensor **y, const at::Tensor *x, const at::Tensor *scale, const at::Tensor *bias,
+                                              const at::Tensor *mean, const at::Tensor *variance, double epsilon, bool relu) {
+  return answered(y, [&] {
+    check(*x, {scale, bias, mean, variance});
+    const at::NoGradGuard none;
+    auto out = at::empty_like(*x);
+    if (x->scalar_type() == at::kBFloat16)
+      normalize<Bfloat16>(*x, out, *scale, *bias, *mean, *variance, epsilon, relu);
+    else
+      normalize<float>(*x, out, *scale, *bias, *mean, *variance, epsilon, relu);
+    return out;
+  });
 }

@@ -5,7 +5,7 @@
 //! and variance as outputs 3 and 4. `spatial = 0` (opset 7): scale, bias, mean, var: [C, …].
 
 #[cfg(feature = "torch")]
-use super::shared::batch_statistics::{Channels, Normalization, normalize};
+use super::shared::batch_norm::{Channels, Statistics, normalize};
 use crate::op::prelude::*;
 
 /// `BatchNormalization`.
@@ -76,8 +76,13 @@ impl BatchNormalization {
             mean: args.tensor(3)?,
             variance: args.tensor(4)?,
         };
-        let how = Normalization { rate, epsilon: f64::from(self.epsilon), relu: args.rectified };
-        let y = normalize(&x, &channels, how)?;
+        let y = normalize(
+            &x,
+            &channels,
+            Statistics::Batch { rate },
+            f64::from(self.epsilon),
+            args.rectified,
+        )?;
         Ok(vec![y.f_reshape(input.size())?])
     }
 }
@@ -230,41 +235,32 @@ impl Op for BatchNormalization {
         if x.dim() == 1 {
             x = x.f_unsqueeze(1)?;
         }
-        let finished = |y: &Tensor| {
-            let y = y.f_reshape(input.size())?.f_to_kind(kinds[0])?;
-            if args.rectified { y.f_relu() } else { Ok(y) }
-        };
-        if computed && !by_batch {
-            // The kernel has no gradient for them.
+        let finished = |y: &Tensor| y.f_reshape(input.size())?.f_to_kind(kinds[0]);
+        if !by_batch && !computed {
+            let channels = Channels { scale: &scale, bias: &bias, mean: &mean, variance: &var };
+            let y = normalize(&x, &channels, Statistics::Given, epsilon, args.rectified)?;
+            return Ok(vec![finished(&y)?]);
+        }
+        if !by_batch {
+            // libtorch's batch norm has no gradient for statistics.
             let mut shape = vec![1; x.dim()];
             shape[1] = -1;
             let [scale, bias, mean, var] = [&scale, &bias, &mean, &var].map(|t| t.f_reshape(&shape));
             let factor = scale?.f_div(&var?.f_add_scalar(epsilon)?.f_sqrt()?)?;
-            let y = x.f_sub(&mean?)?.f_mul(&factor)?.f_add(&bias?)?;
-            return Ok(vec![finished(&y)?]);
+            let y = finished(&x.f_sub(&mean?)?.f_mul(&factor)?.f_add(&bias?)?)?;
+            return Ok(vec![if args.rectified { y.f_relu()? } else { y }]);
         }
-        let statistics = (!by_batch).then_some((&mean, &var));
-        let y = x.f_batch_norm(
-            Some(&scale),
-            Some(&bias),
-            statistics.map(|s| s.0),
-            statistics.map(|s| s.1),
-            by_batch,
-            0.0,
-            epsilon,
-            true,
-        )?;
+        let none: Option<&Tensor> = None;
+        let y = x.f_batch_norm(Some(&scale), Some(&bias), none, none, true, 0.0, epsilon, true)?;
         let mut outputs = vec![finished(&y)?];
-        if by_batch {
-            let others: Vec<i64> = (0..x.dim() as i64).filter(|axis| *axis != 1).collect();
-            let (batch_var, batch_mean) = x.f_var_mean_correction(others, 0, false)?;
-            let momentum = f64::from(self.momentum);
-            outputs.push(batch_mean.f_lerp(&mean, momentum)?.f_to_kind(kinds[3])?);
-            outputs.push(batch_var.f_lerp(&var, momentum)?.f_to_kind(kinds[4])?);
-            outputs.push(batch_mean.f_to_kind(kinds[3])?);
-            outputs.push(batch_var.f_to_kind(kinds[4])?);
-            outputs.truncate(args.outputs.len().max(1));
-        }
+        let others: Vec<i64> = (0..x.dim() as i64).filter(|axis| *axis != 1).collect();
+        let (batch_var, batch_mean) = x.f_var_mean_correction(others, 0, false)?;
+        let momentum = f64::from(self.momentum);
+        outputs.push(batch_mean.f_lerp(&mean, momentum)?.f_to_kind(kinds[3])?);
+        outputs.push(batch_var.f_lerp(&var, momentum)?.f_to_kind(kinds[4])?);
+        outputs.push(batch_mean.f_to_kind(kinds[3])?);
+        outputs.push(batch_var.f_to_kind(kinds[4])?);
+        outputs.truncate(args.outputs.len().max(1));
         Ok(outputs)
     }
 }

@@ -1,12 +1,12 @@
-//! Normalization by the statistics of the batch, with a ReLU behind it or not.
+//! Batch normalization, by the statistics of the batch or by given ones, with a ReLU behind it or not.
 //!
-//! On CPUs, where the channels lie innermost, by a kernel of our own: libtorch's takes several times as long for channels that fill no whole
-//! vector registers, as pruned layers have them, and a ReLU costs it passes of their own.
+//! On CPUs, where the channels lie innermost, by kernels of our own: libtorch's take several times as long for channels that fill no whole
+//! vector registers, as pruned layers have them, and a ReLU costs them passes of their own.
 
-use secateurs_torch::batch_norm;
 use secateurs_torch::tch::{Device, Kind, TchError, Tensor};
+use secateurs_torch::{batch_norm_inference, batch_norm_training};
 
-/// Parameters and running statistics of the channels, each `[C]`; the latter move in place.
+/// Parameters and statistics of the channels, each `[C]`.
 pub struct Channels<'t> {
     pub scale: &'t Tensor,
     pub bias: &'t Tensor,
@@ -14,42 +14,54 @@ pub struct Channels<'t> {
     pub variance: &'t Tensor,
 }
 
-/// How the statistics of the batch are used.
+/// What statistics are normalized by.
 #[derive(Clone, Copy)]
-pub struct Normalization {
-    /// The weight of the batch in the running statistics.
-    pub rate: f64,
-    /// What is added to the variance.
-    pub epsilon: f64,
-    /// Whether negative numbers become 0.
-    pub relu: bool,
+pub enum Statistics {
+    /// The batch's, towards which those of the channels move in place, the batch having the weight `rate`.
+    Batch { rate: f64 },
+    /// Those of the channels.
+    Given,
 }
 
-/// `x: [N, C, …] → y` like it.
-pub fn normalize(x: &Tensor, channels: &Channels, how: Normalization) -> Result<Tensor, TchError> {
+/// `x: [N, C, …] → y` like it, with `epsilon` added to the variance, and negative numbers made 0 if `relu`.
+pub fn normalize(
+    x: &Tensor,
+    channels: &Channels,
+    statistics: Statistics,
+    epsilon: f64,
+    relu: bool,
+) -> Result<Tensor, TchError> {
     let Channels { scale, bias, mean, variance } = *channels;
-    let Normalization { rate, epsilon, relu } = how;
-    if let Some(rows) = rows(x, channels)? {
-        let y = batch_norm(&rows, [scale, bias, mean, variance], rate, epsilon, relu)?;
+    if let Some(rows) = rows(x, channels, statistics)? {
+        let parameters = [scale, bias, mean, variance];
+        let y = match statistics {
+            Statistics::Batch { rate } => batch_norm_training(&rows, parameters, rate, epsilon, relu)?,
+            Statistics::Given => batch_norm_inference(&rows, parameters, epsilon, relu)?,
+        };
         return match x.size()[..] {
             [n, c, height, width] => y.f_view([n, height, width, c])?.f_permute([0, 3, 1, 2]),
             _ => Ok(y),
         };
     }
-    let y = x.f_batch_norm(Some(scale), Some(bias), Some(mean), Some(variance), true, rate, epsilon, true)?;
+    let (by_batch, rate) = match statistics {
+        Statistics::Batch { rate } => (true, rate),
+        Statistics::Given => (false, 0.0),
+    };
+    let y =
+        x.f_batch_norm(Some(scale), Some(bias), Some(mean), Some(variance), by_batch, rate, epsilon, true)?;
     if relu { y.f_relu() } else { Ok(y) }
 }
 
-/// The activations as `[positions, C]`, without a copy, where the kernel of our own takes them.
-fn rows(x: &Tensor, channels: &Channels) -> Result<Option<Tensor>, TchError> {
+/// The activations as `[positions, C]`, without a copy, where a kernel of our own takes them: that by given statistics has no gradients.
+fn rows(x: &Tensor, channels: &Channels, statistics: Statistics) -> Result<Option<Tensor>, TchError> {
     let Channels { scale, bias, mean, variance } = *channels;
-    let single =
-        |tensor: &Tensor| Ok::<_, TchError>(tensor.f_kind()? == Kind::Float && tensor.is_contiguous());
-    let known = matches!(x.f_kind()?, Kind::Float | Kind::BFloat16)
-        && single(scale)?
-        && single(bias)?
-        && single(mean)?
-        && single(variance)?;
+    let differentiable = matches!(statistics, Statistics::Batch { .. });
+    let mut known = matches!(x.f_kind()?, Kind::Float | Kind::BFloat16);
+    for parameter in [scale, bias, mean, variance] {
+        known &= parameter.f_kind()? == Kind::Float && parameter.is_contiguous();
+        known &= differentiable || !parameter.requires_grad();
+    }
+    known &= differentiable || !x.requires_grad();
     if x.device() != Device::Cpu || !known || x.numel() == 0 {
         return Ok(None);
     }
@@ -68,25 +80,43 @@ mod tests {
     use super::*;
     use secateurs_torch::tch::manual_seed;
 
-    /// Outputs, gradients and running statistics, channels last or not.
-    fn trained(x: &Tensor, wanted: &Tensor, relu: bool, last: bool) -> Result<[Tensor; 6], TchError> {
+    /// Activations, channels last or not, and scale, bias, mean and variance.
+    fn drawn(x: &Tensor, last: bool) -> Result<(Tensor, [Tensor; 4]), TchError> {
         let (c, kind) = (x.size()[1], x.f_kind()?);
         let x = x.f_detach_copy()?;
         let x = match last && x.dim() == 4 {
             true => x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?,
             false => x,
         };
-        let x = x.f_set_requires_grad(true)?;
         let of_parameters = if kind == Kind::Double { Kind::Double } else { Kind::Float };
         let draw = |from: f64| Tensor::f_linspace(from, 2.0, c, (of_parameters, Device::Cpu));
-        let (scale, bias) = (draw(-0.5)?.f_set_requires_grad(true)?, draw(-1.0)?.f_set_requires_grad(true)?);
-        let (mean, variance) = (draw(0.1)?, draw(1.0)?);
+        Ok((x, [draw(-0.5)?, draw(-1.0)?, draw(0.1)?, draw(1.0)?]))
+    }
+
+    /// Outputs, gradients and running statistics.
+    fn trained(x: &Tensor, wanted: &Tensor, relu: bool, last: bool) -> Result<[Tensor; 6], TchError> {
+        let kind = x.f_kind()?;
+        let (x, [scale, bias, mean, variance]) = drawn(x, last)?;
+        let [x, scale, bias] = [x, scale, bias].map(|tensor| tensor.f_set_requires_grad(true));
+        let (x, scale, bias) = (x?, scale?, bias?);
         let channels = Channels { scale: &scale, bias: &bias, mean: &mean, variance: &variance };
-        assert_eq!(rows(&x, &channels)?.is_some(), last, "{c} channels");
-        let y = normalize(&x, &channels, Normalization { rate: 0.3, epsilon: 1e-3, relu })?;
+        let statistics = Statistics::Batch { rate: 0.3 };
+        assert_eq!(rows(&x, &channels, statistics)?.is_some(), last);
+        assert!(rows(&x, &channels, Statistics::Given)?.is_none(), "it has no gradients");
+        let y = normalize(&x, &channels, statistics, 1e-3, relu)?;
         assert_eq!(y.size(), x.size());
         y.f_mul(&wanted.f_to_kind(kind)?)?.f_sum(Kind::Double)?.f_backward()?;
         Ok([y.f_detach()?, x.f_grad()?, scale.f_grad()?, bias.f_grad()?, mean, variance])
+    }
+
+    /// Outputs by given statistics.
+    fn given(x: &Tensor, relu: bool, last: bool) -> Result<Tensor, TchError> {
+        let (x, [scale, bias, mean, variance]) = drawn(x, last)?;
+        let channels = Channels { scale: &scale, bias: &bias, mean: &mean, variance: &variance };
+        assert_eq!(rows(&x, &channels, Statistics::Given)?.is_some(), last);
+        let y = normalize(&x, &channels, Statistics::Given, 1e-3, relu)?;
+        assert_eq!(y.size(), x.size());
+        Ok(y)
     }
 
     /// What gradients start from, without the outputs next to 0, where rounding decides whether a ReLU lets them through.
@@ -104,7 +134,7 @@ mod tests {
 
     /// Far from 0, and few or many positions.
     #[test]
-    fn our_kernel_gives_what_libtorch_gives_in_64_bits() -> Result<(), TchError> {
+    fn our_kernels_give_what_libtorch_gives_in_64_bits() -> Result<(), TchError> {
         secateurs_torch::load().unwrap();
         manual_seed(0);
         let one = [2, 3, 9, 16, 20, 35, 64, 105].map(|c| vec![4, c, 5, 3]);
@@ -114,12 +144,16 @@ mod tests {
                 for relu in [false, true] {
                     let draw = || Tensor::f_randn(&shape[..], (Kind::Double, Device::Cpu))?.f_to_kind(kind);
                     let (x, wanted) = (draw()?.f_mul_scalar(3.0)?.f_add_scalar(5.0)?, draw()?);
+                    let exact = given(&x.f_to_kind(Kind::Double)?, relu, false)?;
+                    let off = difference(&given(&x, relu, true)?, &exact)?;
+                    assert!(off <= tolerance, "{kind:?}, {shape:?}, {relu}, given: {off}");
+
                     let wanted = away_from_the_kink(&x, &wanted)?;
                     let ours = trained(&x, &wanted, relu, true)?;
                     let exact = trained(&x.f_to_kind(Kind::Double)?, &wanted, relu, false)?;
                     for (i, (ours, exact)) in ours.iter().zip(&exact).enumerate() {
-                        let difference = difference(ours, exact)?;
-                        assert!(difference <= tolerance, "{kind:?}, {shape:?}, {relu}, {i}: {difference}");
+                        let off = difference(ours, exact)?;
+                        assert!(off <= tolerance, "{kind:?}, {shape:?}, {relu}, {i}: {off}");
                     }
                 }
             }
@@ -137,10 +171,11 @@ mod tests {
         let wanted = away_from_the_kink(&x, &wanted)?;
         let by = |n: i32| {
             set_num_threads(n);
-            trained(&x, &wanted, true, true)
+            Ok::<_, TchError>((trained(&x, &wanted, true, true)?, given(&x, true, true)?))
         };
-        let (one, three) = (by(1)?, by(3)?);
+        let ((one, given_one), (three, given_three)) = (by(1)?, by(3)?);
         set_num_threads(threads);
+        assert_eq!(difference(&given_one, &given_three)?, 0.0);
         for (i, (one, three)) in one.iter().zip(&three).enumerate() {
             let difference = difference(one, three)?;
             assert!(difference <= 1e-5, "{i}: {difference}");
@@ -154,8 +189,9 @@ mod tests {
         let x = Tensor::f_from_slice(&[1f32, f32::NAN, 2.0, 3.0, 5.0, 4.0])?.f_view([3, 2])?;
         let wanted = x.f_ones_like()?;
         let [y, ..] = trained(&x, &wanted, true, true)?;
-        let nan = Vec::<bool>::try_from(y.f_isnan()?.f_any_dim(0, false)?)?;
-        assert_eq!(nan, [false, true]);
+        let columns = |y: &Tensor| Vec::<bool>::try_from(y.f_isnan()?.f_any_dim(0, false)?);
+        assert_eq!(columns(&y)?, [false, true]);
+        assert_eq!(columns(&given(&x, true, true)?)?, [false, true]);
         Ok(())
     }
 }

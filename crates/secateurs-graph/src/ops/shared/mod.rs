@@ -11,7 +11,7 @@ pub(super) mod arg;
 pub(super) mod at_run;
 pub(super) mod axes_input;
 #[cfg(feature = "torch")]
-pub(super) mod batch_statistics;
+pub(super) mod batch_norm;
 #[macro_use]
 pub(super) mod blocks;
 pub(super) mod cast;
