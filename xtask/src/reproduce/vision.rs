@@ -20,12 +20,24 @@ const PARTS: &[(&str, &str, &[&str])] = &[
 ];
 const METHODS: &[&str] = &["magnitude", "gradient", "random"];
 const KEPT: &[&str] = &["0.5", "0.3"];
-/// Nets that recover wholly, and the shares of the parameters that each is left with.
-const RECOVERED: &[(&str, &str, &str, &[&str])] = &[
-    ("narrow", "PreResNet-29, 0.31 M", NARROW, &["0.5", "0.3"]),
-    ("half", "HAP's PreResNet-29 at half width, 0.72 M", HALF, &["0.5", "0.3", "0.15"]),
+const RECOVERED: &[Recovered] = &[
+    Recovered { name: "narrow", label: "PreResNet-29, 0.31 M", model: NARROW, kept: &["0.5", "0.3"] },
+    Recovered {
+        name: "half",
+        label: "HAP's PreResNet-29 at half width, 0.72 M",
+        model: HALF,
+        kept: &["0.5", "0.3", "0.15"],
+    },
 ];
 const SEEDS: &[&str] = &["0", "1", "2"];
+
+/// A net that recovers wholly, from several shares of its parameters.
+struct Recovered {
+    name: &'static str,
+    label: &'static str,
+    model: &'static str,
+    kept: &'static [&'static str],
+}
 
 pub fn page() -> Page {
     let mut experiments = Vec::new();
@@ -62,9 +74,9 @@ pub fn page() -> Page {
             add(format!("{keep}-batch-{batch}"), line, &["--epochs", "5", "--latency-batches", batch]);
         }
     }
-    for (name, _, model, shares) in RECOVERED {
+    for Recovered { name, model, kept, .. } in RECOVERED {
         add(format!("{name}-dense"), tune(model), &[]);
-        for kept in *shares {
+        for kept in *kept {
             let seeds = if *name == "half" && *kept == "0.3" { SEEDS } else { &SEEDS[..1] };
             for seed in seeds {
                 let line = compress(model, &format!("params={kept}"));
@@ -82,7 +94,7 @@ fn render(found: &Found) -> String {
     );
     text += "### Recovery\n\nAt most 15 epochs of `--recipe hap`. The dense model as it is, and tuned by the same recipe.\n\n";
     let columns = ["0.5", "0.3", "0.15"];
-    let row = |(name, label, _, shares): &(&str, &str, &str, &[&str])| {
+    let row = |Recovered { name, label, kept: shares, .. }: &Recovered| {
         let tuned = found.accuracy(&format!("{name}-dense"), "result");
         let run = |kept: &str, seed: &str| format!("{name}-{kept}-seed-{seed}");
         let runs = || shares.iter().flat_map(|kept| SEEDS.iter().map(|seed| run(kept, seed)));
