@@ -320,42 +320,31 @@ void check(const at::Tensor &x, std::initializer_list<const at::Tensor *> parame
   TORCH_CHECK(x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16, "batch norm: numbers of another kind");
 }
 
-/// Puts what is computed into `y`; gives what went wrong, to be freed, or nothing.
-template <class F> char *answered(at::Tensor **y, F compute) {
-  try {
-    *y = new at::Tensor(compute());
-    return nullptr;
-  } catch (const std::exception &error) {
-    return strdup(error.what());
-  }
-}
-
 } // namespace
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
-/// `x` [positions, channels] with its rows behind one another, in 32 bits or bfloat16, the others [channels] in 32 bits; the running `mean`
-/// and `variance` move in place.
-EXPORTED char *secateurs_batch_norm_training(at::Tensor **y, const at::Tensor *x, const at::Tensor *scale, const at::Tensor *bias,
-                                             const at::Tensor *mean, const at::Tensor *variance, double rate, double epsilon, bool relu) {
-  return answered(y, [&] {
+/// `x` [positions, channels] with its rows behind one another, in 32 bits or bfloat16, the others [channels] in 32 bits. With a `rate` by the
+/// statistics of the batch and with gradients, the running `mean` and `variance` moving in place; with none by those, without gradients. Puts
+/// the outputs into `y`; gives what went wrong, to be freed, or nothing.
+EXPORTED char *secateurs_normalize(at::Tensor **y, const at::Tensor *x, const at::Tensor *scale, const at::Tensor *bias,
+                                   const at::Tensor *mean, const at::Tensor *variance, const double *rate, double epsilon, bool relu) {
+  try {
     check(*x, {scale, bias, mean, variance});
-    TORCH_CHECK(x->size(0) > 1, "batch norm: one row has no variance");
-    return BatchNorm::apply(*x, *scale, *bias, *mean, *variance, rate, epsilon, relu);
-  });
-}
-
-/// The same by the given `mean` and `variance`, without gradients.
-EXPORTED char *secateurs_batch_norm_inference(at::Tensor **y, const at::Tensor *x, const at::Tensor *scale, const at::Tensor *bias,
-                                              const at::Tensor *mean, const at::Tensor *variance, double epsilon, bool relu) {
-  return answered(y, [&] {
-    check(*x, {scale, bias, mean, variance});
+    if (rate) {
+      TORCH_CHECK(x->size(0) > 1, "batch norm: one row has no variance");
+      *y = new at::Tensor(BatchNorm::apply(*x, *scale, *bias, *mean, *variance, *rate, epsilon, relu));
+      return nullptr;
+    }
     const at::NoGradGuard none;
-    auto out = at::empty_like(*x);
+    const auto out = at::empty_like(*x);
     if (x->scalar_type() == at::kBFloat16)
       normalize<Bfloat16>(*x, out, *scale, *bias, *mean, *variance, epsilon, relu);
     else
       normalize<float>(*x, out, *scale, *bias, *mean, *variance, epsilon, relu);
-    return out;
-  });
+    *y = new at::Tensor(out);
+    return nullptr;
+  } catch (const std::exception &error) {
+    return strdup(error.what());
+  }
 }

@@ -36,7 +36,7 @@ mod memory;
 pub mod search;
 mod trampolines;
 
-pub use batch_norm::{batch_norm_inference, batch_norm_training};
+pub use batch_norm::batch_norm;
 pub use load::{Cuda, Libtorch, LoadError, load};
 pub use memory::keep_freed_memory;
 pub use tch;

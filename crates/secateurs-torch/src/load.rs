@@ -207,9 +207,9 @@ fn connect(shim: Library, file: &Path) -> Result<(), LoadError> {
     let set_streams = shim
         .symbol(c"secateurs_torch_set_streams")
         .ok_or_else(|| unfit("is out of date: it takes no streams".into()))?;
-    let [training, inference] = [c"secateurs_batch_norm_training", c"secateurs_batch_norm_inference"]
-        .map(|name| shim.symbol(name).ok_or_else(|| unfit("is out of date: it lacks a batch norm".into())));
-    let (training, inference) = (training?, inference?);
+    let normalize = shim
+        .symbol(c"secateurs_normalize")
+        .ok_or_else(|| unfit("is out of date: it lacks a batch norm".into()))?;
 
     let mut addresses = Vec::new();
     let mut missing = Vec::new();
@@ -224,8 +224,7 @@ fn connect(shim: Library, file: &Path) -> Result<(), LoadError> {
         return Err(unfit(format!("lacks {} functions, {first} among them", missing.len())));
     }
     unsafe { std::mem::transmute::<*mut c_void, extern "C" fn(&Streams)>(set_streams)(&STREAMS) };
-    batch_norm::TRAINING.store(training, Ordering::Relaxed);
-    batch_norm::INFERENCE.store(inference, Ordering::Relaxed);
+    batch_norm::NORMALIZE.store(normalize, Ordering::Relaxed);
     for (slot, address) in addresses {
         slot.store(address, Ordering::Relaxed);
     }

@@ -5,7 +5,7 @@
 //! and variance as outputs 3 and 4. `spatial = 0` (opset 7): scale, bias, mean, var: [C, …].
 
 #[cfg(feature = "torch")]
-use super::shared::batch_norm::{Channels, Statistics, normalize};
+use super::shared::batch_norm::{Channels, normalize};
 use crate::op::prelude::*;
 
 /// `BatchNormalization`.
@@ -76,13 +76,7 @@ impl BatchNormalization {
             mean: args.tensor(3)?,
             variance: args.tensor(4)?,
         };
-        let y = normalize(
-            &x,
-            &channels,
-            Statistics::Batch { rate },
-            f64::from(self.epsilon),
-            args.rectified,
-        )?;
+        let y = normalize(&x, &channels, Some(rate), f64::from(self.epsilon), args.rectified)?;
         Ok(vec![y.f_reshape(input.size())?])
     }
 }
@@ -238,7 +232,7 @@ impl Op for BatchNormalization {
         let finished = |y: &Tensor| y.f_reshape(input.size())?.f_to_kind(kinds[0]);
         if !by_batch && !computed {
             let channels = Channels { scale: &scale, bias: &bias, mean: &mean, variance: &var };
-            let y = normalize(&x, &channels, Statistics::Given, epsilon, args.rectified)?;
+            let y = normalize(&x, &channels, None, epsilon, args.rectified)?;
             return Ok(vec![finished(&y)?]);
         }
         if !by_batch {

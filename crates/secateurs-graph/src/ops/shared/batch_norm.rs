@@ -1,10 +1,10 @@
 //! Batch normalization, by the statistics of the batch or by given ones, with a ReLU behind it or not.
 //!
-//! On CPUs, where the channels lie innermost, by kernels of our own: libtorch's take several times as long for channels that fill no whole
+//! On CPUs, where the channels lie innermost, by a kernel of our own: libtorch's take several times as long for channels that fill no whole
 //! vector registers, as pruned layers have them, and a ReLU costs them passes of their own.
 
+use secateurs_torch::batch_norm;
 use secateurs_torch::tch::{Device, Kind, TchError, Tensor};
-use secateurs_torch::{batch_norm_inference, batch_norm_training};
 
 /// Parameters and statistics of the channels, each `[C]`.
 pub struct Channels<'t> {
@@ -14,54 +14,40 @@ pub struct Channels<'t> {
     pub variance: &'t Tensor,
 }
 
-/// What statistics are normalized by.
-#[derive(Clone, Copy)]
-pub enum Statistics {
-    /// The batch's, towards which those of the channels move in place, the batch having the weight `rate`.
-    Batch { rate: f64 },
-    /// Those of the channels.
-    Given,
-}
-
 /// `x: [N, C, …] → y` like it, with `epsilon` added to the variance, and negative numbers made 0 if `relu`.
+///
+/// With a `rate` by the statistics of the batch, towards which those of the channels move in place, the batch having that weight; without one
+/// by those of the channels.
 pub fn normalize(
     x: &Tensor,
     channels: &Channels,
-    statistics: Statistics,
+    rate: Option<f64>,
     epsilon: f64,
     relu: bool,
 ) -> Result<Tensor, TchError> {
     let Channels { scale, bias, mean, variance } = *channels;
-    if let Some(rows) = rows(x, channels, statistics)? {
-        let parameters = [scale, bias, mean, variance];
-        let y = match statistics {
-            Statistics::Batch { rate } => batch_norm_training(&rows, parameters, rate, epsilon, relu)?,
-            Statistics::Given => batch_norm_inference(&rows, parameters, epsilon, relu)?,
-        };
+    if let Some(rows) = rows(x, channels, rate.is_some())? {
+        let y = batch_norm(&rows, [scale, bias, mean, variance], rate, epsilon, relu)?;
         return match x.size()[..] {
             [n, c, height, width] => y.f_view([n, height, width, c])?.f_permute([0, 3, 1, 2]),
             _ => Ok(y),
         };
     }
-    let (by_batch, rate) = match statistics {
-        Statistics::Batch { rate } => (true, rate),
-        Statistics::Given => (false, 0.0),
-    };
+    let (by_batch, rate) = (rate.is_some(), rate.unwrap_or(0.0));
     let y =
         x.f_batch_norm(Some(scale), Some(bias), Some(mean), Some(variance), by_batch, rate, epsilon, true)?;
     if relu { y.f_relu() } else { Ok(y) }
 }
 
-/// The activations as `[positions, C]`, without a copy, where a kernel of our own takes them: that by given statistics has no gradients.
-fn rows(x: &Tensor, channels: &Channels, statistics: Statistics) -> Result<Option<Tensor>, TchError> {
+/// The activations as `[positions, C]`, without a copy, where our kernel takes them, which has gradients by the batch's statistics alone.
+fn rows(x: &Tensor, channels: &Channels, by_batch: bool) -> Result<Option<Tensor>, TchError> {
     let Channels { scale, bias, mean, variance } = *channels;
-    let differentiable = matches!(statistics, Statistics::Batch { .. });
     let mut known = matches!(x.f_kind()?, Kind::Float | Kind::BFloat16);
     for parameter in [scale, bias, mean, variance] {
         known &= parameter.f_kind()? == Kind::Float && parameter.is_contiguous();
-        known &= differentiable || !parameter.requires_grad();
+        known &= by_batch || !parameter.requires_grad();
     }
-    known &= differentiable || !x.requires_grad();
+    known &= by_batch || !x.requires_grad();
     if x.device() != Device::Cpu || !known || x.numel() == 0 {
         return Ok(None);
     }
@@ -100,10 +86,9 @@ mod tests {
         let [x, scale, bias] = [x, scale, bias].map(|tensor| tensor.f_set_requires_grad(true));
         let (x, scale, bias) = (x?, scale?, bias?);
         let channels = Channels { scale: &scale, bias: &bias, mean: &mean, variance: &variance };
-        let statistics = Statistics::Batch { rate: 0.3 };
-        assert_eq!(rows(&x, &channels, statistics)?.is_some(), last);
-        assert!(rows(&x, &channels, Statistics::Given)?.is_none(), "it has no gradients");
-        let y = normalize(&x, &channels, statistics, 1e-3, relu)?;
+        assert_eq!(rows(&x, &channels, true)?.is_some(), last);
+        assert!(rows(&x, &channels, false)?.is_none(), "it has no gradients");
+        let y = normalize(&x, &channels, Some(0.3), 1e-3, relu)?;
         assert_eq!(y.size(), x.size());
         y.f_mul(&wanted.f_to_kind(kind)?)?.f_sum(Kind::Double)?.f_backward()?;
         Ok([y.f_detach()?, x.f_grad()?, scale.f_grad()?, bias.f_grad()?, mean, variance])
@@ -113,8 +98,8 @@ mod tests {
     fn given(x: &Tensor, relu: bool, last: bool) -> Result<Tensor, TchError> {
         let (x, [scale, bias, mean, variance]) = drawn(x, last)?;
         let channels = Channels { scale: &scale, bias: &bias, mean: &mean, variance: &variance };
-        assert_eq!(rows(&x, &channels, Statistics::Given)?.is_some(), last);
-        let y = normalize(&x, &channels, Statistics::Given, 1e-3, relu)?;
+        assert_eq!(rows(&x, &channels, false)?.is_some(), last);
+        let y = normalize(&x, &channels, None, 1e-3, relu)?;
         assert_eq!(y.size(), x.size());
         Ok(y)
     }
@@ -134,7 +119,7 @@ mod tests {
 
     /// Far from 0, and few or many positions.
     #[test]
-    fn our_kernels_give_what_libtorch_gives_in_64_bits() -> Result<(), TchError> {
+    fn our_kernel_gives_what_libtorch_gives_in_64_bits() -> Result<(), TchError> {
         secateurs_torch::load().unwrap();
         manual_seed(0);
         let one = [2, 3, 9, 16, 20, 35, 64, 105].map(|c| vec![4, c, 5, 3]);
