@@ -13,6 +13,7 @@ use secateurs_torch::tch::{self, TchError, Tensor};
 use crate::compensate::CompensateError;
 use crate::compensate::moments::Moments;
 use crate::data::Dataset;
+use crate::rng::Rng;
 use crate::tune::inputs;
 
 /// So many positions for each number that a row multiplies are looked at, where there are as many.
@@ -55,7 +56,8 @@ impl Stream<'_> {
             sites.iter().filter(|s| s.rows.channels <= MAX_FEATURES).map(|s| (s.node, &s.rows)).collect();
         let mut moments: HashMap<NodeId, Moments> = HashMap::new();
         let order = self.data.filled(self.samples.to_vec());
-        for batch in self.data.loader(order, batch_size, self.data.reading_threads()) {
+        let batches_read = self.data.loader(order, batch_size, self.data.reading_threads());
+        for (at, batch) in batches_read.enumerate() {
             let batch = batch?;
             let mut walk = session.walk(&inputs(session, &batch)?)?;
             while let Some(node) = walk.node() {
@@ -67,7 +69,8 @@ impl Stream<'_> {
                 let x = centre(&walk.patches(rows)?, rows, &weight)?;
                 let Some(y) = walk.step(&[])?.into_iter().next() else { continue };
                 let most = (POSITIONS * rows.channels).div_ceil(batches);
-                let own = moments_of(&x, &y, rows, most)?;
+                let some = spread(x.size()[1] as usize, most, &mut Rng::new(0, "positions", at as u64, 0));
+                let own = moments_of(&x, &y, rows, &some)?;
                 if !own.is_finite()? {
                     return Err(CompensateError::not_finite(self.graph, node, self.data));
                 }
@@ -85,7 +88,7 @@ impl Stream<'_> {
     }
 }
 
-/// Of patches `[groups, positions, channels · taps]` those of the tap that a pointwise op has, times the op's factor.
+/// Of patches `[groups, positions, channels · taps]` those of the tap that a pointwise op has: what an implant reads.
 fn centre(patches: &Tensor, rows: &Rows, weight: &[i64]) -> Result<Tensor, TchError> {
     let mut axes = rows.centre.clone();
     axes.sort_unstable();
@@ -93,15 +96,22 @@ fn centre(patches: &Tensor, rows: &Rows, weight: &[i64]) -> Result<Tensor, TchEr
     let [groups, positions, _] = patches.size()[..] else { return Ok(patches.shallow_clone()) };
     let by_tap = patches.f_reshape([groups, positions, rows.channels as i64, rows.taps as i64])?;
     let tap = if rows.centre.is_empty() { 0 } else { tap };
-    by_tap.f_select(3, tap)?.f_mul_scalar(rows.factor)
+    by_tap.f_select(3, tap)
 }
 
-/// The moments of at most so many positions, evenly spread.
-fn moments_of(x: &Tensor, y: &Tensor, rows: &Rows, most: usize) -> Result<Moments, TchError> {
+/// As many of all positions, ascending: one of each of as many ranges. Every so many-th would be the same few places of every picture, as
+/// pictures have round sizes, and those may lie at its border.
+fn spread(positions: usize, most: usize, rng: &mut Rng) -> Vec<i64> {
+    let most = most.clamp(1, positions.max(1));
+    let start = |range: usize| range * positions / most;
+    (0..most).map(|i| (start(i) + rng.below((start(i + 1) - start(i)).max(1))) as i64).collect()
+}
+
+/// The moments of some positions.
+fn moments_of(x: &Tensor, y: &Tensor, rows: &Rows, some: &[i64]) -> Result<Moments, TchError> {
     let (groups, per_group) = (rows.groups as i64, (rows.rows / rows.groups) as i64);
     let y = y.f_movedim_int(rows.output_axis as i64, -1)?.f_reshape([-1, groups, per_group])?;
     let y = y.f_transpose(0, 1)?;
-    let step = (x.size()[1] / most.max(1) as i64).max(1);
-    let end = x.size()[1];
-    Moments::of(&x.f_slice(1, 0, end, step)?.f_contiguous()?, &y.f_slice(1, 0, end, step)?.f_contiguous()?)
+    let some = Tensor::f_from_slice(some)?.f_to_device(x.device())?;
+    Moments::of(&x.f_index_select(1, &some)?, &y.f_index_select(1, &some)?)
 }

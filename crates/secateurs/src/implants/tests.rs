@@ -60,10 +60,36 @@ fn convolutions() -> Arc<Graph> {
     )
 }
 
+/// A 3×3 convolution of 16 channels at a size where every so many-th position lies at the border.
+fn pictures() -> Arc<Graph> {
+    let pads = AttributeProto {
+        name: Some("pads".into()),
+        r#type: Some(AttributeType::Ints.into()),
+        ints: vec![1; 4],
+        ..AttributeProto::default()
+    };
+    graph(
+        ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &["batch", "16", "32", "32"])
+            .constant("w", &tensor(&[16, 16, 3, 3], &random(&[16, 16, 3, 3], 1)))
+            .constant("v", &tensor(&[4, 16, 1, 1], &random(&[4, 16], 3)))
+            .node_with("Conv", &["x", "w"], &["h"], vec![pads])
+            .node("Relu", &["h"], &["r"])
+            .node("Conv", &["r", "v"], &["y"])
+            .output("y"),
+    )
+}
+
 /// A matrix of 12 rows, whose last eight lie in a space of two dimensions, and a reader.
-fn matrices() -> Arc<Graph> {
+fn matrices(alpha: f32) -> Arc<Graph> {
     let (mut weight, basis) = (random(&[10, 12], 4), random(&[2, 10], 5));
     let mixed = random(&[8, 2], 6);
+    let factor = AttributeProto {
+        name: Some("alpha".into()),
+        r#type: Some(AttributeType::Float.into()),
+        f: Some(alpha),
+        ..AttributeProto::default()
+    };
     for row in 0..8 {
         for channel in 0..10 {
             weight[channel * 12 + 4 + row] =
@@ -76,7 +102,7 @@ fn matrices() -> Arc<Graph> {
             .constant("w", &tensor(&[10, 12], &weight))
             .constant("b", &tensor(&[12], &random(&[12], 7)))
             .constant("v", &tensor(&[12, 3], &random(&[12, 3], 8)))
-            .node("Gemm", &["x", "w", "b"], &["h"])
+            .node_with("Gemm", &["x", "w", "b"], &["h"], vec![factor])
             .node("Relu", &["h"], &["r"])
             .node("MatMul", &["r", "v"], &["y"])
             .output("y"),
@@ -175,14 +201,16 @@ fn rows_that_look_at_the_centre_are_made_by_one_tap() {
 
 #[test]
 fn rows_of_a_plane_are_made_by_a_pair_of_rank_two() {
-    let case = Case::new(matrices());
-    let form = |rank| NodeForm { node: case.node("Gemm"), form: Form::LowRank { rank }, bias: true };
-    let implanted: Vec<usize> = (4..12).collect();
-    // The ridge takes a thousandth.
-    let far = case.distance(&implanted, form(1));
-    assert!(case.distance(&implanted, form(2)) < 0.02 * far, "{far}");
-    // More than there are rows is no harm.
-    assert!(case.distance(&[5, 6], form(3)) < 0.02 * far);
+    for alpha in [1.0, 0.5] {
+        let case = Case::new(matrices(alpha));
+        let form = |rank| NodeForm { node: case.node("Gemm"), form: Form::LowRank { rank }, bias: true };
+        let implanted: Vec<usize> = (4..12).collect();
+        // The ridge takes a thousandth.
+        let far = case.distance(&implanted, form(1));
+        assert!(case.distance(&implanted, form(2)) < 0.02 * far, "{alpha}: {far}");
+        // More than there are rows is no harm.
+        assert!(case.distance(&[5, 6], form(3)) < 0.02 * far, "{alpha}");
+    }
 }
 
 #[test]
@@ -192,7 +220,7 @@ fn compensation_fits_implants_too() {
     let [before, after] = case.compensated(&[4, 5, 7], form);
     assert!(after < 0.02 * before, "{before} {after}");
     // The first matrix of a pair that starts from zero is no zero, and what it lets through can be used.
-    let case = Case::new(matrices());
+    let case = Case::new(matrices(1.0));
     let form = NodeForm { node: case.node("Gemm"), form: Form::LowRank { rank: 6 }, bias: true };
     let [before, after] = case.compensated(&(4..12).collect::<Vec<_>>(), form);
     assert!(after < 0.8 * before, "{before} {after}");
@@ -208,7 +236,7 @@ fn what_forms_explain_is_known() {
     (4..8).for_each(|row| assert!(left(row) < 1e-3, "{row}: {}", left(row)));
     (0..4).for_each(|row| assert!((0.3..=1.0).contains(&left(row)), "{row}: {}", left(row)));
 
-    let case = Case::new(matrices());
+    let case = Case::new(matrices(1.0));
     let explained = explain(&case.stream(), &case.coupling).unwrap();
     let gemm = &explained[0];
     assert_eq!(gemm.form, ExplainedForm::LowRank(vec![1, 2, 4, 8, 10]));
@@ -219,6 +247,31 @@ fn what_forms_explain_is_known() {
         // 4 rows of their own and a plane have six dimensions.
         assert!(by_rank[7] < 1e-2, "{by_rank:?}");
     }
+}
+
+#[test]
+fn moments_are_of_positions_all_over_the_pictures() {
+    let case = Case::new(pictures());
+    let conv = &explain(&case.stream(), &case.coupling).unwrap()[0];
+    let sites = case.coupling.sites(&case.graph);
+    let site = sites.iter().find(|site| site.node == case.node("Conv")).unwrap();
+    let moments = case.stream().moments(&[site], &mut |_| ControlFlow::Continue(())).unwrap();
+    let positions = moments[&site.node].positions as f64;
+    let (mut found, mut left, mut wanted, mut others) = (0.0, 0.0, 0.0, 0.0);
+    let weight = random(&[16, 16, 3, 3], 1);
+    for row in 0..16 {
+        found += conv.energy[row] / positions;
+        left += conv.residual(row, None) / positions;
+        // The inputs are independent, of variance 1.
+        for (at, w) in weight[row * 144..][..144].iter().enumerate() {
+            wanted += f64::from(w * w);
+            others += if at % 9 == 4 { 0.0 } else { f64::from(w * w) };
+        }
+    }
+    // A sixteenth of a picture's positions lie beside its border.
+    assert!((0.85..1.1).contains(&(found / wanted)), "{}", found / wanted);
+    // Of 128 positions 16 numbers explain an eighth of what is independent of them.
+    assert!((0.7..1.1).contains(&(left / others)), "{}", left / others);
 }
 
 #[test]
