@@ -84,6 +84,21 @@ impl<'s> Search<'s> {
         self.slack(state) >= 0.0
     }
 
+    /// How many of the first steps meet the limits, as many as there are: of `given` to all, whose state is `last`. A latency is not
+    /// monotonous, so that some meet it where all do not; what else is limited only falls.
+    pub fn last_that_fits(&self, given: usize, mut last: State<'s>) -> Option<usize> {
+        let falls = self.limits.iter().all(|(limit, _)| limit.resource != Resource::Latency);
+        let mut steps = self.order.merged.len();
+        while !self.fits(&last) {
+            if falls || steps == given {
+                return None;
+            }
+            steps -= 1;
+            self.give_back(&mut last, self.order.merged[steps]);
+        }
+        Some(steps)
+    }
+
     /// How many steps each group may take: all that guards allow, or this share of them more or less than it did, one at least.
     pub fn bounds(&self, given: &State, state: &State, spread: Option<f64>) -> Vec<RangeInclusive<usize>> {
         let bounds = |g: usize| {

@@ -4,7 +4,7 @@ use secateurs_graph::coupling::{Coupling, Remaining};
 
 use super::budget::Limit;
 use super::meter::Meter;
-use super::order::{Order, Step, fewest, remove, step_size, units_per_multiple};
+use super::order::{Order, Step, fewest, remove, step_size, take_gone, units_per_multiple};
 use super::select::{Scope, SelectOptions, eligible};
 use crate::evidence::{Joint, Others};
 
@@ -31,8 +31,8 @@ pub(super) fn order(
     let mut search = Search::new(joint, coupling, options);
     let mut order =
         Order { steps: vec![Vec::new(); coupling.groups.len()], merged: Vec::new(), refused: 0.0 };
-    for (group, units) in search.take_gone(options) {
-        order.steps[group].push(Step { key: f64::NEG_INFINITY, ..Step::of(units) });
+    for (group, step) in search.take_given(options) {
+        order.steps[group].push(step);
         order.merged.push(group);
     }
     let (mut counted, mut met) = (None, None);
@@ -150,14 +150,11 @@ impl<'c> Search<'c> {
         Search { joint, remaining: Remaining::new(coupling), groups, gone: 0 }
     }
 
-    /// Takes what has gone before, by group.
-    fn take_gone(&mut self, options: &SelectOptions) -> Vec<(usize, Vec<usize>)> {
+    /// Takes what has gone before, and then what makes widths multiples, by group.
+    fn take_given(&mut self, options: &SelectOptions) -> Vec<(usize, Step)> {
         let mut taken = Vec::new();
         for waiting in &mut self.groups {
-            let own = options.fixed.gone(waiting.group);
-            // What an axis would lose its last index with stays, as ever.
-            let units: Vec<usize> =
-                own.iter().copied().filter(|&unit| self.remaining.remove(waiting.group, unit)).collect();
+            let units = take_gone(&mut self.remaining, waiting.group, &options.fixed);
             if units.is_empty() {
                 continue;
             }
@@ -165,7 +162,17 @@ impl<'c> Search<'c> {
             waiting.kept -= units.len();
             self.gone += units.len();
             units.iter().for_each(|unit| self.joint.remove(waiting.offset + unit));
-            taken.push((waiting.group, units));
+            taken.push((waiting.group, Step::given(units, 0.0)));
+        }
+        for at in 0..self.groups.len() {
+            while self.groups[at].size() < self.groups[at].multiple {
+                let (group, before) = (self.groups[at].group, self.joint.change());
+                if let Some(units) = self.take(group) {
+                    taken.push((group, Step::given(units, self.joint.change() - before)));
+                } else if self.groups[at].next(&self.joint).is_none() {
+                    break;
+                }
+            }
         }
         taken
     }
@@ -205,11 +212,9 @@ impl<'c> Search<'c> {
     fn cheapest(&self, savings: &[f64]) -> Option<(usize, f64)> {
         let price = |waiting: &Waiting| {
             let (units, sum) = waiting.next(&self.joint)?;
-            // What is no multiple yet becomes one first, as that makes a layer no slower.
-            let aligns = waiting.size() < waiting.multiple;
             let saved = savings[waiting.group] * units.len() as f64;
             let added = sum * waiting.scarcity(self.joint.others());
-            Some((waiting.group, if aligns { 0.0 } else { added / saved.max(f64::MIN_POSITIVE) }))
+            Some((waiting.group, added / saved.max(f64::MIN_POSITIVE)))
         };
         self.groups.iter().filter_map(price).min_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)))
     }

@@ -11,7 +11,7 @@ use super::select::{Fixed, Scope, SelectOptions, eligible};
 pub(super) struct Step {
     pub units: Vec<usize>,
     /// Steps of lower keys go first. With [`Scope::Global`] the mean score; with [`Scope::Layer`] minus the share below which
-    /// the group's kept units round to what is left after the step. Minus infinity where the step makes the width a multiple.
+    /// the group's kept units round to what is left after the step. [`GIVEN`] where it is taken in any case.
     pub key: f64,
     /// The mean score, where keys are equal.
     pub score: f64,
@@ -19,10 +19,18 @@ pub(super) struct Step {
     pub increase: f64,
 }
 
+/// The key of steps that are taken in any case: of what has gone before, and of what makes a width a multiple.
+pub(super) const GIVEN: f64 = f64::NEG_INFINITY;
+
 impl Step {
     /// Some units, of no account.
     pub fn of(units: Vec<usize>) -> Step {
         Step { units, key: 0.0, score: 0.0, increase: 0.0 }
+    }
+
+    /// Some units that go in any case.
+    pub fn given(units: Vec<usize>, increase: f64) -> Step {
+        Step { units, key: GIVEN, score: 0.0, increase }
     }
 }
 
@@ -39,11 +47,7 @@ pub(super) struct Order {
 
 impl Order {
     pub fn new(coupling: &Coupling, scores: &[Vec<f64>], options: &SelectOptions) -> Order {
-        let mut scores = scores.to_vec();
-        for (g, own) in scores.iter_mut().enumerate() {
-            options.fixed.gone(g).iter().for_each(|&unit| own[unit] = f64::NEG_INFINITY);
-        }
-        let groups = coupling.groups.iter().zip(&scores).enumerate();
+        let groups = coupling.groups.iter().zip(scores).enumerate();
         let mut queues: Vec<Queue> = groups
             .map(|(g, (group, own))| {
                 let mut queue = Queue::new(group, own, options);
@@ -52,9 +56,18 @@ impl Order {
             })
             .collect();
         let mut next = vec![None; queues.len()];
-        eligible(coupling, options).for_each(|g| next[g] = queues[g].next());
         let mut remaining = Remaining::new(coupling);
         let mut order = Order { steps: vec![Vec::new(); queues.len()], merged: Vec::new(), refused: 0.0 };
+        for g in eligible(coupling, options) {
+            let gone = take_gone(&mut remaining, g, &options.fixed);
+            if !gone.is_empty() {
+                queues[g].waiting.retain(|unit| !gone.contains(unit));
+                queues[g].kept -= gone.len();
+                order.steps[g].push(Step::given(gone, 0.0));
+                order.merged.push(g);
+            }
+            next[g] = queues[g].next();
+        }
         let earlier = |(_, a): &(usize, &Step), (_, b): &(usize, &Step)| {
             a.key.total_cmp(&b.key).then(a.score.total_cmp(&b.score))
         };
@@ -79,15 +92,14 @@ impl Order {
         }
     }
 
-    /// How many steps it takes until all that has gone before has gone.
-    pub fn given(&self, fixed: &Fixed) -> usize {
+    /// How many steps come first whose keys are below this one.
+    pub fn below(&self, key: f64) -> usize {
         let mut next = vec![0; self.steps.len()];
-        let has_gone = |&g: &usize| {
+        let is_below = |&&g: &&usize| {
             next[g] += 1;
-            self.steps[g][next[g] - 1].units.iter().any(|unit| fixed.gone(g).contains(unit))
+            self.steps[g][next[g] - 1].key < key
         };
-        let gone: Vec<bool> = self.merged.iter().map(has_gone).collect();
-        gone.iter().rposition(|gone| *gone).map_or(0, |last| last + 1)
+        self.merged.iter().take_while(is_below).count()
     }
 
     /// The units of the steps, in the order in which they go.
@@ -99,6 +111,11 @@ impl Order {
         };
         self.merged.iter().map(step).collect()
     }
+}
+
+/// Removes what has gone before, and gives it; what an axis would lose its last index with stays, as ever.
+pub(super) fn take_gone(remaining: &mut Remaining, group: usize, fixed: &Fixed) -> Vec<usize> {
+    fixed.gone(group).iter().copied().filter(|&unit| remaining.remove(group, unit)).collect()
 }
 
 /// Removes the units of a step. Nothing happens where an axis would lose its last index with one of them: that unit is the
@@ -156,7 +173,7 @@ impl Queue<'_> {
         let score = units.iter().map(|&u| self.scores[u]).sum::<f64>() / size as f64;
         let halfway = (self.kept as f64 + (self.kept - size) as f64) / 2.0;
         let key = match self.scope {
-            _ if size < self.multiple => f64::NEG_INFINITY,
+            _ if size < self.multiple => GIVEN,
             Scope::Global => score,
             Scope::Layer => -halfway / self.units as f64,
         };

@@ -257,18 +257,8 @@ pub fn select(
     }
     let units = budget.limit(Resource::Units).filter(|_| layer);
     let units = units.map(|limit| limit.allowed(eligible as f64) / eligible as f64);
-    // With a share of units for every group, what each keeps is given, whatever the sum is; and widths become multiples.
-    let given = {
-        let share = units.unwrap_or(f64::MAX);
-        let mut next = vec![0; order.steps.len()];
-        let goes = |&&g: &&usize| {
-            next[g] += 1;
-            -order.steps[g][next[g] - 1].key > share
-        };
-        order.merged.iter().take_while(goes).count()
-    };
-    // What has gone before has gone.
-    let given = if layer { given } else { given.max(order.given(&options.fixed)) };
+    // With a share of units for every group, what each keeps is given, whatever the sum is.
+    let given = order.below(units.map_or(f64::MIN, |share| -share));
     if layer {
         search.limits.retain(|(limit, _)| limit.resource != Resource::Units);
     }
@@ -281,10 +271,10 @@ pub fn select(
         return Err(unmeetable(&search, &search.state(given)));
     }
     let last = search.state(order.merged.len());
-    if !search.fits(&last) {
+    let Some(end) = search.last_that_fits(given, last.clone()) else {
         return Err(unmeetable(&search, &last));
-    }
-    let (mut low, mut high) = (given, order.merged.len());
+    };
+    let (mut low, mut high) = (given, end);
     while low < high {
         let middle = low.midpoint(high);
         match search.fits(&search.state(middle)) {

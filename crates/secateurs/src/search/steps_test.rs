@@ -47,7 +47,7 @@ fn joint(seed: u64, units: usize) -> Joint {
     Joint::of((0..rows * units).map(|_| rng.normal() as f32).collect(), rows, units, Others::Scale)
 }
 
-fn ranking(seed: u64, widths: &[usize], whole_sets: bool) -> Ranking {
+pub(super) fn ranking(seed: u64, widths: &[usize], whole_sets: bool) -> Ranking {
     let units = widths.iter().sum();
     if whole_sets {
         return Ranking::Joint(joint(seed, units));

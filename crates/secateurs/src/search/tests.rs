@@ -6,8 +6,9 @@ use secateurs_graph::{Bindings, Graph};
 use secateurs_onnx::proto::{AttributeProto, attribute_proto::AttributeType};
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
+use super::steps_test::ranking;
 use super::{
-    Amount, Budget, Limit, MAX_REMOVED, Meter, Ranking, Resource, Scope, SelectError, SelectOptions,
+    Amount, Budget, Fixed, Limit, MAX_REMOVED, Meter, Ranking, Resource, Scope, SelectError, SelectOptions,
     Selected, select,
 };
 use crate::evidence::{Joint, Others};
@@ -147,11 +148,12 @@ proptest! {
         units in 0.3f64..0.95,
         multiple in 1usize..9,
         scope in scope(),
+        whole_sets in any::<bool>(),
     ) {
         let setting = Setting::new(&widths);
         let options = SelectOptions { scope, multiple_of: Some(multiple), ..SelectOptions::default() };
         let limits = [limit(Resource::Params, params), limit(Resource::Units, units)];
-        match setting.select(seed, &limits, &options) {
+        match setting.ranked(ranking(seed, &widths, whole_sets), &limits, &options) {
             Ok(selected) => {
                 prop_assert!(setting.share(Resource::Params, &selected.choice.selection) <= params + 1e-12);
                 if scope == Scope::Global {
@@ -453,4 +455,58 @@ fn units_count_for_more_the_fewer_of_their_group_are_left_where_layers_are_fitte
     assert_eq!(kept(Others::Scale), [20, 30]);
     // Without a fit nothing tells them apart, and the first group goes as far as it may.
     assert_eq!(kept(Others::Stay), [4, 46]);
+}
+
+#[test]
+fn a_wide_layer_that_is_cheap_to_cut_leaves_multiples_elsewhere_alone() {
+    // Taking four units of the second layer saves less than one step of the first leaves unused.
+    let (widths, mut columns) = ([300, 100], Vec::new());
+    for unit in 0..400 {
+        let change = if unit < 300 { 0.01 } else { 1.0 };
+        columns.extend((0..400).map(|row| if row == unit { change } else { 0f32 }));
+    }
+    let (setting, joint) = (Setting::new(&widths), Joint::of(columns, 400, 400, Others::Scale));
+    let options = SelectOptions { multiple_of: Some(8), ..SelectOptions::default() };
+    for share in [0.5, 0.99] {
+        let limits = [limit(Resource::Params, share)];
+        let chosen = setting.ranked(Ranking::Joint(joint.clone()), &limits, &options).unwrap();
+        let kept = &chosen.choice.selection.kept;
+        assert!(kept.iter().all(|kept| kept.len() % 8 == 0), "{share}: {} {}", kept[0].len(), kept[1].len());
+    }
+}
+
+#[test]
+fn a_latency_is_met_where_fewer_units_take_longer() {
+    let setting = Setting::new(&[64]);
+    let costs = Costs::new(&setting.graph, &setting.coupling, &setting.sizes);
+    let options = SelectOptions::default();
+    let latency = |remaining: &Remaining| {
+        let width = remaining.units(0);
+        width as f64 * if width % 16 == 0 { 1.0 } else { 1.5 }
+    };
+    let meter = Meter::new(&costs, &setting.coupling, &options).with_latency(&latency);
+    let budget = Budget::new(vec![limit(Resource::Latency, 0.5)]).unwrap();
+    for whole_sets in [true, false] {
+        let ranking = ranking(1, &[64], whole_sets);
+        let chosen =
+            select(&setting.graph, &setting.coupling, &meter, &ranking, &budget, None, &options).unwrap();
+        assert_eq!(chosen.choice.selection.kept[0].len(), 32);
+    }
+}
+
+#[test]
+fn what_has_gone_goes_beyond_guards_and_shares() {
+    let setting = Setting::new(&[20]);
+    let budget = [limit(Resource::Units, 0.9)];
+    let kept = |dead: usize, scope: Scope, whole_sets: bool| {
+        let fixed = Fixed { gone: vec![(0..dead).collect()], stay: Vec::new() };
+        let options = SelectOptions { scope, fixed, ..SelectOptions::default() };
+        let chosen = setting.ranked(ranking(1, &[20], whole_sets), &budget, &options).unwrap();
+        chosen.choice.selection.kept[0].clone()
+    };
+    for (scope, whole_sets) in [Scope::Global, Scope::Layer].into_iter().flat_map(|s| [(s, false), (s, true)])
+    {
+        assert_eq!(kept(5, scope, whole_sets), (5..20).collect::<Vec<_>>(), "{scope:?}");
+        assert_eq!(kept(19, scope, whole_sets), [19], "{scope:?}");
+    }
 }
