@@ -258,7 +258,7 @@ pub struct DataArguments {
     /// The tokenizer.json [default: looked for beside the data and the model]
     #[arg(long, value_name = "FILE", help_heading = "Text")]
     pub tokenizer: Option<PathBuf>,
-    /// Column of the text
+    /// Column of the text [default: text]
     #[arg(long, value_name = "NAME", help_heading = "Text")]
     pub text_column: Option<String>,
     /// Column of the second text of a pair
@@ -268,10 +268,11 @@ pub struct DataArguments {
     /// --input query=ids:question or --input tokens=ids:question+answer; may be repeated
     #[arg(long = "input", value_name = "NAME=WHAT[:COLUMN[+COLUMN]]", value_parser = parse_input, help_heading = "Text")]
     pub inputs: Vec<(String, String)>,
-    /// Column of the label
+    /// Column of the label [default: label]
     #[arg(long, value_name = "NAME", help_heading = "Text")]
     pub label_column: Option<String>,
-    /// Cut texts to this many tokens
+    /// Cut texts to this many tokens [default: the tokenizer's truncation, else the model's fixed length, else 128; at most the model's
+    /// positions]
     #[arg(long, value_name = "N", help_heading = "Text")]
     pub max_length: Option<usize>,
 }

@@ -23,35 +23,22 @@ struct Cli {
     command: Command,
 }
 
+// What a command says of itself, in short and at length, stands at its arguments: here it would replace both.
 #[derive(Subcommand)]
 enum Command {
-    /// Show a model's layers with shapes, parameters and MACs
     Inspect(commands::inspect::Inspect),
-    /// Prune a model, tune it against the original, and report what was gained and lost
     Compress(Box<commands::compress::Compress>),
-    /// Tune a model: against a teacher, on labels, or from scratch
     Tune(Box<commands::tune::Tune>),
-    /// Remove units of a model without data
     Prune(commands::prune::Prune),
-    /// Choose which units to remove, and write the choice as a plan
     Plan(commands::plan::PlanCommand),
-    /// Remove the units that a plan does not keep
     Apply(commands::apply::Apply),
-    /// Measure what every unit is worth, on data
     Measure(commands::measure::Measure),
-    /// Show what was measured
     Show(commands::show::Show),
-    /// Add up what was measured in parts
     Merge(commands::merge::Merge),
-    /// List the methods for --method, with their sources
     Methods(commands::methods::Methods),
-    /// Measure a model's accuracy and loss on data
     Eval(commands::eval::Eval),
-    /// Run a model on arrays
     Run(commands::run::Run),
-    /// Measure the latency of models side by side in ONNX Runtime
     Bench(commands::bench::Bench),
-    /// Print a shell's completion script
     Completions(commands::completions::Completions),
     /// The child process that measures latency
     #[command(hide = true)]
@@ -80,5 +67,58 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Arg, Command, CommandFactory};
+
+    use super::Cli;
+
+    fn commands() -> Vec<Command> {
+        let mut all = Cli::command();
+        all.build();
+        all.get_subcommands().filter(|command| !command.is_hide_set()).cloned().collect()
+    }
+
+    fn help(name: &str) -> String {
+        let mut command = commands().into_iter().find(|command| command.get_name() == name).unwrap();
+        command.render_long_help().to_string()
+    }
+
+    #[test]
+    fn help_at_length_says_more_than_the_summary() {
+        assert!(help("compress").contains("RUN is a directory"));
+        assert!(help("measure").contains("Labels are not needed"));
+    }
+
+    #[test]
+    fn summaries_of_commands_are_a_line_each() {
+        let list = Cli::command().render_help().to_string();
+        for command in commands() {
+            let summary = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!summary.is_empty() && list.lines().any(|line| line.ends_with(&summary)), "{list}");
+        }
+    }
+
+    #[test]
+    fn examples_are_not_wrapped() {
+        for command in commands() {
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(examples.lines().all(|line| line.chars().count() < 78), "{examples}");
+        }
+    }
+
+    /// The heading of an argument's section carries over to all arguments that are defined later.
+    #[test]
+    fn what_commands_share_stands_under_options() {
+        let shared = ["data", "test", "out", "recipe", "restart", "output", "device", "no-check", "json"];
+        for command in commands() {
+            let elsewhere = |arg: &&Arg| arg.get_help_heading().is_some();
+            let wrong = command.get_arguments().filter(elsewhere).filter_map(Arg::get_long);
+            let wrong: Vec<&str> = wrong.filter(|long| shared.contains(long)).collect();
+            assert!(wrong.is_empty(), "{}: {wrong:?}", command.get_name());
+        }
     }
 }

@@ -30,6 +30,9 @@ pub struct PruningArguments {
     method: Option<String>,
     /// What to keep of params, macs, bytes, latency or units: shares between 0 and 1, or amounts as in latency=3ms,bytes=2MB,params=100k;
     /// all must hold
+    ///
+    /// Latency is that of the batch which --dim binds or the model fixes; else `prune` and `plan` measure it at batch 1, `compress` at the
+    /// first of --latency-batches.
     #[arg(long, value_name = "RESOURCE=AMOUNT,…", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keep: Vec<Limit>,
@@ -42,7 +45,8 @@ pub struct PruningArguments {
     /// k×k convolutions compute implanted units by one tap, other layers by two factors of low rank [default: none]
     #[arg(long, value_name = "SHARE|auto|none")]
     implant: Option<ImplantShare>,
-    /// What implants start from: the best fit to what they stand for, or zero [default: least-squares]
+    /// What implants start from in `compress`: the best fit to what they stand for, or zero. `prune` and `apply` see no samples: there they
+    /// start from zero [default: least-squares]
     #[arg(long, value_parser = ["least-squares", "zero"])]
     implant_start: Option<String>,
     /// Compare scores over the whole model, or within each group so that all keep the same share [default: global]

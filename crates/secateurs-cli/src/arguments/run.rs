@@ -11,8 +11,9 @@ use toml::{Table, Value};
 use super::{DataArguments, DeviceArguments, OutputArguments, TuningArguments, table};
 use crate::error::Result;
 
-/// Data, directory and settings of a run.
+/// Data, directory and settings of a run. They stand under no heading, whatever stands before them.
 #[derive(Args)]
+#[command(next_help_heading = None::<&'static str>)]
 pub struct RunArguments {
     #[command(flatten)]
     pub data: DataArguments,
@@ -28,11 +29,19 @@ pub struct RunArguments {
     /// Settings from a TOML file, or a shipped recipe; several are laid over each other, flags over all
     #[arg(long, value_name = "RECIPE", long_help = recipes())]
     recipe: Vec<String>,
-    /// Discard what another run has left in the directory
+    /// Begin anew: discard what this or another run has left in the directory
     #[arg(long)]
     pub restart: bool,
     #[command(flatten)]
     pub outputs: OutputArguments,
+    #[command(flatten)]
+    pub device: DeviceArguments,
+    /// Do not run models in ONNX Runtime and compare them before they get their names
+    #[arg(long)]
+    pub no_check: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     tuning: TuningArguments,
     /// Keep here what the original computes of each batch while tuning; runs that show it the same batches (same data, augmentation,
@@ -42,21 +51,14 @@ pub struct RunArguments {
     pub teacher_cache: Option<PathBuf>,
     #[command(flatten)]
     latency: LatencyArguments,
-    #[command(flatten)]
-    pub device: DeviceArguments,
-    /// Do not run models in ONNX Runtime and compare them before they get their names
-    #[arg(long)]
-    pub no_check: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// How to measure latency: the table `[latency]` of recipes.
 #[derive(Args, Serialize)]
 #[command(next_help_heading = "Latency")]
 struct LatencyArguments {
-    /// Batch sizes, where the model's batch is dynamic [default: 1,32]
+    /// Batch sizes, where the model's batch is dynamic; a limit on latency holds at the first of them, or at what --dim binds
+    /// [default: 1,32]
     #[arg(id = "latency-batches", long, value_name = "N,…", value_delimiter = ',')]
     batches: Option<Vec<u32>>,
     /// Threads of ONNX Runtime [default: 1]
@@ -76,10 +78,10 @@ struct LatencyArguments {
 
 fn recipes() -> String {
     let list: String =
-        SHIPPED.iter().map(|(name, text)| format!("\n  {name:<16} {}", summary(text))).collect();
+        SHIPPED.iter().map(|(name, text)| format!("\n  {name:<19} {}", summary(text))).collect();
     format!(
-        "Settings from a TOML file with the tables plan, measure, tune, data and latency, or a shipped recipe. Several are laid over each \
-         other, flags over all:\n{list}"
+        "Settings from a TOML file with the tables plan, measure, compensate, tune, data and latency, or a shipped recipe. Several are laid \
+         over each other, flags over all:\n{list}"
     )
 }
 

@@ -29,11 +29,11 @@ pub struct TuningArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: Option<u32>,
     /// The rule of the steps: muon makes momentum orthogonal for matrices and kernels, and is adamw for the rest
-    /// [default: sgd where convolutions compute most, adamw elsewhere]
+    /// [default: sgd where at least half of the layers with weights are convolutions, adamw elsewhere]
     #[arg(long, value_parser = names!(OptimizerKind))]
     optimizer: Option<String>,
     /// The peak learning rate [default: for SGD 0.05 at batch 128, for AdamW 5e-5, from scratch 0.2 and 1e-3; for Muon 2.5e-3, from
-    /// scratch 4e-3, where convolutions compute most, AdamW's elsewhere]
+    /// scratch 4e-3, where at least half of the layers with weights are convolutions, AdamW's elsewhere]
     #[arg(long, value_name = "X", alias = "lr")]
     learning_rate: Option<f64>,
     /// Weight decay of matrices and kernels [default: 5e-4 for SGD, 0.01 for AdamW and Muon]
@@ -125,7 +125,7 @@ struct AugmentArguments {
     /// Pad pictures with so many black pixels and cut them to their size at a random place
     #[arg(long, value_name = "PIXELS")]
     crop_padding: Option<u32>,
-    /// Mirror every other picture
+    /// Mirror each picture with probability ½
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     flip: Option<bool>,
     /// Resize a random part of the picture with a share of its area between A and B, such as 0.08,1

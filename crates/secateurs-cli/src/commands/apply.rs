@@ -14,7 +14,8 @@ use crate::error::Result;
 #[derive(Args)]
 #[command(after_help = "Examples:
   secateurs apply model.onnx plan.json -o smaller.onnx
-  secateurs apply model.onnx plan.json -o smaller.onnx --masked twin.onnx --json")]
+  secateurs apply model.onnx plan.json -o smaller.onnx --masked twin.onnx \\
+      --json")]
 pub struct Apply {
     /// The ONNX model that the plan was made for
     model: PathBuf,

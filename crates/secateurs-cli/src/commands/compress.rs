@@ -22,12 +22,17 @@ use crate::error::Result;
 /// original's outputs.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  secateurs compress model.onnx --data train.npz --test test.npz --keep params=0.5 -o run
-  secateurs compress model.onnx --data photos/ --recipe magnitude --epochs 10 --crop-padding 4 --flip -o run
+  secateurs compress model.onnx --data train.npz --test test.npz \\
+      --keep params=0.5 -o run
+  secateurs compress model.onnx --data photos/ --recipe magnitude \\
+      --epochs 10 --crop-padding 4 --flip -o run
   secateurs compress model.onnx --data train.npz --max-drop 1 -o run
-  secateurs compress bert.onnx --data train.tsv --validation-data dev.tsv --tokenizer tokenizer.json --keep params=0.5 -o run
-  secateurs compress model.onnx --data train.npz --keep macs=0.3 --steps 4 -o run
-  secateurs compress model.onnx --data train.npz --recipe cifar10 --recipe mine.toml -o run")]
+  secateurs compress bert.onnx --data train.tsv --validation-data dev.tsv \\
+      --tokenizer tokenizer.json --keep params=0.5 -o run
+  secateurs compress model.onnx --data train.npz --keep macs=0.3 --steps 4 \\
+      -o run
+  secateurs compress model.onnx --data train.npz --preset cifar10 \\
+      --recipe hap --recipe mine.toml -o run")]
 pub struct Compress {
     #[command(flatten)]
     model: ModelArguments,

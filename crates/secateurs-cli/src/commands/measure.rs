@@ -38,14 +38,16 @@ use crate::{interrupt, progress};
 ///
 /// The score of a unit is the change of the model's outputs that second order predicts for its removal: KL divergence for class scores and for
 /// labels that hold or not, squared error for other numbers. Labels are not needed; with labels the change of their loss is predicted
-/// too. The evidence is a
-/// safetensors file for `secateurs plan --evidence`; the same command goes on where it was interrupted.
+/// too. The evidence is a safetensors file for `secateurs plan --evidence`; the same command goes on where it was interrupted.
 #[derive(Args)]
 #[command(after_help = "Examples:
   secateurs measure model.onnx --data train.npz -o evidence.safetensors
-  secateurs measure model.onnx --data train.npz --verify 100 --report page.html -o evidence.safetensors
-  secateurs measure model.onnx --data train.npz --output logits --output embedding=0.1 -o evidence.safetensors
-  secateurs measure model.onnx --data train.npz --shard 1/2 -o first.safetensors")]
+  secateurs measure model.onnx --data train.npz --verify 100 \\
+      --report page.html -o evidence.safetensors
+  secateurs measure model.onnx --data train.npz --output logits \\
+      --output embedding=0.1 -o evidence.safetensors
+  secateurs measure model.onnx --data train.npz --shard 1/2 \\
+      -o first.safetensors")]
 pub struct Measure {
     /// The ONNX model
     model: PathBuf,
@@ -87,7 +89,8 @@ pub struct Measure {
     /// Measure the K-th of N parts of the samples, to be merged later
     #[arg(long, value_name = "K/N", default_value = "1/1")]
     shard: Shard,
-    /// Samples in a batch; what is found does not depend on it [default: 64, or what the model fixes]
+    /// Samples in a batch; what is found does not depend on it, but for traces by directions or probes, which are drawn once a batch
+    /// [default: 64, or what the model fixes]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: Option<u32>,
     /// Memory for what single samples gave, in MB; samples beyond are in the scores alone
@@ -113,11 +116,11 @@ pub struct Measure {
     double: bool,
     #[command(flatten)]
     device: DeviceArguments,
-    #[command(flatten)]
-    verify: VerifyArguments,
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    verify: VerifyArguments,
 }
 
 /// How to check the evidence against true removals.

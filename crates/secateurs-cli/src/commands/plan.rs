@@ -19,19 +19,21 @@ use crate::error::Result;
 #[derive(Args)]
 #[command(after_help = "Examples:
   secateurs plan model.onnx --method magnitude --keep macs=0.5 -o plan.json
-  secateurs plan model.onnx --keep latency=0.6 --dim batch=32 --threads 2 -o plan.json
-  secateurs plan model.onnx --method random --seed 3 --keep units=0.7 --scope layer -o plan.json")]
+  secateurs plan model.onnx --keep latency=0.6 --dim batch=32 --threads 2 \\
+      -o plan.json
+  secateurs plan model.onnx --method random --seed 3 --keep units=0.7 \\
+      --scope layer -o plan.json")]
 pub struct PlanCommand {
     #[command(flatten)]
     model: ModelArguments,
-    #[command(flatten)]
-    pruning: PlanningArguments,
     /// Where to write the plan
     #[arg(short, long, value_name = "PLAN")]
     output: PathBuf,
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    pruning: PlanningArguments,
 }
 
 impl PlanCommand {

@@ -15,22 +15,25 @@ use crate::error::Result;
 /// units are zeroed where they are consumed.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  secateurs prune model.onnx --method magnitude --keep params=0.5 -o smaller.onnx
-  secateurs prune model.onnx --method magnitude --keep macs=0.5 --dim batch=1 --multiple 8 -o smaller.onnx
+  secateurs prune model.onnx --method magnitude --keep params=0.5 \\
+      -o smaller.onnx
+  secateurs prune model.onnx --method magnitude --keep macs=0.5 \\
+      --dim batch=1 --multiple 8 -o smaller.onnx
   secateurs prune model.onnx --keep latency=3ms,bytes=2MB -o smaller.onnx
-  secateurs prune decoder.onnx --keep params=0.7 --resizable 'past_key_values.*,present.*' -o smaller.onnx
-  secateurs prune model.onnx --method random --seed 1 --keep units=0.5 --scope layer -o smaller.onnx \\
-      --masked twin.onnx --plan plan.json")]
+  secateurs prune decoder.onnx --keep params=0.7 \\
+      --resizable 'past_key_values.*,present.*' -o smaller.onnx
+  secateurs prune model.onnx --method random --seed 1 --keep units=0.5 \\
+      --scope layer -o smaller.onnx --masked twin.onnx --plan plan.json")]
 pub struct Prune {
     #[command(flatten)]
     model: ModelArguments,
-    #[command(flatten)]
-    pruning: PlanningArguments,
     #[command(flatten)]
     result: ResultArguments,
     /// Also write the plan
     #[arg(long, value_name = "PLAN")]
     plan: Option<PathBuf>,
+    #[command(flatten)]
+    pruning: PlanningArguments,
 }
 
 impl Prune {

@@ -20,7 +20,8 @@ use crate::error::Result;
 #[derive(Args)]
 #[command(after_help = "Examples:
   secateurs tune smaller.onnx --teacher model.onnx --data train.npz -o run
-  secateurs tune model.onnx --reinit --data train.npz --test test.npz --recipe cifar10-scratch -o run")]
+  secateurs tune model.onnx --reinit --data train.npz --test test.npz \\
+      --recipe cifar10-scratch -o run")]
 pub struct Tune {
     #[command(flatten)]
     model: ModelArguments,

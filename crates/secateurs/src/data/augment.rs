@@ -28,7 +28,7 @@ pub struct Augment {
     /// place (He et al. 2016; torchvision's `RandomCrop(size, padding)`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crop_padding: Option<usize>,
-    /// Every other image is mirrored, left and right exchanged.
+    /// Each image is mirrored with probability ½, left and right exchanged.
     pub flip: bool,
     /// Brightness, contrast and saturation are changed, in random order.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -13,7 +13,7 @@ pub struct MeasureOptions<'a> {
     pub samples: usize,
     /// Which part of them is measured here, counted from 1, of how many.
     pub shard: [usize; 2],
-    /// Samples in a batch; what is found does not depend on it.
+    /// Samples in a batch; what is found does not depend on it, but for traces by directions or probes, which are drawn once a batch.
     pub batch_size: usize,
     /// How the outputs' Hessian is taken apart.
     pub estimator: Estimator,

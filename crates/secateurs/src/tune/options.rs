@@ -12,10 +12,11 @@ pub struct TuneOptions {
     pub epochs: usize,
     /// Samples a step.
     pub batch_size: usize,
-    /// The rule of the steps; chosen by the model where it is left out: SGD where convolutions compute most, AdamW elsewhere.
+    /// The rule of the steps; chosen by the model where it is left out: SGD where at least half of the layers with weights are
+    /// convolutions, AdamW elsewhere.
     pub optimizer: Option<OptimizerKind>,
     /// The peak learning rate; where it is left out, 0.05 for SGD at batch 128 (in proportion to the batch) and 5e-5 for AdamW;
-    /// from scratch 0.2 and 1e-3. For Muon 2.5e-3 (from scratch 4e-3) where convolutions compute most, elsewhere AdamW's.
+    /// from scratch 0.2 and 1e-3. For Muon 2.5e-3 (from scratch 4e-3) where SGD would be chosen, elsewhere AdamW's.
     pub learning_rate: Option<f64>,
     /// Momentum of SGD and Muon; where it is left out, 0.9 for SGD and 0.95 for Muon.
     pub momentum: Option<f64>,
