@@ -22,6 +22,12 @@ pub(crate) struct Moments {
 impl Moments {
     /// Of x `[groups, positions, F]` and y `[groups, positions, O]`.
     pub fn of(x: &Tensor, y: &Tensor) -> Result<Moments, TchError> {
+        // Sums in 16 bits end at 65,504, or are noise.
+        let wide = |tensor: &Tensor| match tensor.f_kind()? {
+            Kind::Half | Kind::BFloat16 => tensor.f_to_kind(Kind::Float),
+            _ => Ok(tensor.shallow_clone()),
+        };
+        let (x, y) = (&wide(x)?, &wide(y)?);
         let double = |tensor: Tensor| tensor.f_to_kind(Kind::Double);
         let sum = |tensor: &Tensor| tensor.f_sum_dim_intlist([1i64].as_slice(), true, Kind::Double);
         let transposed = x.f_transpose(1, 2)?;
@@ -154,5 +160,39 @@ impl Fitted {
         };
         let scarce = weight.is_some() && both.positions < old.size()[1];
         Ok((weight.is_some() || shift.is_some()).then_some(Fitted { weight, shift, scarce }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    fn noise(shape: [i64; 3]) -> Tensor {
+        secateurs_torch::load().unwrap();
+        let mut rng = Rng::new(5, "moments", shape[1] as u64, 0);
+        let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.normal() as f32).collect();
+        Tensor::f_from_slice(&values).unwrap().f_view(shape).unwrap()
+    }
+
+    fn numbers(tensor: &Tensor) -> Vec<f64> {
+        Vec::try_from(tensor.f_reshape([-1]).unwrap().f_to_kind(Kind::Double).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn sums_over_many_positions_of_16_bits_are_exact() {
+        let x = noise([1, 40_000, 3]).f_mul_scalar(2.0).unwrap();
+        for kind in [Kind::Half, Kind::BFloat16] {
+            let narrow = x.f_to_kind(kind).unwrap();
+            let wide = narrow.f_to_kind(Kind::Double).unwrap();
+            let (found, exact) =
+                (Moments::of(&narrow, &narrow).unwrap(), Moments::of(&wide, &wide).unwrap());
+            assert!(found.is_finite().unwrap(), "{kind:?}");
+            for (found, exact) in [(&found.xx, &exact.xx), (&found.xy, &exact.xy), (&found.yy, &exact.yy)] {
+                for (found, exact) in numbers(found).iter().zip(numbers(exact)) {
+                    assert!((found - exact).abs() < 1.0, "{kind:?}: {found} is not {exact}");
+                }
+            }
+        }
     }
 }
