@@ -83,8 +83,8 @@ pub(crate) struct Central {
 }
 
 impl Central {
-    /// The weights `[groups, F, O]` that minimise the squared error plus λ‖W − old‖², λ over the mean of the diagonal of xx. `None`
-    /// where the system cannot be solved.
+    /// The weights `[groups, F, O]` that minimise the squared error plus λ‖W − old‖², λ over the mean of the diagonal of xx. Groups
+    /// whose system cannot be solved, as that of a channel that is always 0, keep the old ones; `None` where all do.
     pub fn solved(&self, old: &Tensor, ridge: f64) -> Result<Option<Tensor>, TchError> {
         let features = self.xx.size()[1];
         let diagonal = self.xx.f_diagonal(0, 1, 2)?;
@@ -92,11 +92,13 @@ impl Central {
         let identity = Tensor::f_eye(features, (Kind::Double, self.xx.device()))?;
         let system = self.xx.f_add(&scale.f_mul_scalar(ridge)?.f_mul(&identity)?)?;
         let (lower, info) = system.f_linalg_cholesky_ex(false, false)?;
-        if info.f_abs()?.f_max()?.f_double_value(&[])? != 0.0 {
+        let solvable = info.f_eq(0)?;
+        if solvable.f_any()?.f_int64_value(&[])? == 0 {
             return Ok(None);
         }
         let right = self.xy.f_sub(&self.xx.f_bmm(old)?)?;
-        Ok(Some(old.f_add(&right.f_cholesky_solve(&lower, false)?)?))
+        let weights = old.f_add(&right.f_cholesky_solve(&lower, false)?)?;
+        Ok(Some(weights.f_where_self(&solvable.f_view([-1, 1, 1])?, old)?))
     }
 
     /// The mean squared error of weights, over all groups and rows.
@@ -194,5 +196,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn groups_that_read_nothing_keep_their_weights_and_others_are_fitted() {
+        let (x, wanted) = (noise([3, 64, 2]), noise([3, 2, 1]));
+        let _ = x.f_narrow(0, 1, 1).unwrap().f_zero_().unwrap();
+        let moments = Moments::of(&x, &x.f_bmm(&wanted).unwrap()).unwrap();
+        let old = Tensor::f_ones([3, 2, 1], (Kind::Double, x.device())).unwrap();
+        let found = moments.central(true).unwrap().solved(&old, 1e-4).unwrap().unwrap();
+        let (found, wanted) = (numbers(&found), numbers(&wanted));
+        assert_eq!(found[2..4], [1.0, 1.0]);
+        for i in [0, 1, 4, 5] {
+            assert!((found[i] - wanted[i]).abs() < 1e-3, "{found:?} {wanted:?}");
+        }
+        let nothing = Moments::of(&x.f_zeros_like().unwrap(), &x).unwrap();
+        let old = Tensor::f_ones([3, 2, 2], (Kind::Double, x.device())).unwrap();
+        assert!(nothing.central(true).unwrap().solved(&old, 1e-4).unwrap().is_none());
     }
 }
