@@ -25,8 +25,13 @@ pub(super) fn wave(shape: &[usize], f: f64, a: f64, offset: f64) -> Tensor {
 
 /// Two channels of 4 × 4, to three classes.
 pub(super) fn net(shift: f64) -> ModelBuilder {
+    net_of("batch", shift)
+}
+
+/// The same in batches of this size.
+fn net_of(batch: &str, shift: f64) -> ModelBuilder {
     ModelBuilder::new(17)
-        .input("x", ElementType::Float32, &["batch", "2", "4", "4"])
+        .input("x", ElementType::Float32, &[batch, "2", "4", "4"])
         .constant("conv", &wave(&[4, 2, 3, 3], 0.71 + shift, 0.4, 0.0))
         .constant("gamma", &wave(&[4], 1.1 + shift, 0.3, 1.0))
         .constant("beta", &wave(&[4], 0.9 + shift, 0.2, 0.0))
@@ -536,6 +541,18 @@ fn statistics_are_estimated_anew_and_parameters_drawn_anew_where_asked_for() {
     let drawn = &drawn.tuned().graph;
     assert_eq!((values(drawn, "gamma"), values(drawn, "bias")), (vec![1.0; 4], vec![0.0; 3]));
     assert_ne!(values(drawn, "conv"), values(&model, "conv"));
+}
+
+#[test]
+fn statistics_are_estimated_anew_in_batches_of_the_size_that_a_model_fixes() {
+    // More than there are samples, and more than are asked for.
+    for (batch, reestimate) in [("32", SAMPLES), ("16", 8)] {
+        let (folder, model) = (tempfile::tempdir().unwrap(), graph(net_of(batch, 0.0)));
+        let data = data(folder.path(), &model, true);
+        let options = TuneOptions { epochs: 1, learning_rate: Some(0.0), reestimate, ..whole() };
+        let run = train(&model, None, &data, &options, folder.path(), usize::MAX);
+        assert!(values(&run.tuned().graph, "variance").iter().all(|v| *v > 2.0));
+    }
 }
 
 #[test]
