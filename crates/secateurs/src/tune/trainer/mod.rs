@@ -158,7 +158,8 @@ impl<'a> Trainer<'a> {
         if !masks.is_empty() {
             notes.push(format!("{} constants are taken for masks and not trained", masks.len()));
         }
-        let progress = Progress { fingerprint: fingerprint(job)?, factor: 1.0, ..Progress::default() };
+        let fingerprint = fingerprint(job, hidden.as_ref())?;
+        let progress = Progress { fingerprint, factor: 1.0, ..Progress::default() };
         Ok(Trainer {
             optimizer,
             training: training.into(),
