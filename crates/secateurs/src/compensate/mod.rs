@@ -172,8 +172,7 @@ impl<'a> Compensator<'a> {
         layers.keys().for_each(|id| *parts.entry(job.layers[id].node).or_insert(0) += 1);
         let fixed = job.data.fixed_batch_size();
         let batch_size = fixed.unwrap_or(options.settings.batch_size);
-        let order = data::shuffled(job.among.len(), options.seed, 0).into_iter().map(|i| job.among[i]);
-        let order: Vec<usize> = order.take(options.settings.samples).collect();
+        let order = data::drawn(job.among, options.settings.samples, options.seed);
         let (wanted, mut samples) = (order.len(), 0);
         let (mut batches, mut notes) = (Vec::new(), Vec::new());
         let mut room = wanted;

@@ -18,6 +18,11 @@ pub fn shuffled(len: usize, seed: u64, epoch: u64) -> Vec<usize> {
     order
 }
 
+/// At most so many of some samples, at random by the seed: the first ones may all be of one class, as they are in the order of folders.
+pub(crate) fn drawn(samples: &[usize], count: usize, seed: u64) -> Vec<usize> {
+    shuffled(samples.len(), seed, 0).into_iter().take(count).map(|i| samples[i]).collect()
+}
+
 /// An iterator over batches that are read ahead; see [`Dataset::loader`] and [`Dataset::stream`].
 #[derive(Debug)]
 pub struct Loader {

@@ -12,6 +12,7 @@ use secateurs_torch::tch::{self, Kind, TchError, Tensor};
 
 use super::options::BatchNormMode;
 use super::{TuneError, TuneJob, scores};
+use crate::data;
 use crate::rng::Rng;
 
 /// Training samples on which the statistics of inserted batch norms are measured.
@@ -62,8 +63,8 @@ impl Prepared {
         if places.is_empty() {
             return Ok(());
         }
-        let statistics =
-            moments(&self.graph, &places, job, &samples[..samples.len().min(CALIBRATION_SAMPLES)], options)?;
+        let samples = data::drawn(samples, CALIBRATION_SAMPLES, job.options.seed);
+        let statistics = moments(&self.graph, &places, job, samples, options)?;
         let places: Vec<(ValueId, Statistics)> = places.into_iter().zip(statistics).collect();
         self.inserted = insert_batch_norms(&mut self.graph, &places)?;
         let norms = match places.len() {
@@ -104,7 +105,7 @@ fn moments(
     graph: &Graph,
     values: &[ValueId],
     job: &TuneJob,
-    samples: &[usize],
+    samples: Vec<usize>,
     options: SessionOptions,
 ) -> Result<Vec<Statistics>, TuneError> {
     let session = Session::new(Arc::new(graph.clone()), options)?;
@@ -112,7 +113,7 @@ fn moments(
     let mut sums: Vec<Option<[Tensor; 2]>> = values.iter().map(|_| None).collect();
     let mut counts = vec![0i64; values.len()];
     let batch_size = job.data.fixed_batch_size().unwrap_or(BATCH_SIZE);
-    for batch in job.data.loader(job.data.filled(samples.to_vec()), batch_size, job.data.reading_threads()) {
+    for batch in job.data.loader(job.data.filled(samples), batch_size, job.data.reading_threads()) {
         let batch = batch?;
         let inputs = scores::inputs(&session, &batch)?;
         tch::no_grad(|| -> Result<(), TuneError> {

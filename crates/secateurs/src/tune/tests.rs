@@ -449,6 +449,49 @@ fn folded_batch_norms_are_put_back_while_tuning_and_folded_again() {
 }
 
 #[test]
+fn folded_batch_norms_are_calibrated_on_samples_of_all_classes() {
+    secateurs_torch::load().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut folded = graph(net(0.0));
+    secateurs_graph::rewrite::fold_batch_norms(&mut folded).unwrap();
+    // As folders of classes are read: the first half is dark, the second bright.
+    const HALF: usize = 1100;
+    let x: Vec<f32> = (0..2 * HALF * 32).map(|i| if i < HALF * 32 { 0.0 } else { 1.0 }).collect();
+    let (x, y) = (Tensor::from_slice(vec![2 * HALF, 2, 4, 4], &x), vec![0i64; 2 * HALF]);
+    let y = Tensor::from_slice(vec![2 * HALF], &y).unwrap();
+    let path = folder.path().join("halves.npz");
+    npz::write(&path, &[("x", &x.unwrap()), ("y", &y)]).unwrap();
+    let open = open_data(&folded, &path, &DataOptions::default(), None, Objective::Auto);
+    let (data, options) = (Arc::new(open.unwrap()), whole());
+    let job = TuneJob {
+        graph: &folded,
+        teacher: None,
+        teacher_cache: None,
+        plan: None,
+        data: &data,
+        validation: None,
+        outputs: &[],
+        options: &options,
+        device: Device::Cpu,
+        folder: folder.path(),
+    };
+    let samples: Vec<usize> = (0..2 * HALF).collect();
+    let prepare = || {
+        let prepared = prepare::Prepared::new(&job, &samples, SessionOptions::default()).unwrap();
+        let norm = prepared.graph.nodes.values().find(|node| node.op.name() == "BatchNormalization");
+        let read = |input: usize| {
+            let value = norm.unwrap().inputs[input].unwrap();
+            prepared.graph.tensor(value).unwrap().to_f64_vec().unwrap()
+        };
+        (read(3), read(4))
+    };
+    let (means, variances) = prepare();
+    assert!(means.iter().all(|mean| mean.abs() > 1e-3), "{means:?}");
+    assert!(variances.iter().all(|variance| *variance > 1e-3), "{variances:?}");
+    assert_eq!(prepare(), (means, variances));
+}
+
+#[test]
 fn frozen_batch_norms_keep_their_statistics_and_half_precision_its_type() {
     let folder = tempfile::tempdir().unwrap();
     let model = graph(net(0.0));
