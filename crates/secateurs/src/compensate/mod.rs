@@ -11,6 +11,7 @@
 
 mod error;
 pub(crate) mod moments;
+pub(crate) mod positions;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use secateurs_graph::patch::Patch;
+use secateurs_graph::samples::{SampleAxis, sample_axes};
 use secateurs_graph::session::{Session, SessionOptions, Walk, to_host};
 use secateurs_graph::surgery::{Computed, Kept, Refit, Shift};
 use secateurs_graph::{Graph, NodeId};
@@ -30,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{self, Dataset};
 use crate::tune::inputs;
 use moments::{Fitted, Moments};
+use positions::counted_positions;
 
 /// What is fitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -142,15 +145,26 @@ struct Compensator<'a> {
     /// By how many of them each layer of the original is computed.
     parts: HashMap<NodeId, usize>,
     /// The inputs of both models, batch by batch.
-    batches: Vec<[Vec<Tensor>; 2]>,
+    batches: Vec<Inputs>,
     samples: usize,
+    /// Where the samples lie in what layers of the original make.
+    places: HashMap<NodeId, SampleAxis>,
     /// What is to be read in place of constants.
     replaced: HashMap<(NodeId, usize), Tensor>,
     notes: Vec<String>,
 }
 
+/// What both models read of a batch.
+struct Inputs {
+    own: [Vec<Tensor>; 2],
+    /// Samples that count, of how many.
+    counted: [usize; 2],
+}
+
 /// A run of both models on one batch.
 struct Runs<'s> {
+    /// Samples that count, of how many.
+    counted: [usize; 2],
     original: Walk<'s>,
     smaller: Walk<'s>,
     /// What layers of the original made that the smaller model has not reached yet, and how many of its layers compute that.
@@ -170,32 +184,35 @@ impl<'a> Compensator<'a> {
             job.layers.keys().filter_map(layer).map(|layer| (layer.node, layer)).collect();
         let mut parts = HashMap::new();
         layers.keys().for_each(|id| *parts.entry(job.layers[id].node).or_insert(0) += 1);
-        let fixed = job.data.fixed_batch_size();
-        let batch_size = fixed.unwrap_or(options.settings.batch_size);
         let order = data::drawn(job.among, options.settings.samples, options.seed);
         let (wanted, mut samples) = (order.len(), 0);
         let (mut batches, mut notes) = (Vec::new(), Vec::new());
         let mut room = wanted;
-        for batch in job.data.loader(job.data.filled(order), batch_size, job.data.reading_threads()) {
-            let batch = batch?;
+        for batch in job.data.counted(order, options.settings.batch_size) {
+            let (batch, counted) = batch?;
             let own = [inputs(&sessions[0], &batch)?, inputs(&sessions[1], &batch)?];
             if batches.is_empty() {
                 let bytes = largest(&sessions[0], &own[0])?.max(1) * LIVE / batch.indices.len().max(1) as u64;
                 room = (options.memory / bytes.max(1)).max(2) as usize;
             }
-            samples += batch.indices.len();
-            batches.push(own);
+            samples += counted;
+            batches.push(Inputs { own, counted: [counted, batch.indices.len()] });
             if samples >= room {
                 break;
             }
         }
-        let samples = samples.min(wanted);
         if samples < wanted {
             notes.push(format!(
                 "{samples} of {wanted} samples fit into the memory that compensation may take"
             ));
         }
-        Ok(Compensator { job, sessions, layers, parts, batches, samples, replaced: HashMap::new(), notes })
+        let axes = sample_axes(job.original);
+        let place = |id: &NodeId| {
+            let made = job.original.nodes[*id].outputs.first().copied().flatten()?;
+            Some((*id, axes.get(made)?.clone()))
+        };
+        let (places, replaced) = (parts.keys().filter_map(place).collect(), HashMap::new());
+        Ok(Compensator { job, sessions, layers, parts, batches, samples, places, replaced, notes })
     }
 
     fn run(
@@ -203,14 +220,15 @@ impl<'a> Compensator<'a> {
         observe: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Compensated, CompensateError> {
         let [original, smaller] = &self.sessions;
-        let begin = |[first, second]: &[Vec<Tensor>; 2]| -> Result<Runs, CompensateError> {
-            Ok(Runs { original: original.walk(first)?, smaller: smaller.walk(second)?, made: HashMap::new() })
+        let begin = |Inputs { own: [first, second], counted }: &Inputs| -> Result<Runs, CompensateError> {
+            let (original, smaller) = (original.walk(first)?, smaller.walk(second)?);
+            Ok(Runs { counted: *counted, original, smaller, made: HashMap::new() })
         };
         let mut runs = self.batches.iter().map(begin).collect::<Result<Vec<Runs>, _>>()?;
         let (total, mut seen, mut fitted, mut scarce) = (self.layers.len(), 0, 0, 0);
         while let Some(node) = runs.first().and_then(|runs| runs.smaller.node()) {
             if let Some(layer) = self.layers.get(&node) {
-                let changed = fit_layer(self.job, layer, &mut runs, &self.parts)?;
+                let changed = fit_layer(&self, layer, &mut runs)?;
                 seen += 1;
                 if observe(seen, total).is_break() {
                     return Err(CompensateError::Interrupted);
@@ -316,19 +334,20 @@ struct Change {
 }
 
 fn fit_layer(
-    job: &CompensateJob,
+    compensator: &Compensator,
     layer: &Refit,
     runs: &mut [Runs],
-    parts: &HashMap<NodeId, usize>,
 ) -> Result<Option<Change>, CompensateError> {
+    let job = compensator.job;
     let rows = &layer.rows;
     let groups = rows.groups as i64;
     let mut halves = [None, None];
     let single = runs.len() == 1;
     for (number, runs) in runs.iter_mut().enumerate() {
         let computed = &job.layers[&layer.node];
-        let Some(y) = runs.made_by(computed.node, parts)? else { return Ok(None) };
-        let x = runs.smaller.patches(rows)?.f_mul_scalar(rows.factor)?;
+        let Some(y) = runs.made_by(computed.node, &compensator.parts)? else { return Ok(None) };
+        let mut x = runs.smaller.patches(rows)?.f_mul_scalar(rows.factor)?;
+        let size = y.size();
         let kept: Vec<i64> = computed.rows.iter().map(|row| *row as i64).collect();
         let kept = Tensor::f_from_slice(&kept)?.f_to_device(y.device())?;
         let mut y = y.f_movedim_int(rows.output_axis as i64, -1)?.f_index_select(-1, &kept)?;
@@ -336,7 +355,20 @@ fn fit_layer(
         if let Some(bias) = bias.and_then(|bias| runs.smaller.input(bias)) {
             y = y.f_sub(&bias.f_mul_scalar(layer.bias_factor)?)?;
         }
-        let y = y.f_reshape([-1, groups, (rows.rows as i64) / groups])?.f_transpose(0, 1)?;
+        let mut y = y.f_reshape([-1, groups, (rows.rows as i64) / groups])?.f_transpose(0, 1)?;
+        let [counted, samples] = runs.counted;
+        if counted < samples {
+            let place = compensator.places.get(&computed.node);
+            match counted_positions(&size, rows.output_axis, place, samples, counted)? {
+                Some(own) => {
+                    let own = own.f_to_device(y.device())?;
+                    (x, y) = (x.f_index_select(1, &own)?, y.f_index_select(1, &own)?);
+                }
+                // Where samples cannot be told apart, those that fill a batch are better than none.
+                None if number == 0 => {}
+                None => continue,
+            }
+        }
         let mut add = |half: usize, x: &Tensor, y: &Tensor| -> Result<(), CompensateError> {
             let own = Moments::of(x, y)?;
             if !own.is_finite()? {

@@ -45,43 +45,65 @@ fn graph(model: ModelBuilder) -> Arc<Graph> {
     Arc::new(Graph::from_model(model.build().unwrap()).unwrap())
 }
 
-/// The smaller model without these units of the first group, compensated, and how far both are from the original: root mean squares.
-fn compensated(original: &Arc<Graph>, gone: &[usize], fit: Compensation) -> (Compensated, [f64; 2]) {
+/// Random samples for a model.
+fn samples(original: &Graph, count: usize) -> Tensor {
+    let sizes = original.values[original.inputs[0]].fact.shape.clone().unwrap();
+    let shape: Vec<usize> =
+        [count].into_iter().chain(sizes[1..].iter().map(|n| n.known().unwrap() as usize)).collect();
+    random(&shape, 77)
+}
+
+/// The smaller model without these units of the first group, as it is and compensated on these samples.
+fn compensated_on(
+    original: &Arc<Graph>,
+    gone: &[usize],
+    x: &Tensor,
+    options: &CompensateOptions,
+) -> (Arc<Graph>, Compensated) {
     let coupling = original.coupling(&CouplingOptions::default());
     let mut selection = Selection::all(&coupling);
     selection.kept[0].retain(|unit| !gone.contains(unit));
     let carried = coupling.carry_out::<GraphError>(original, &Choice::from(selection), |_| Ok(None)).unwrap();
     let smaller = Arc::new(carried.graph);
-    let sizes = original.values[original.inputs[0]].fact.shape.clone().unwrap();
-    let shape: Vec<usize> =
-        [SAMPLES].into_iter().chain(sizes[1..].iter().map(|n| n.known().unwrap() as usize)).collect();
-    let (x, folder) = (random(&shape, 77), tempfile::tempdir().unwrap());
+    let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.npz");
-    npz::write(&path, &[("x", &x)]).unwrap();
+    npz::write(&path, &[("x", x)]).unwrap();
     let data = Arc::new(open_data(original, &path, &DataOptions::default(), None, Objective::Auto).unwrap());
-    let settings = CompensateSettings { fit, batch_size: 16, ..CompensateSettings::default() };
-    let options = CompensateOptions { settings, ..CompensateOptions::default() };
-    let among: Vec<usize> = (0..SAMPLES).collect();
+    let among: Vec<usize> = (0..data.len()).collect();
     let job = CompensateJob {
         original,
         smaller: &smaller,
         layers: &carried.layers,
         data: &data,
         among: &among,
-        options: &options,
+        options,
     };
     let found = compensate(&job, &mut |_, _| ControlFlow::Continue(())).unwrap();
+    (smaller, found)
+}
+
+fn options(fit: Compensation, batch_size: usize) -> CompensateOptions {
+    let settings = CompensateSettings { fit, batch_size, ..CompensateSettings::default() };
+    CompensateOptions { settings, ..CompensateOptions::default() }
+}
+
+/// The smaller model without these units of the first group, compensated, and how far both are from the original: root mean squares.
+fn compensated(original: &Arc<Graph>, gone: &[usize], fit: Compensation) -> (Compensated, [f64; 2]) {
+    let x = samples(original, SAMPLES);
+    let (smaller, found) = compensated_on(original, gone, &x, &options(fit, 16));
+    let distances = [&smaller, &Arc::new(found.graph.clone())].map(|graph| distance(original, graph, &x));
+    (found, distances)
+}
+
+/// The root mean square of the difference of two models, over that of the first.
+fn distance(original: &Arc<Graph>, graph: &Arc<Graph>, x: &Tensor) -> f64 {
     let run = |graph: &Arc<Graph>| {
         let session = Session::new(graph.clone(), SessionOptions::default()).unwrap();
-        session.run(std::slice::from_ref(&x)).unwrap()[0].to_f64_vec().unwrap()
+        session.run(std::slice::from_ref(x)).unwrap()[0].to_f64_vec().unwrap()
     };
     let wanted = run(original);
-    let distance = |graph: &Arc<Graph>| {
-        let squares = run(graph).iter().zip(&wanted).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
-        (squares / wanted.iter().map(|b| b * b).sum::<f64>()).sqrt()
-    };
-    let distances = [distance(&smaller), distance(&Arc::new(found.graph.clone()))];
-    (found, distances)
+    let squares = run(graph).iter().zip(&wanted).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+    (squares / wanted.iter().map(|b| b * b).sum::<f64>()).sqrt()
 }
 
 fn pads() -> Vec<AttributeProto> {
@@ -110,13 +132,18 @@ fn convolutional() -> Arc<Graph> {
 
 /// Two matrices with a sum behind the first; of the six numbers between them, the last is made of the first two.
 fn dense() -> Arc<Graph> {
+    dense_of(&["batch", "3", "5"])
+}
+
+/// The same for inputs of this shape.
+fn dense_of(shape: &[&str]) -> Arc<Graph> {
     let rows = mixed(&[6, 5], 4, &[(5, &[(0, 1.0), (1, -2.0)])]);
     let values = numbers(&rows);
     let columns: Vec<f32> =
         (0..5).flat_map(|i| (0..6).map(|j| values[j * 5 + i]).collect::<Vec<_>>()).collect();
     graph(
         ModelBuilder::new(17)
-            .input("x", ElementType::Float32, &["batch", "3", "5"])
+            .input("x", ElementType::Float32, shape)
             .constant("w1", &Tensor::from_slice(vec![5, 6], &columns).unwrap())
             .constant("w2", &random(&[6, 4], 5))
             .constant("b2", &random(&[4], 6))
@@ -138,6 +165,24 @@ fn what_others_can_make_comes_back_whole() {
         assert!(found.notes.is_empty(), "{:?}", found.notes);
         let (_, [_, means]) = compensated(&original, &[5], Compensation::Means);
         assert!(means > 10.0 * after, "{means} {after}");
+    }
+}
+
+#[test]
+fn what_fills_a_batch_is_not_counted() {
+    let fitted = |batch: &str, count: usize| {
+        let original = dense_of(&[batch, "3", "5"]);
+        let x = samples(&original, count);
+        let (_, found) = compensated_on(&original, &[1, 2, 3], &x, &options(Compensation::LeastSquares, 16));
+        assert_eq!((found.layers[0], found.samples), (1, count));
+        let value = |name: &str| numbers(found.graph.tensor(found.graph.value_named(name).unwrap()).unwrap());
+        [value("w2"), value("b2")].concat()
+    };
+    // A batch that is filled, alone and behind a full one.
+    for count in [9, 20] {
+        for (counted, filled) in fitted("batch", count).into_iter().zip(fitted("16", count)) {
+            assert!((counted - filled).abs() < 1e-4, "{count}: {filled} is not {counted}");
+        }
     }
 }
 

@@ -91,6 +91,23 @@ impl Dataset {
             }
         })
     }
+
+    /// The batches of samples as [`Dataset::loader`] gives them, filled where the model fixes their size, with how many samples of each
+    /// count: those that are there to fill it do not.
+    pub(crate) fn counted(
+        self: &Arc<Self>,
+        samples: Vec<usize>,
+        batch_size: usize,
+    ) -> impl Iterator<Item = Result<(Batch, usize)>> + use<> {
+        let batch_size = self.fixed_batch_size().unwrap_or(batch_size);
+        let mut left = samples.len();
+        self.loader(self.filled(samples), batch_size, self.reading_threads()).map(move |batch| {
+            let batch = batch?;
+            let counted = batch.indices.len().min(left);
+            left -= counted;
+            Ok((batch, counted))
+        })
+    }
 }
 
 impl Loader {

@@ -462,33 +462,48 @@ fn folded_batch_norms_are_calibrated_on_samples_of_all_classes() {
     let path = folder.path().join("halves.npz");
     npz::write(&path, &[("x", &x.unwrap()), ("y", &y)]).unwrap();
     let open = open_data(&folded, &path, &DataOptions::default(), None, Objective::Auto);
-    let (data, options) = (Arc::new(open.unwrap()), whole());
+    let data = Arc::new(open.unwrap());
+    let [means, variances] = calibrated(&folded, &data);
+    assert!(means.iter().all(|mean| mean.abs() > 1e-3), "{means:?}");
+    assert!(variances.iter().all(|variance| *variance > 1e-3), "{variances:?}");
+    assert_eq!(calibrated(&folded, &data), [means, variances]);
+}
+
+/// Means and variances of the batch norm that is put back.
+fn calibrated(folded: &Graph, data: &Arc<Dataset>) -> [Vec<f64>; 2] {
+    let options = whole();
     let job = TuneJob {
-        graph: &folded,
+        graph: folded,
         teacher: None,
         teacher_cache: None,
         plan: None,
-        data: &data,
+        data,
         validation: None,
         outputs: &[],
         options: &options,
         device: Device::Cpu,
-        folder: folder.path(),
+        folder: Path::new(""),
     };
-    let samples: Vec<usize> = (0..2 * HALF).collect();
-    let prepare = || {
-        let prepared = prepare::Prepared::new(&job, &samples, SessionOptions::default()).unwrap();
-        let norm = prepared.graph.nodes.values().find(|node| node.op.name() == "BatchNormalization");
-        let read = |input: usize| {
-            let value = norm.unwrap().inputs[input].unwrap();
-            prepared.graph.tensor(value).unwrap().to_f64_vec().unwrap()
-        };
-        (read(3), read(4))
+    let samples: Vec<usize> = (0..data.len()).collect();
+    let prepared = prepare::Prepared::new(&job, &samples, SessionOptions::default()).unwrap().graph;
+    let norm = prepared.nodes.values().find(|node| node.op.name() == "BatchNormalization").unwrap();
+    [3, 4].map(|input| prepared.tensor(norm.inputs[input].unwrap()).unwrap().to_f64_vec().unwrap())
+}
+
+#[test]
+fn what_fills_a_batch_does_not_calibrate() {
+    secateurs_torch::load().unwrap();
+    let calibrated = |batch: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut folded = graph(net_of(batch, 0.0));
+        secateurs_graph::rewrite::fold_batch_norms(&mut folded).unwrap();
+        let data = data(folder.path(), &folded, true);
+        calibrated(&folded, &data).concat()
     };
-    let (means, variances) = prepare();
-    assert!(means.iter().all(|mean| mean.abs() > 1e-3), "{means:?}");
-    assert!(variances.iter().all(|variance| *variance > 1e-3), "{variances:?}");
-    assert_eq!(prepare(), (means, variances));
+    // More than there are samples, and a batch and a half.
+    for filled in ["32", "16"] {
+        assert_near(&calibrated(filled), &calibrated("batch"), 1e-5);
+    }
 }
 
 #[test]
