@@ -403,7 +403,7 @@ fn fit_layer(
         &second,
         &matrix,
         intercept,
-        job.options.settings.fit == Compensation::LeastSquares,
+        layer.weights && job.options.settings.fit == Compensation::LeastSquares,
     )?;
     let Some(fit) = fit else { return Ok(None) };
     let weight = match fit.weight {

@@ -235,6 +235,30 @@ fn what_is_fitted_keeps_the_types_of_the_file() {
 }
 
 #[test]
+fn weights_that_are_integers_in_the_file_stay_and_means_are_absorbed() {
+    let integers = |seed: u64| {
+        let values: Vec<i8> = numbers(&random(&[4, 3], seed)).iter().map(|x| (20.0 * x) as i8).collect();
+        Tensor::from_slice(vec![4, 3], &values).unwrap()
+    };
+    let cast = vec![AttributeProto::from_int("to", ElementType::Float32.to_onnx().into())];
+    let original = constant_unit(|model| {
+        model
+            .constant("i2", &integers(9))
+            .node_with("Cast", &["i2"], &["f2"], cast)
+            .node("MatMul", &["h", "f2"], &["m"])
+            .node("Add", &["m", "b2"], &["y"])
+    });
+    let x = samples(&original, SAMPLES);
+    let (smaller, found) =
+        compensated_on(&original, &[1, 3], &x, &options(Compensation::LeastSquares, 16));
+    let weight = |graph: &Graph| graph.tensor(graph.value_named("i2").unwrap()).unwrap().clone();
+    assert_eq!(weight(&found.graph), weight(&smaller));
+    let [before, after] =
+        [&smaller, &Arc::new(found.graph.clone())].map(|graph| distance(&original, graph, &x));
+    assert!(found.layers[0] == 1 && after < before, "{before} {after}");
+}
+
+#[test]
 fn what_cannot_be_made_is_made_as_well_as_it_can() {
     for original in [convolutional(), dense()] {
         for gone in [&[0usize, 5][..], &[1, 2, 3], &[0, 1, 2, 3, 4]] {
