@@ -225,7 +225,8 @@ impl<'a> Compensator<'a> {
             Ok(Runs { counted: *counted, original, smaller, made: HashMap::new() })
         };
         let mut runs = self.batches.iter().map(begin).collect::<Result<Vec<Runs>, _>>()?;
-        let (total, mut seen, mut fitted, mut scarce) = (self.layers.len(), 0, 0, 0);
+        let (total, mut seen, mut fitted) = (self.layers.len(), 0, 0);
+        let (mut scarce, mut few) = (0, 0);
         while let Some(node) = runs.first().and_then(|runs| runs.smaller.node()) {
             if let Some(layer) = self.layers.get(&node) {
                 let changed = fit_layer(&self, layer, &mut runs)?;
@@ -234,8 +235,9 @@ impl<'a> Compensator<'a> {
                     return Err(CompensateError::Interrupted);
                 }
                 if let Some(change) = changed {
-                    fitted += 1;
+                    fitted += usize::from(change.weight.is_some() || change.shift.is_some());
                     scarce += usize::from(change.scarce);
+                    few += usize::from(change.few);
                     if let Some(weight) = change.weight {
                         self.replaced.insert((node, layer.rows.weight), weight);
                     }
@@ -259,6 +261,12 @@ impl<'a> Compensator<'a> {
         if scarce > 0 {
             self.notes.push(format!(
                 "{scarce} layers have more weights a row than {} samples show positions; their fit leans on the weights that they had",
+                self.samples
+            ));
+        }
+        if few > 0 {
+            self.notes.push(format!(
+                "{few} layers keep their weights, as half of {} samples show fewer than {FEWEST} positions; more samples would fit them",
                 self.samples
             ));
         }
@@ -310,6 +318,8 @@ impl<'a> Compensator<'a> {
     }
 }
 
+/// So many positions must be left to choose a ridge on: a single one is its own mean, and any weights fit it.
+const FEWEST: i64 = 2;
 /// So many of the largest value of a model are alive at once, in both models.
 const LIVE: u64 = 8;
 
@@ -324,13 +334,15 @@ fn largest(session: &Session, inputs: &[Tensor]) -> Result<u64, CompensateError>
     Ok(largest)
 }
 
-/// What a layer is to have.
+/// What a layer is to have; `None` for what stays.
 struct Change {
     weight: Option<Tensor>,
     /// `[rows]`: by how much what it makes is to move.
     shift: Option<Tensor>,
     /// Whether there were fewer positions than weights a row.
     scarce: bool,
+    /// Whether there were too few for the choice of a ridge, so that the weights stay.
+    few: bool,
 }
 
 fn fit_layer(
@@ -381,31 +393,30 @@ fn fit_layer(
             halves[half] = Some(sum);
             Ok(())
         };
-        let positions = x.size()[1];
-        match single && positions > 1 {
-            true => {
-                let half = positions / 2;
-                add(0, &x.f_narrow(1, 0, half)?, &y.f_narrow(1, 0, half)?)?;
-                add(1, &x.f_narrow(1, half, positions - half)?, &y.f_narrow(1, half, positions - half)?)?;
+        // Half of the samples of each batch, the odd one to either in turn; of a single sample half of what it shows.
+        let (positions, samples) = (x.size()[1], counted as i64);
+        let half = match single && samples == 1 {
+            true => positions / 2,
+            false => positions * ((samples + number as i64 % 2) / 2) / samples,
+        };
+        for (number, start, len) in [(0, 0, half), (1, half, positions - half)] {
+            if len > 0 {
+                add(number, &x.f_narrow(1, start, len)?, &y.f_narrow(1, start, len)?)?;
             }
-            false => add(number % 2, &x, &y)?,
         }
     }
-    let [Some(first), Some(second)] = halves else { return Ok(None) };
+    let weights = layer.weights && job.options.settings.fit == Compensation::LeastSquares;
+    let [Some(first), Some(second)] = halves else {
+        return Ok(Some(Change { weight: None, shift: None, scarce: false, few: weights }));
+    };
+    let few = weights && first.positions.min(second.positions) < FEWEST;
     let Some(old) = runs.first().and_then(|runs| runs.smaller.input(rows.weight)) else { return Ok(None) };
     let [row_axis, channel_axis] = [rows.weight_axis as i64, rows.channel_axis as i64];
     let laid = old.f_movedim([row_axis, channel_axis], [0, 1])?;
     let (shape, features) = (laid.size(), (rows.channels * rows.taps) as i64);
     let matrix = laid.f_reshape([groups, -1, features])?.f_transpose(1, 2)?.f_to_kind(Kind::Double)?;
     let intercept = layer.shift.is_some();
-    let fit = Fitted::of(
-        &first,
-        &second,
-        &matrix,
-        intercept,
-        layer.weights && job.options.settings.fit == Compensation::LeastSquares,
-    )?;
-    let Some(fit) = fit else { return Ok(None) };
+    let fit = Fitted::of(&first, &second, &matrix, intercept, weights && !few)?;
     let weight = match fit.weight {
         Some(weight) => {
             let weight = weight.f_transpose(1, 2)?.f_reshape(&shape)?;
@@ -415,7 +426,7 @@ fn fit_layer(
         None => None,
     };
     let shift = fit.shift.map(|shift| shift.f_reshape([-1])).transpose()?;
-    Ok(Some(Change { weight, shift, scarce: fit.scarce }))
+    Ok(Some(Change { weight, shift, scarce: fit.scarce, few }))
 }
 
 impl Runs<'_> {

@@ -112,22 +112,21 @@ impl Central {
 pub(super) struct Fitted {
     /// `[groups, F, O]`; `None` where the weights stay.
     pub weight: Option<Tensor>,
-    /// `[groups, 1, O]`: what is to be added.
+    /// `[groups, 1, O]`: what is to be added; `None` where that stays.
     pub shift: Option<Tensor>,
     /// Whether there were fewer positions than features.
     pub scarce: bool,
 }
 
 impl Fitted {
-    /// The ridge is chosen by the error on `check` of what was fitted on `fit`; what is given is fitted on both. `None` where nothing is to
-    /// change.
+    /// The ridge is chosen by the error on `check` of what was fitted on `fit`; what is given is fitted on both.
     pub fn of(
         fit: &Moments,
         check: &Moments,
         old: &Tensor,
         intercept: bool,
         weights: bool,
-    ) -> Result<Option<Fitted>, TchError> {
+    ) -> Result<Fitted, TchError> {
         let (own, held_out) = (fit.central(intercept)?, check.central(intercept)?);
         let before = held_out.error(old)?;
         let mut best = (before * (1.0 - GAIN), None);
@@ -161,7 +160,7 @@ impl Fitted {
             _ => None,
         };
         let scarce = weight.is_some() && both.positions < old.size()[1];
-        Ok((weight.is_some() || shift.is_some()).then_some(Fitted { weight, shift, scarce }))
+        Ok(Fitted { weight, shift, scarce })
     }
 }
 
@@ -187,8 +186,7 @@ mod tests {
         for kind in [Kind::Half, Kind::BFloat16] {
             let narrow = x.f_to_kind(kind).unwrap();
             let wide = narrow.f_to_kind(Kind::Double).unwrap();
-            let (found, exact) =
-                (Moments::of(&narrow, &narrow).unwrap(), Moments::of(&wide, &wide).unwrap());
+            let (found, exact) = (Moments::of(&narrow, &narrow).unwrap(), Moments::of(&wide, &wide).unwrap());
             assert!(found.is_finite().unwrap(), "{kind:?}");
             for (found, exact) in [(&found.xx, &exact.xx), (&found.xy, &exact.xy), (&found.yy, &exact.yy)] {
                 for (found, exact) in numbers(found).iter().zip(numbers(exact)) {

@@ -16,7 +16,8 @@ pub(crate) fn counted_positions(
     let mut sizes = size.to_vec();
     sizes.remove(output_axis);
     let place = SampleAxis { axis: place.axis - usize::from(output_axis < place.axis), ..place.clone() };
-    let all = Tensor::f_arange(sizes.iter().product::<i64>(), (Kind::Int64, Device::Cpu))?.f_view(&sizes[..])?;
+    let all =
+        Tensor::f_arange(sizes.iter().product::<i64>(), (Kind::Int64, Device::Cpu))?.f_view(&sizes[..])?;
     let own = first_samples(&all, Some(&place), samples, counted)?;
     own.map(|own| own.f_reshape([-1])).transpose()
 }

@@ -169,6 +169,29 @@ fn what_others_can_make_comes_back_whole() {
 }
 
 #[test]
+fn the_ridge_is_chosen_on_half_of_the_samples_whatever_the_batches_are() {
+    let original = dense_of(&["batch", "5"]);
+    let x = samples(&original, 33);
+    for batch_size in [1, 32, 33] {
+        let (_, found) =
+            compensated_on(&original, &[5], &x, &options(Compensation::LeastSquares, batch_size));
+        let after = distance(&original, &Arc::new(found.graph), &x);
+        assert!(after < 2e-3 && found.notes.is_empty(), "{batch_size}: {after} {:?}", found.notes);
+    }
+}
+
+#[test]
+fn of_too_few_positions_no_weights_are_fitted() {
+    let original = dense_of(&["batch", "5"]);
+    let x = samples(&original, 3);
+    let (smaller, found) = compensated_on(&original, &[5], &x, &options(Compensation::LeastSquares, 32));
+    assert!(found.notes[0].contains("2 layers keep their weights"), "{:?}", found.notes);
+    let value = |graph: &Graph, name: &str| numbers(graph.tensor(graph.value_named(name).unwrap()).unwrap());
+    assert_eq!(value(&found.graph, "w2"), value(&smaller, "w2"));
+    assert_ne!(value(&found.graph, "b2"), value(&smaller, "b2"));
+}
+
+#[test]
 fn what_fills_a_batch_is_not_counted() {
     let fitted = |batch: &str, count: usize| {
         let original = dense_of(&[batch, "3", "5"]);
@@ -249,8 +272,7 @@ fn weights_that_are_integers_in_the_file_stay_and_means_are_absorbed() {
             .node("Add", &["m", "b2"], &["y"])
     });
     let x = samples(&original, SAMPLES);
-    let (smaller, found) =
-        compensated_on(&original, &[1, 3], &x, &options(Compensation::LeastSquares, 16));
+    let (smaller, found) = compensated_on(&original, &[1, 3], &x, &options(Compensation::LeastSquares, 16));
     let weight = |graph: &Graph| graph.tensor(graph.value_named("i2").unwrap()).unwrap().clone();
     assert_eq!(weight(&found.graph), weight(&smaller));
     let [before, after] =

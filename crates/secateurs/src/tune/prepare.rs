@@ -119,7 +119,8 @@ fn moments(
         let inputs = scores::inputs(&session, &batch)?;
         tch::no_grad(|| -> Result<(), TuneError> {
             let caught = session.forward(&inputs, &taps)?.taps;
-            for (((value, tensor), sums), count) in values.iter().zip(&caught).zip(&mut sums).zip(&mut counts) {
+            for (((value, tensor), sums), count) in values.iter().zip(&caught).zip(&mut sums).zip(&mut counts)
+            {
                 let own = match first_samples(tensor, places.get(*value), batch.indices.len(), counted)? {
                     Some(own) => own,
                     // Where samples cannot be told apart, those that fill a batch are better than none.
