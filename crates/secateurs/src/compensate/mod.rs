@@ -83,7 +83,7 @@ pub struct CompensateOptions {
     pub settings: CompensateSettings,
     /// The seed of the draw of samples.
     pub seed: u64,
-    /// Bytes that the activations of all samples may take.
+    /// Bytes that the activations of all samples may take, and the patches of a batch.
     pub memory: u64,
     /// Where it is computed.
     pub session: SessionOptions,
@@ -184,27 +184,20 @@ impl<'a> Compensator<'a> {
             job.layers.keys().filter_map(layer).map(|layer| (layer.node, layer)).collect();
         let mut parts = HashMap::new();
         layers.keys().for_each(|id| *parts.entry(job.layers[id].node).or_insert(0) += 1);
-        let order = data::drawn(job.among, options.settings.samples, options.seed);
-        let (wanted, mut samples) = (order.len(), 0);
-        let (mut batches, mut notes) = (Vec::new(), Vec::new());
-        let mut room = wanted;
-        for batch in job.data.counted(order, options.settings.batch_size) {
-            let (batch, counted) = batch?;
-            let own = [inputs(&sessions[0], &batch)?, inputs(&sessions[1], &batch)?];
-            if batches.is_empty() {
-                let bytes = largest(&sessions[0], &own[0])?.max(1) * LIVE / batch.indices.len().max(1) as u64;
-                room = (options.memory / bytes.max(1)).max(2) as usize;
-            }
-            samples += counted;
-            batches.push(Inputs { own, counted: [counted, batch.indices.len()] });
-            if samples >= room {
-                break;
-            }
-        }
+        let mut order = data::drawn(job.among, options.settings.samples, options.seed);
+        let (wanted, mut batches, mut notes) = (order.len(), Vec::new(), Vec::new());
+        let [room, batch_size] = room(job, &sessions, &layers, &order)?;
+        order.truncate(room);
+        let samples = order.len();
         if samples < wanted {
             notes.push(format!(
                 "{samples} of {wanted} samples fit into the memory that compensation may take"
             ));
+        }
+        for batch in job.data.counted(order, batch_size) {
+            let (batch, counted) = batch?;
+            let own = [inputs(&sessions[0], &batch)?, inputs(&sessions[1], &batch)?];
+            batches.push(Inputs { own, counted: [counted, batch.indices.len()] });
         }
         let axes = sample_axes(job.original);
         let place = |id: &NodeId| {
@@ -323,15 +316,50 @@ const FEWEST: i64 = 2;
 /// So many of the largest value of a model are alive at once, in both models.
 const LIVE: u64 = 8;
 
-/// Bytes of the largest value of a run.
-fn largest(session: &Session, inputs: &[Tensor]) -> Result<u64, CompensateError> {
-    let mut walk = session.walk(inputs)?;
-    let mut largest = 0;
-    while walk.node().is_some() {
-        let bytes = |tensor: &Tensor| tensor.numel() as u64 * 4;
-        largest = walk.step(&[])?.iter().map(bytes).fold(largest, u64::max);
+/// How many samples fit into memory, and how many of them may run at once.
+fn room(
+    job: &CompensateJob,
+    sessions: &[Session; 2],
+    layers: &HashMap<NodeId, Refit>,
+    order: &[usize],
+) -> Result<[usize; 2], CompensateError> {
+    let (memory, settings, data) = (job.options.memory, &job.options.settings, job.data);
+    // Of texts the longest takes most.
+    let Some(&sample) = data.grouped(order.to_vec(), usize::MAX).last() else {
+        return Ok([settings.samples, settings.batch_size]);
+    };
+    let batch = data.batch(&data.filled(vec![sample]))?;
+    let own = [inputs(&sessions[0], &batch)?, inputs(&sessions[1], &batch)?];
+    let samples = batch.indices.len() as u64;
+    let [alive, patches] = bytes_of(sessions, &own, layers)?.map(|bytes| bytes.div_ceil(samples).max(1));
+    let fixed = data.fixed_batch_size();
+    // Patches may take half of it.
+    let batch_size = fixed.unwrap_or(settings.batch_size.min((memory / 2 / patches).max(1) as usize));
+    let room = (memory.saturating_sub(batch_size as u64 * patches) / alive) as usize;
+    let whole = fixed.unwrap_or(1);
+    Ok([(room / whole * whole).max(whole).max(2), batch_size])
+}
+
+/// Bytes of a batch: what is alive of it all the while, and the largest patches, which one batch has at a time.
+fn bytes_of(
+    sessions: &[Session; 2],
+    inputs: &[Vec<Tensor>; 2],
+    layers: &HashMap<NodeId, Refit>,
+) -> Result<[u64; 2], CompensateError> {
+    let bytes = |tensor: &Tensor| tensor.numel() as u64 * 4;
+    let (mut largest, mut patches) = (0, 0);
+    let mut original = sessions[0].walk(&inputs[0])?;
+    while original.node().is_some() {
+        largest = original.step(&[])?.iter().map(bytes).fold(largest, u64::max);
     }
-    Ok(largest)
+    let mut smaller = sessions[1].walk(&inputs[1])?;
+    while let Some(node) = smaller.node() {
+        if let Some(layer) = layers.get(&node) {
+            patches = bytes(&smaller.patches(&layer.rows)?).max(patches);
+        }
+        smaller.step(&[])?;
+    }
+    Ok([LIVE * largest, patches])
 }
 
 /// What a layer is to have; `None` for what stays.

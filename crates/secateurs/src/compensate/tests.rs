@@ -181,6 +181,18 @@ fn the_ridge_is_chosen_on_half_of_the_samples_whatever_the_batches_are() {
 }
 
 #[test]
+fn the_limit_on_memory_holds_for_the_first_batch() {
+    let original = dense();
+    let x = samples(&original, SAMPLES);
+    // The largest value of a sample has 18 numbers, and a batch's patches 15 a sample.
+    let memory = 10 * 8 * 18 * 4 + 16 * 15 * 4;
+    let limited = CompensateOptions { memory, ..options(Compensation::LeastSquares, 16) };
+    let (_, found) = compensated_on(&original, &[5], &x, &limited);
+    assert_eq!(found.samples, 10);
+    assert!(found.notes[0].contains("10 of 48 samples fit"), "{:?}", found.notes);
+}
+
+#[test]
 fn of_too_few_positions_no_weights_are_fitted() {
     let original = dense_of(&["batch", "5"]);
     let x = samples(&original, 3);
