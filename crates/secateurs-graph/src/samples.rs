@@ -3,6 +3,8 @@
 //! Samples are the first axis of the model's inputs. From there axis maps say where they go: to another axis where an op
 //! transposes, into a product with others where one merges axes (`[samples·tokens, channels]`).
 
+#[cfg(feature = "torch")]
+use secateurs_torch::tch::{TchError, Tensor};
 use slotmap::SecondaryMap;
 
 use crate::axes::{AtomId, Axis, AxisMap, Segment};
@@ -37,6 +39,24 @@ impl SampleAxis {
         };
         (outer * samples * inner == size).then_some([outer, samples, inner])
     }
+}
+
+/// The first `count` of so many samples that a tensor holds; `None` where they cannot be told apart.
+#[cfg(feature = "torch")]
+pub fn first_samples(
+    tensor: &Tensor,
+    place: Option<&SampleAxis>,
+    samples: usize,
+    count: usize,
+) -> Result<Option<Tensor>, TchError> {
+    if count == samples {
+        return Ok(Some(tensor.shallow_clone()));
+    }
+    let Some(place) = place else { return Ok(None) };
+    let Some(factors) = place.factors(tensor.size()[place.axis], samples as i64) else { return Ok(None) };
+    let axis = place.axis as i64;
+    let own = tensor.f_unflatten(axis, factors)?.f_narrow(axis + 1, 0, count as i64)?;
+    own.f_flatten(axis, axis + 2).map(Some)
 }
 
 /// For each value the axis of the samples; none for values that have none, or in which samples cannot be told apart.

@@ -71,7 +71,7 @@ pub struct TuningArguments {
     #[arg(long, value_parser = names!(Objective))]
     objective: Option<String>,
     /// Epochs without a better validation after which tuning ends [default: never]
-    #[arg(long, value_name = "EPOCHS")]
+    #[arg(long, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(1..))]
     patience: Option<u32>,
     /// Share of the training samples that is held out: it chooses among the epochs [default: 0.1]
     #[arg(long, value_name = "SHARE")]

@@ -15,6 +15,8 @@ pub struct Refit {
     pub node: NodeId,
     /// Where its rows lie.
     pub rows: Rows,
+    /// Whether the weights can be others. Integers that the model casts to floats cannot.
+    pub weights: bool,
     /// What the bias is multiplied by, where the op has one.
     pub bias_factor: f64,
     /// Where a number a row can be added; `None` where the model adds none behind the layer.
@@ -43,12 +45,12 @@ impl Refit {
             |at: &&Use| at.input.is_none_or(|input| graph.nodes[at.node].op.role(input) != InputRole::Sizes);
         let own =
             |value: ValueId| uses[value].iter().filter(reads).count() == 1 && !graph.outputs.contains(&value);
-        let rows = (0..node.inputs.len().min(2)).find_map(|weight| {
+        let (rows, weights) = (0..node.inputs.len().min(2)).find_map(|weight| {
             let rows = node.op.rows(weight, &inputs).ok()?;
             let constant = Constant::behind(graph, node.inputs[weight]?).ok()?;
             let mut chain = constant.views.iter().filter_map(|view| graph.nodes[*view].outputs[0]);
             let alone = own(constant.value) && chain.all(own) && constant.element_type.is_float();
-            alone.then_some(rows)
+            alone.then_some((rows, constant.tensor.element_type().is_float()))
         })?;
         let affine = node.op.affine()?;
         let output = node.outputs.first().copied().flatten()?;
@@ -88,6 +90,6 @@ impl Refit {
                 Some(Shift { node: id, input, factor: 1.0 / affine.bias_factor })
             })
             .or_else(behind);
-        Some(Refit { node: id, rows, bias_factor: affine.bias_factor, shift })
+        Some(Refit { node: id, rows, weights, bias_factor: affine.bias_factor, shift })
     }
 }

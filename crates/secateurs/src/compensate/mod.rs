@@ -11,6 +11,7 @@
 
 mod error;
 pub(crate) mod moments;
+pub(crate) mod positions;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use secateurs_graph::patch::Patch;
+use secateurs_graph::samples::{SampleAxis, sample_axes};
 use secateurs_graph::session::{Session, SessionOptions, Walk, to_host};
 use secateurs_graph::surgery::{Computed, Kept, Refit, Shift};
 use secateurs_graph::{Graph, NodeId};
@@ -30,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{self, Dataset};
 use crate::tune::inputs;
 use moments::{Fitted, Moments};
+use positions::counted_positions;
 
 /// What is fitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -80,7 +83,7 @@ pub struct CompensateOptions {
     pub settings: CompensateSettings,
     /// The seed of the draw of samples.
     pub seed: u64,
-    /// Bytes that the activations of all samples may take.
+    /// Bytes that the activations of all samples may take, and the patches of a batch.
     pub memory: u64,
     /// Where it is computed.
     pub session: SessionOptions,
@@ -142,15 +145,26 @@ struct Compensator<'a> {
     /// By how many of them each layer of the original is computed.
     parts: HashMap<NodeId, usize>,
     /// The inputs of both models, batch by batch.
-    batches: Vec<[Vec<Tensor>; 2]>,
+    batches: Vec<Inputs>,
     samples: usize,
+    /// Where the samples lie in what layers of the original make.
+    places: HashMap<NodeId, SampleAxis>,
     /// What is to be read in place of constants.
     replaced: HashMap<(NodeId, usize), Tensor>,
     notes: Vec<String>,
 }
 
+/// What both models read of a batch.
+struct Inputs {
+    own: [Vec<Tensor>; 2],
+    /// Samples that count, of how many.
+    counted: [usize; 2],
+}
+
 /// A run of both models on one batch.
 struct Runs<'s> {
+    /// Samples that count, of how many.
+    counted: [usize; 2],
     original: Walk<'s>,
     smaller: Walk<'s>,
     /// What layers of the original made that the smaller model has not reached yet, and how many of its layers compute that.
@@ -170,33 +184,28 @@ impl<'a> Compensator<'a> {
             job.layers.keys().filter_map(layer).map(|layer| (layer.node, layer)).collect();
         let mut parts = HashMap::new();
         layers.keys().for_each(|id| *parts.entry(job.layers[id].node).or_insert(0) += 1);
-        let fixed = job.data.fixed_batch_size();
-        let batch_size = fixed.unwrap_or(options.settings.batch_size);
-        let order = data::shuffled(job.among.len(), options.seed, 0).into_iter().map(|i| job.among[i]);
-        let order: Vec<usize> = order.take(options.settings.samples).collect();
-        let (wanted, mut samples) = (order.len(), 0);
-        let (mut batches, mut notes) = (Vec::new(), Vec::new());
-        let mut room = wanted;
-        for batch in job.data.loader(job.data.filled(order), batch_size, job.data.reading_threads()) {
-            let batch = batch?;
-            let own = [inputs(&sessions[0], &batch)?, inputs(&sessions[1], &batch)?];
-            if batches.is_empty() {
-                let bytes = largest(&sessions[0], &own[0])?.max(1) * LIVE / batch.indices.len().max(1) as u64;
-                room = (options.memory / bytes.max(1)).max(2) as usize;
-            }
-            samples += batch.indices.len();
-            batches.push(own);
-            if samples >= room {
-                break;
-            }
-        }
-        let samples = samples.min(wanted);
+        let mut order = data::drawn(job.among, options.settings.samples, options.seed);
+        let (wanted, mut batches, mut notes) = (order.len(), Vec::new(), Vec::new());
+        let [room, batch_size] = room(job, &sessions, &layers, &order)?;
+        order.truncate(room);
+        let samples = order.len();
         if samples < wanted {
             notes.push(format!(
                 "{samples} of {wanted} samples fit into the memory that compensation may take"
             ));
         }
-        Ok(Compensator { job, sessions, layers, parts, batches, samples, replaced: HashMap::new(), notes })
+        for batch in job.data.counted(order, batch_size) {
+            let (batch, counted) = batch?;
+            let own = [inputs(&sessions[0], &batch)?, inputs(&sessions[1], &batch)?];
+            batches.push(Inputs { own, counted: [counted, batch.indices.len()] });
+        }
+        let axes = sample_axes(job.original);
+        let place = |id: &NodeId| {
+            let made = job.original.nodes[*id].outputs.first().copied().flatten()?;
+            Some((*id, axes.get(made)?.clone()))
+        };
+        let (places, replaced) = (parts.keys().filter_map(place).collect(), HashMap::new());
+        Ok(Compensator { job, sessions, layers, parts, batches, samples, places, replaced, notes })
     }
 
     fn run(
@@ -204,21 +213,24 @@ impl<'a> Compensator<'a> {
         observe: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Compensated, CompensateError> {
         let [original, smaller] = &self.sessions;
-        let begin = |[first, second]: &[Vec<Tensor>; 2]| -> Result<Runs, CompensateError> {
-            Ok(Runs { original: original.walk(first)?, smaller: smaller.walk(second)?, made: HashMap::new() })
+        let begin = |Inputs { own: [first, second], counted }: &Inputs| -> Result<Runs, CompensateError> {
+            let (original, smaller) = (original.walk(first)?, smaller.walk(second)?);
+            Ok(Runs { counted: *counted, original, smaller, made: HashMap::new() })
         };
         let mut runs = self.batches.iter().map(begin).collect::<Result<Vec<Runs>, _>>()?;
-        let (total, mut seen, mut fitted, mut scarce) = (self.layers.len(), 0, 0, 0);
+        let (total, mut seen, mut fitted) = (self.layers.len(), 0, 0);
+        let (mut scarce, mut few) = (0, 0);
         while let Some(node) = runs.first().and_then(|runs| runs.smaller.node()) {
             if let Some(layer) = self.layers.get(&node) {
-                let changed = fit_layer(self.job, layer, &mut runs, &self.parts)?;
+                let changed = fit_layer(&self, layer, &mut runs)?;
                 seen += 1;
                 if observe(seen, total).is_break() {
                     return Err(CompensateError::Interrupted);
                 }
                 if let Some(change) = changed {
-                    fitted += 1;
+                    fitted += usize::from(change.weight.is_some() || change.shift.is_some());
                     scarce += usize::from(change.scarce);
+                    few += usize::from(change.few);
                     if let Some(weight) = change.weight {
                         self.replaced.insert((node, layer.rows.weight), weight);
                     }
@@ -242,6 +254,12 @@ impl<'a> Compensator<'a> {
         if scarce > 0 {
             self.notes.push(format!(
                 "{scarce} layers have more weights a row than {} samples show positions; their fit leans on the weights that they had",
+                self.samples
+            ));
+        }
+        if few > 0 {
+            self.notes.push(format!(
+                "{few} layers keep their weights, as half of {} samples show fewer than {FEWEST} positions; more samples would fit them",
                 self.samples
             ));
         }
@@ -293,43 +311,83 @@ impl<'a> Compensator<'a> {
     }
 }
 
+/// So many positions must be left to choose a ridge on: a single one is its own mean, and any weights fit it.
+const FEWEST: i64 = 2;
 /// So many of the largest value of a model are alive at once, in both models.
 const LIVE: u64 = 8;
 
-/// Bytes of the largest value of a run.
-fn largest(session: &Session, inputs: &[Tensor]) -> Result<u64, CompensateError> {
-    let mut walk = session.walk(inputs)?;
-    let mut largest = 0;
-    while walk.node().is_some() {
-        let bytes = |tensor: &Tensor| tensor.numel() as u64 * 4;
-        largest = walk.step(&[])?.iter().map(bytes).fold(largest, u64::max);
-    }
-    Ok(largest)
+/// How many samples fit into memory, and how many of them may run at once.
+fn room(
+    job: &CompensateJob,
+    sessions: &[Session; 2],
+    layers: &HashMap<NodeId, Refit>,
+    order: &[usize],
+) -> Result<[usize; 2], CompensateError> {
+    let (memory, settings, data) = (job.options.memory, &job.options.settings, job.data);
+    // Of texts the longest takes most.
+    let Some(&sample) = data.grouped(order.to_vec(), usize::MAX).last() else {
+        return Ok([settings.samples, settings.batch_size]);
+    };
+    let batch = data.batch(&data.filled(vec![sample]))?;
+    let own = [inputs(&sessions[0], &batch)?, inputs(&sessions[1], &batch)?];
+    let samples = batch.indices.len() as u64;
+    let [alive, patches] = bytes_of(sessions, &own, layers)?.map(|bytes| bytes.div_ceil(samples).max(1));
+    let fixed = data.fixed_batch_size();
+    // Patches may take half of it.
+    let batch_size = fixed.unwrap_or(settings.batch_size.min((memory / 2 / patches).max(1) as usize));
+    let room = (memory.saturating_sub(batch_size as u64 * patches) / alive) as usize;
+    let whole = fixed.unwrap_or(1);
+    Ok([(room / whole * whole).max(whole).max(2), batch_size])
 }
 
-/// What a layer is to have.
+/// Bytes of a batch: what is alive of it all the while, and the largest patches, which one batch has at a time.
+fn bytes_of(
+    sessions: &[Session; 2],
+    inputs: &[Vec<Tensor>; 2],
+    layers: &HashMap<NodeId, Refit>,
+) -> Result<[u64; 2], CompensateError> {
+    let bytes = |tensor: &Tensor| tensor.numel() as u64 * 4;
+    let (mut largest, mut patches) = (0, 0);
+    let mut original = sessions[0].walk(&inputs[0])?;
+    while original.node().is_some() {
+        largest = original.step(&[])?.iter().map(bytes).fold(largest, u64::max);
+    }
+    let mut smaller = sessions[1].walk(&inputs[1])?;
+    while let Some(node) = smaller.node() {
+        if let Some(layer) = layers.get(&node) {
+            patches = bytes(&smaller.patches(&layer.rows)?).max(patches);
+        }
+        smaller.step(&[])?;
+    }
+    Ok([LIVE * largest, patches])
+}
+
+/// What a layer is to have; `None` for what stays.
 struct Change {
     weight: Option<Tensor>,
     /// `[rows]`: by how much what it makes is to move.
     shift: Option<Tensor>,
     /// Whether there were fewer positions than weights a row.
     scarce: bool,
+    /// Whether there were too few for the choice of a ridge, so that the weights stay.
+    few: bool,
 }
 
 fn fit_layer(
-    job: &CompensateJob,
+    compensator: &Compensator,
     layer: &Refit,
     runs: &mut [Runs],
-    parts: &HashMap<NodeId, usize>,
 ) -> Result<Option<Change>, CompensateError> {
+    let job = compensator.job;
     let rows = &layer.rows;
     let groups = rows.groups as i64;
     let mut halves = [None, None];
     let single = runs.len() == 1;
     for (number, runs) in runs.iter_mut().enumerate() {
         let computed = &job.layers[&layer.node];
-        let Some(y) = runs.made_by(computed.node, parts)? else { return Ok(None) };
-        let x = runs.smaller.patches(rows)?.f_mul_scalar(rows.factor)?;
+        let Some(y) = runs.made_by(computed.node, &compensator.parts)? else { return Ok(None) };
+        let mut x = runs.smaller.patches(rows)?.f_mul_scalar(rows.factor)?;
+        let size = y.size();
         let kept: Vec<i64> = computed.rows.iter().map(|row| *row as i64).collect();
         let kept = Tensor::f_from_slice(&kept)?.f_to_device(y.device())?;
         let mut y = y.f_movedim_int(rows.output_axis as i64, -1)?.f_index_select(-1, &kept)?;
@@ -337,7 +395,20 @@ fn fit_layer(
         if let Some(bias) = bias.and_then(|bias| runs.smaller.input(bias)) {
             y = y.f_sub(&bias.f_mul_scalar(layer.bias_factor)?)?;
         }
-        let y = y.f_reshape([-1, groups, (rows.rows as i64) / groups])?.f_transpose(0, 1)?;
+        let mut y = y.f_reshape([-1, groups, (rows.rows as i64) / groups])?.f_transpose(0, 1)?;
+        let [counted, samples] = runs.counted;
+        if counted < samples {
+            let place = compensator.places.get(&computed.node);
+            match counted_positions(&size, rows.output_axis, place, samples, counted)? {
+                Some(own) => {
+                    let own = own.f_to_device(y.device())?;
+                    (x, y) = (x.f_index_select(1, &own)?, y.f_index_select(1, &own)?);
+                }
+                // Where samples cannot be told apart, those that fill a batch are better than none.
+                None if number == 0 => {}
+                None => continue,
+            }
+        }
         let mut add = |half: usize, x: &Tensor, y: &Tensor| -> Result<(), CompensateError> {
             let own = Moments::of(x, y)?;
             if !own.is_finite()? {
@@ -350,31 +421,30 @@ fn fit_layer(
             halves[half] = Some(sum);
             Ok(())
         };
-        let positions = x.size()[1];
-        match single && positions > 1 {
-            true => {
-                let half = positions / 2;
-                add(0, &x.f_narrow(1, 0, half)?, &y.f_narrow(1, 0, half)?)?;
-                add(1, &x.f_narrow(1, half, positions - half)?, &y.f_narrow(1, half, positions - half)?)?;
+        // Half of the samples of each batch, the odd one to either in turn; of a single sample half of what it shows.
+        let (positions, samples) = (x.size()[1], counted as i64);
+        let half = match single && samples == 1 {
+            true => positions / 2,
+            false => positions * ((samples + number as i64 % 2) / 2) / samples,
+        };
+        for (number, start, len) in [(0, 0, half), (1, half, positions - half)] {
+            if len > 0 {
+                add(number, &x.f_narrow(1, start, len)?, &y.f_narrow(1, start, len)?)?;
             }
-            false => add(number % 2, &x, &y)?,
         }
     }
-    let [Some(first), Some(second)] = halves else { return Ok(None) };
+    let weights = layer.weights && job.options.settings.fit == Compensation::LeastSquares;
+    let [Some(first), Some(second)] = halves else {
+        return Ok(Some(Change { weight: None, shift: None, scarce: false, few: weights }));
+    };
+    let few = weights && first.positions.min(second.positions) < FEWEST;
     let Some(old) = runs.first().and_then(|runs| runs.smaller.input(rows.weight)) else { return Ok(None) };
     let [row_axis, channel_axis] = [rows.weight_axis as i64, rows.channel_axis as i64];
     let laid = old.f_movedim([row_axis, channel_axis], [0, 1])?;
     let (shape, features) = (laid.size(), (rows.channels * rows.taps) as i64);
     let matrix = laid.f_reshape([groups, -1, features])?.f_transpose(1, 2)?.f_to_kind(Kind::Double)?;
     let intercept = layer.shift.is_some();
-    let fit = Fitted::of(
-        &first,
-        &second,
-        &matrix,
-        intercept,
-        job.options.settings.fit == Compensation::LeastSquares,
-    )?;
-    let Some(fit) = fit else { return Ok(None) };
+    let fit = Fitted::of(&first, &second, &matrix, intercept, weights && !few)?;
     let weight = match fit.weight {
         Some(weight) => {
             let weight = weight.f_transpose(1, 2)?.f_reshape(&shape)?;
@@ -384,7 +454,7 @@ fn fit_layer(
         None => None,
     };
     let shift = fit.shift.map(|shift| shift.f_reshape([-1])).transpose()?;
-    Ok(Some(Change { weight, shift, scarce: fit.scarce }))
+    Ok(Some(Change { weight, shift, scarce: fit.scarce, few }))
 }
 
 impl Runs<'_> {

@@ -22,6 +22,12 @@ pub(crate) struct Moments {
 impl Moments {
     /// Of x `[groups, positions, F]` and y `[groups, positions, O]`.
     pub fn of(x: &Tensor, y: &Tensor) -> Result<Moments, TchError> {
+        // Sums in 16 bits end at 65,504, or are noise.
+        let wide = |tensor: &Tensor| match tensor.f_kind()? {
+            Kind::Half | Kind::BFloat16 => tensor.f_to_kind(Kind::Float),
+            _ => Ok(tensor.shallow_clone()),
+        };
+        let (x, y) = (&wide(x)?, &wide(y)?);
         let double = |tensor: Tensor| tensor.f_to_kind(Kind::Double);
         let sum = |tensor: &Tensor| tensor.f_sum_dim_intlist([1i64].as_slice(), true, Kind::Double);
         let transposed = x.f_transpose(1, 2)?;
@@ -77,8 +83,8 @@ pub(crate) struct Central {
 }
 
 impl Central {
-    /// The weights `[groups, F, O]` that minimise the squared error plus λ‖W − old‖², λ over the mean of the diagonal of xx. `None`
-    /// where the system cannot be solved.
+    /// The weights `[groups, F, O]` that minimise the squared error plus λ‖W − old‖², λ over the mean of the diagonal of xx. Groups
+    /// whose system cannot be solved, as that of a channel that is always 0, keep the old ones; `None` where all do.
     pub fn solved(&self, old: &Tensor, ridge: f64) -> Result<Option<Tensor>, TchError> {
         let features = self.xx.size()[1];
         let diagonal = self.xx.f_diagonal(0, 1, 2)?;
@@ -86,11 +92,13 @@ impl Central {
         let identity = Tensor::f_eye(features, (Kind::Double, self.xx.device()))?;
         let system = self.xx.f_add(&scale.f_mul_scalar(ridge)?.f_mul(&identity)?)?;
         let (lower, info) = system.f_linalg_cholesky_ex(false, false)?;
-        if info.f_abs()?.f_max()?.f_double_value(&[])? != 0.0 {
+        let solvable = info.f_eq(0)?;
+        if solvable.f_any()?.f_int64_value(&[])? == 0 {
             return Ok(None);
         }
         let right = self.xy.f_sub(&self.xx.f_bmm(old)?)?;
-        Ok(Some(old.f_add(&right.f_cholesky_solve(&lower, false)?)?))
+        let weights = old.f_add(&right.f_cholesky_solve(&lower, false)?)?;
+        Ok(Some(weights.f_where_self(&solvable.f_view([-1, 1, 1])?, old)?))
     }
 
     /// The mean squared error of weights, over all groups and rows.
@@ -104,22 +112,21 @@ impl Central {
 pub(super) struct Fitted {
     /// `[groups, F, O]`; `None` where the weights stay.
     pub weight: Option<Tensor>,
-    /// `[groups, 1, O]`: what is to be added.
+    /// `[groups, 1, O]`: what is to be added; `None` where that stays.
     pub shift: Option<Tensor>,
     /// Whether there were fewer positions than features.
     pub scarce: bool,
 }
 
 impl Fitted {
-    /// The ridge is chosen by the error on `check` of what was fitted on `fit`; what is given is fitted on both. `None` where nothing is to
-    /// change.
+    /// The ridge is chosen by the error on `check` of what was fitted on `fit`; what is given is fitted on both.
     pub fn of(
         fit: &Moments,
         check: &Moments,
         old: &Tensor,
         intercept: bool,
         weights: bool,
-    ) -> Result<Option<Fitted>, TchError> {
+    ) -> Result<Fitted, TchError> {
         let (own, held_out) = (fit.central(intercept)?, check.central(intercept)?);
         let before = held_out.error(old)?;
         let mut best = (before * (1.0 - GAIN), None);
@@ -153,6 +160,56 @@ impl Fitted {
             _ => None,
         };
         let scarce = weight.is_some() && both.positions < old.size()[1];
-        Ok((weight.is_some() || shift.is_some()).then_some(Fitted { weight, shift, scarce }))
+        Ok(Fitted { weight, shift, scarce })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    fn noise(shape: [i64; 3]) -> Tensor {
+        secateurs_torch::load().unwrap();
+        let mut rng = Rng::new(5, "moments", shape[1] as u64, 0);
+        let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.normal() as f32).collect();
+        Tensor::f_from_slice(&values).unwrap().f_view(shape).unwrap()
+    }
+
+    fn numbers(tensor: &Tensor) -> Vec<f64> {
+        Vec::try_from(tensor.f_reshape([-1]).unwrap().f_to_kind(Kind::Double).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn sums_over_many_positions_of_16_bits_are_exact() {
+        let x = noise([1, 40_000, 3]).f_mul_scalar(2.0).unwrap();
+        for kind in [Kind::Half, Kind::BFloat16] {
+            let narrow = x.f_to_kind(kind).unwrap();
+            let wide = narrow.f_to_kind(Kind::Double).unwrap();
+            let (found, exact) = (Moments::of(&narrow, &narrow).unwrap(), Moments::of(&wide, &wide).unwrap());
+            assert!(found.is_finite().unwrap(), "{kind:?}");
+            for (found, exact) in [(&found.xx, &exact.xx), (&found.xy, &exact.xy), (&found.yy, &exact.yy)] {
+                for (found, exact) in numbers(found).iter().zip(numbers(exact)) {
+                    assert!((found - exact).abs() < 1.0, "{kind:?}: {found} is not {exact}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn groups_that_read_nothing_keep_their_weights_and_others_are_fitted() {
+        let (x, wanted) = (noise([3, 64, 2]), noise([3, 2, 1]));
+        let _ = x.f_narrow(0, 1, 1).unwrap().f_zero_().unwrap();
+        let moments = Moments::of(&x, &x.f_bmm(&wanted).unwrap()).unwrap();
+        let old = Tensor::f_ones([3, 2, 1], (Kind::Double, x.device())).unwrap();
+        let found = moments.central(true).unwrap().solved(&old, 1e-4).unwrap().unwrap();
+        let (found, wanted) = (numbers(&found), numbers(&wanted));
+        assert_eq!(found[2..4], [1.0, 1.0]);
+        for i in [0, 1, 4, 5] {
+            assert!((found[i] - wanted[i]).abs() < 1e-3, "{found:?} {wanted:?}");
+        }
+        let nothing = Moments::of(&x.f_zeros_like().unwrap(), &x).unwrap();
+        let old = Tensor::f_ones([3, 2, 2], (Kind::Double, x.device())).unwrap();
+        assert!(nothing.central(true).unwrap().solved(&old, 1e-4).unwrap().is_none());
     }
 }

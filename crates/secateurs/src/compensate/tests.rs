@@ -45,43 +45,65 @@ fn graph(model: ModelBuilder) -> Arc<Graph> {
     Arc::new(Graph::from_model(model.build().unwrap()).unwrap())
 }
 
-/// The smaller model without these units of the first group, compensated, and how far both are from the original: root mean squares.
-fn compensated(original: &Arc<Graph>, gone: &[usize], fit: Compensation) -> (Compensated, [f64; 2]) {
+/// Random samples for a model.
+fn samples(original: &Graph, count: usize) -> Tensor {
+    let sizes = original.values[original.inputs[0]].fact.shape.clone().unwrap();
+    let shape: Vec<usize> =
+        [count].into_iter().chain(sizes[1..].iter().map(|n| n.known().unwrap() as usize)).collect();
+    random(&shape, 77)
+}
+
+/// The smaller model without these units of the first group, as it is and compensated on these samples.
+fn compensated_on(
+    original: &Arc<Graph>,
+    gone: &[usize],
+    x: &Tensor,
+    options: &CompensateOptions,
+) -> (Arc<Graph>, Compensated) {
     let coupling = original.coupling(&CouplingOptions::default());
     let mut selection = Selection::all(&coupling);
     selection.kept[0].retain(|unit| !gone.contains(unit));
     let carried = coupling.carry_out::<GraphError>(original, &Choice::from(selection), |_| Ok(None)).unwrap();
     let smaller = Arc::new(carried.graph);
-    let sizes = original.values[original.inputs[0]].fact.shape.clone().unwrap();
-    let shape: Vec<usize> =
-        [SAMPLES].into_iter().chain(sizes[1..].iter().map(|n| n.known().unwrap() as usize)).collect();
-    let (x, folder) = (random(&shape, 77), tempfile::tempdir().unwrap());
+    let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.npz");
-    npz::write(&path, &[("x", &x)]).unwrap();
+    npz::write(&path, &[("x", x)]).unwrap();
     let data = Arc::new(open_data(original, &path, &DataOptions::default(), None, Objective::Auto).unwrap());
-    let settings = CompensateSettings { fit, batch_size: 16, ..CompensateSettings::default() };
-    let options = CompensateOptions { settings, ..CompensateOptions::default() };
-    let among: Vec<usize> = (0..SAMPLES).collect();
+    let among: Vec<usize> = (0..data.len()).collect();
     let job = CompensateJob {
         original,
         smaller: &smaller,
         layers: &carried.layers,
         data: &data,
         among: &among,
-        options: &options,
+        options,
     };
     let found = compensate(&job, &mut |_, _| ControlFlow::Continue(())).unwrap();
+    (smaller, found)
+}
+
+fn options(fit: Compensation, batch_size: usize) -> CompensateOptions {
+    let settings = CompensateSettings { fit, batch_size, ..CompensateSettings::default() };
+    CompensateOptions { settings, ..CompensateOptions::default() }
+}
+
+/// The smaller model without these units of the first group, compensated, and how far both are from the original: root mean squares.
+fn compensated(original: &Arc<Graph>, gone: &[usize], fit: Compensation) -> (Compensated, [f64; 2]) {
+    let x = samples(original, SAMPLES);
+    let (smaller, found) = compensated_on(original, gone, &x, &options(fit, 16));
+    let distances = [&smaller, &Arc::new(found.graph.clone())].map(|graph| distance(original, graph, &x));
+    (found, distances)
+}
+
+/// The root mean square of the difference of two models, over that of the first.
+fn distance(original: &Arc<Graph>, graph: &Arc<Graph>, x: &Tensor) -> f64 {
     let run = |graph: &Arc<Graph>| {
         let session = Session::new(graph.clone(), SessionOptions::default()).unwrap();
-        session.run(std::slice::from_ref(&x)).unwrap()[0].to_f64_vec().unwrap()
+        session.run(std::slice::from_ref(x)).unwrap()[0].to_f64_vec().unwrap()
     };
     let wanted = run(original);
-    let distance = |graph: &Arc<Graph>| {
-        let squares = run(graph).iter().zip(&wanted).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
-        (squares / wanted.iter().map(|b| b * b).sum::<f64>()).sqrt()
-    };
-    let distances = [distance(&smaller), distance(&Arc::new(found.graph.clone()))];
-    (found, distances)
+    let squares = run(graph).iter().zip(&wanted).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+    (squares / wanted.iter().map(|b| b * b).sum::<f64>()).sqrt()
 }
 
 fn pads() -> Vec<AttributeProto> {
@@ -110,13 +132,18 @@ fn convolutional() -> Arc<Graph> {
 
 /// Two matrices with a sum behind the first; of the six numbers between them, the last is made of the first two.
 fn dense() -> Arc<Graph> {
+    dense_of(&["batch", "3", "5"])
+}
+
+/// The same for inputs of this shape.
+fn dense_of(shape: &[&str]) -> Arc<Graph> {
     let rows = mixed(&[6, 5], 4, &[(5, &[(0, 1.0), (1, -2.0)])]);
     let values = numbers(&rows);
     let columns: Vec<f32> =
         (0..5).flat_map(|i| (0..6).map(|j| values[j * 5 + i]).collect::<Vec<_>>()).collect();
     graph(
         ModelBuilder::new(17)
-            .input("x", ElementType::Float32, &["batch", "3", "5"])
+            .input("x", ElementType::Float32, shape)
             .constant("w1", &Tensor::from_slice(vec![5, 6], &columns).unwrap())
             .constant("w2", &random(&[6, 4], 5))
             .constant("b2", &random(&[4], 6))
@@ -138,6 +165,59 @@ fn what_others_can_make_comes_back_whole() {
         assert!(found.notes.is_empty(), "{:?}", found.notes);
         let (_, [_, means]) = compensated(&original, &[5], Compensation::Means);
         assert!(means > 10.0 * after, "{means} {after}");
+    }
+}
+
+#[test]
+fn the_ridge_is_chosen_on_half_of_the_samples_whatever_the_batches_are() {
+    let original = dense_of(&["batch", "5"]);
+    let x = samples(&original, 33);
+    for batch_size in [1, 32, 33] {
+        let (_, found) =
+            compensated_on(&original, &[5], &x, &options(Compensation::LeastSquares, batch_size));
+        let after = distance(&original, &Arc::new(found.graph), &x);
+        assert!(after < 2e-3 && found.notes.is_empty(), "{batch_size}: {after} {:?}", found.notes);
+    }
+}
+
+#[test]
+fn the_limit_on_memory_holds_for_the_first_batch() {
+    let original = dense();
+    let x = samples(&original, SAMPLES);
+    // The largest value of a sample has 18 numbers, and a batch's patches 15 a sample.
+    let memory = 10 * 8 * 18 * 4 + 16 * 15 * 4;
+    let limited = CompensateOptions { memory, ..options(Compensation::LeastSquares, 16) };
+    let (_, found) = compensated_on(&original, &[5], &x, &limited);
+    assert_eq!(found.samples, 10);
+    assert!(found.notes[0].contains("10 of 48 samples fit"), "{:?}", found.notes);
+}
+
+#[test]
+fn of_too_few_positions_no_weights_are_fitted() {
+    let original = dense_of(&["batch", "5"]);
+    let x = samples(&original, 3);
+    let (smaller, found) = compensated_on(&original, &[5], &x, &options(Compensation::LeastSquares, 32));
+    assert!(found.notes[0].contains("2 layers keep their weights"), "{:?}", found.notes);
+    let value = |graph: &Graph, name: &str| numbers(graph.tensor(graph.value_named(name).unwrap()).unwrap());
+    assert_eq!(value(&found.graph, "w2"), value(&smaller, "w2"));
+    assert_ne!(value(&found.graph, "b2"), value(&smaller, "b2"));
+}
+
+#[test]
+fn what_fills_a_batch_is_not_counted() {
+    let fitted = |batch: &str, count: usize| {
+        let original = dense_of(&[batch, "3", "5"]);
+        let x = samples(&original, count);
+        let (_, found) = compensated_on(&original, &[1, 2, 3], &x, &options(Compensation::LeastSquares, 16));
+        assert_eq!((found.layers[0], found.samples), (1, count));
+        let value = |name: &str| numbers(found.graph.tensor(found.graph.value_named(name).unwrap()).unwrap());
+        [value("w2"), value("b2")].concat()
+    };
+    // A batch that is filled, alone and behind a full one.
+    for count in [9, 20] {
+        for (counted, filled) in fitted("batch", count).into_iter().zip(fitted("16", count)) {
+            assert!((counted - filled).abs() < 1e-4, "{count}: {filled} is not {counted}");
+        }
     }
 }
 
@@ -187,6 +267,29 @@ fn what_is_fitted_keeps_the_types_of_the_file() {
         };
         assert_eq!(types(&found.graph), types(&original));
     }
+}
+
+#[test]
+fn weights_that_are_integers_in_the_file_stay_and_means_are_absorbed() {
+    let integers = |seed: u64| {
+        let values: Vec<i8> = numbers(&random(&[4, 3], seed)).iter().map(|x| (20.0 * x) as i8).collect();
+        Tensor::from_slice(vec![4, 3], &values).unwrap()
+    };
+    let cast = vec![AttributeProto::from_int("to", ElementType::Float32.to_onnx().into())];
+    let original = constant_unit(|model| {
+        model
+            .constant("i2", &integers(9))
+            .node_with("Cast", &["i2"], &["f2"], cast)
+            .node("MatMul", &["h", "f2"], &["m"])
+            .node("Add", &["m", "b2"], &["y"])
+    });
+    let x = samples(&original, SAMPLES);
+    let (smaller, found) = compensated_on(&original, &[1, 3], &x, &options(Compensation::LeastSquares, 16));
+    let weight = |graph: &Graph| graph.tensor(graph.value_named("i2").unwrap()).unwrap().clone();
+    assert_eq!(weight(&found.graph), weight(&smaller));
+    let [before, after] =
+        [&smaller, &Arc::new(found.graph.clone())].map(|graph| distance(&original, graph, &x));
+    assert!(found.layers[0] == 1 && after < before, "{before} {after}");
 }
 
 #[test]

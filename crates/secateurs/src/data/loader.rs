@@ -18,6 +18,11 @@ pub fn shuffled(len: usize, seed: u64, epoch: u64) -> Vec<usize> {
     order
 }
 
+/// At most so many of some samples, at random by the seed: the first ones may all be of one class, as they are in the order of folders.
+pub(crate) fn drawn(samples: &[usize], count: usize, seed: u64) -> Vec<usize> {
+    shuffled(samples.len(), seed, 0).into_iter().take(count).map(|i| samples[i]).collect()
+}
+
 /// An iterator over batches that are read ahead; see [`Dataset::loader`] and [`Dataset::stream`].
 #[derive(Debug)]
 pub struct Loader {
@@ -84,6 +89,23 @@ impl Dataset {
                 let (order, batches) = &*plan;
                 dataset.batch(&order[batches[number].clone()])
             }
+        })
+    }
+
+    /// The batches of samples as [`Dataset::loader`] gives them, filled where the model fixes their size, with how many samples of each
+    /// count: those that are there to fill it do not.
+    pub(crate) fn counted(
+        self: &Arc<Self>,
+        samples: Vec<usize>,
+        batch_size: usize,
+    ) -> impl Iterator<Item = Result<(Batch, usize)>> + use<> {
+        let batch_size = self.fixed_batch_size().unwrap_or(batch_size);
+        let mut left = samples.len();
+        self.loader(self.filled(samples), batch_size, self.reading_threads()).map(move |batch| {
+            let batch = batch?;
+            let counted = batch.indices.len().min(left);
+            left -= counted;
+            Ok((batch, counted))
         })
     }
 }

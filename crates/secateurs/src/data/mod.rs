@@ -39,6 +39,7 @@ pub(crate) use cast::from_f32;
 pub use dataset::{Batch, Dataset};
 pub use error::{DataError, Result};
 pub use labels::{IGNORED, LabelKind, Labels};
+pub(crate) use loader::drawn;
 pub use loader::{Loader, shuffled};
 pub use options::{DataOptions, TokenLimits};
 pub use preprocess::{ChannelOrder, Layout, Preprocess, Preset, Resize, Size};

@@ -326,6 +326,19 @@ fn the_loader_gives_every_batch_in_order() {
 }
 
 #[test]
+fn samples_are_drawn_from_the_whole_of_a_list_and_the_same_by_the_same_seed() {
+    let samples: Vec<usize> = (100..300).collect();
+    let few = drawn(&samples, 40, 3);
+    assert_eq!(few, drawn(&samples, 40, 3));
+    assert_ne!(few, drawn(&samples, 40, 4));
+    assert!(few.iter().filter(|sample| **sample >= 200).count() > 8, "{few:?}");
+    let mut all = drawn(&samples, 1000, 3);
+    assert_eq!(all[..40], few);
+    all.sort_unstable();
+    assert_eq!(all, samples);
+}
+
+#[test]
 fn the_loader_ends_after_an_error() {
     let folder = pets();
     let dataset = Arc::new(open(folder.path(), &[images()]).unwrap());

@@ -11,16 +11,18 @@ use secateurs_graph::Graph;
 use super::job::{JobError, Stage};
 use super::stages::Stages;
 use crate::compensate::{Compensated, Compensation};
+use crate::data;
 use crate::format::significant;
 
 impl Stages<'_, '_> {
     /// What was fitted in a pruned model, or the pruned model where its outputs differ less from the original's: on samples that
-    /// are held out, or where there are none on those that were fitted on.
+    /// are held out, or where there are none on those that were fitted on. `seed` draws the samples.
     pub(super) fn nearer(
         &mut self,
         original: &Arc<Graph>,
         pruned: &Arc<Graph>,
         compensated: Compensated,
+        seed: u64,
     ) -> Result<Compensated, JobError> {
         let settings = self.job.settings.compensate;
         if compensated.layers[0] == 0 {
@@ -30,7 +32,7 @@ impl Stages<'_, '_> {
             true => ("", self.data.clone(), &self.training),
             false => ("held-out ", self.validation.data.clone(), &self.validation.indices),
         };
-        let samples: Vec<usize> = samples.iter().copied().take(settings.samples).collect();
+        let samples = data::drawn(samples, settings.samples, seed);
         self.begins(Stage::Score, "comparing what was fitted with the pruned model", 2 * samples.len())?;
         let fitted = Arc::new(compensated.graph.clone());
         let mut divergence = |graph| -> Result<Option<f64>, JobError> {

@@ -194,8 +194,7 @@ impl<'a, 'o> Stages<'a, 'o> {
     /// The smaller model of a plan, its implants fitted on training samples.
     pub(super) fn applied(&mut self, plan: &Plan) -> Result<(Applied, Vec<String>), JobError> {
         let settings = self.job.settings.compensate;
-        let order = data::shuffled(self.training.len(), plan.asked.seed, 0).into_iter();
-        let samples: Vec<usize> = order.map(|i| self.training[i]).take(settings.samples).collect();
+        let samples = data::drawn(&self.training, settings.samples, plan.asked.seed);
         let graph = Arc::new(self.job.graph.clone());
         let stream = Stream {
             graph: &graph,
@@ -258,7 +257,7 @@ impl<'a, 'o> Stages<'a, 'o> {
         };
         let observe = &mut *self.observe;
         let compensated = compensate(&job, &mut |_, _| observe(Progress::Samples(1)))?;
-        self.nearer(&original, &smaller, compensated)
+        self.nearer(&original, &smaller, compensated, plan.asked.seed)
     }
 
     /// Scores a model on the samples that are held out.

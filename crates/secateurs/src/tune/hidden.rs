@@ -1,10 +1,12 @@
 //! Distillation of hidden states: what the model adds up along its residual sums is to be what its teacher adds up there.
 //!
 //! States are matched by the names of their values, which surgery keeps. Where a state is narrower than the teacher's, the teacher's kept
-//! units are compared, as the plan says; padding does not count.
+//! units are compared, as the plan says; states that carry implanted units, which surgery puts in another order, are left out. Padding
+//! does not count.
 
 use std::collections::HashMap;
 
+use secateurs_graph::coupling::{Coupling, Selection};
 use secateurs_graph::rewrite::residuals;
 use secateurs_graph::session::Tap;
 use secateurs_graph::{Graph, ValueId};
@@ -17,6 +19,8 @@ use crate::plan::{Plan, PlanError};
 /// The states that are compared.
 pub(super) struct Hidden {
     states: Vec<State>,
+    /// A hash of which states and units are compared, as the plan says.
+    hash: String,
     /// What the distance is multiplied with.
     weight: f64,
 }
@@ -42,11 +46,14 @@ impl Hidden {
         let sums: Vec<ValueId> = residuals(teacher).into_iter().map(|residual| residual.sum).collect();
         let kept = plan.map(|plan| Kept::new(teacher, plan)).transpose()?;
         let (mut states, mut unknown) = (Vec::new(), Vec::new());
+        let mut hasher = blake3::Hasher::new();
         for &sum in &sums {
             let name = teacher.values[sum].name.as_str();
             let Some(&value) = own.get(name) else { continue };
             match picks(graph, value, teacher, sum, kept.as_ref()) {
                 Some(picks) => {
+                    let compared = picks.iter().map(|kept| (kept.axis, &kept.indices));
+                    hasher.update(format!("{name:?} {:?}", compared.collect::<Vec<_>>()).as_bytes());
                     let picks = picks.iter().map(|kept| Pick::new(kept, device)).collect::<Result<_, _>>()?;
                     states.push(State { own: value, teachers: sum, picks });
                 }
@@ -57,8 +64,9 @@ impl Hidden {
             let file = teacher.source.file();
             return Err(TuneError::Options(match unknown.first() {
                 Some(name) => format!(
-                    "hidden_distillation: '{name}' and all other residual sums are narrower than in {file}, and which of its units they \
-                     have is not known; give the plan that was applied with --plan, or leave hidden_distillation out"
+                    "hidden_distillation: '{name}' and all other residual sums are narrower than in {file}, or in another order as units \
+                     of theirs are implanted, and which of its units they have is not known; give the plan that was applied with --plan \
+                     where it implants none of them, or leave hidden_distillation out"
                 ),
                 None => format!(
                     "hidden_distillation: {file} has no residual sum that the model has too; leave it out, the outputs are distilled anyway"
@@ -69,11 +77,16 @@ impl Hidden {
             format!("{} of {} residual sums are compared with the teacher's", states.len(), sums.len());
         if let Some(name) = unknown.first() {
             note += &format!(
-                "; which units '{name}' and {} more have is not known: --plan says it",
+                "; which units '{name}' and {} more have is not known: --plan says it, where none of them is implanted",
                 unknown.len() - 1
             );
         }
-        Ok((Hidden { states, weight }, note))
+        Ok((Hidden { states, hash: hasher.finalize().to_hex().to_string(), weight }, note))
+    }
+
+    /// A hash of which states and units are compared.
+    pub fn hash(&self) -> &str {
+        &self.hash
     }
 
     /// What is to be caught of the model.
@@ -171,8 +184,10 @@ fn relative_error(own: &Tensor, wanted: &Tensor, mask: Option<&Tensor>) -> Resul
 
 /// What a plan keeps of its model.
 struct Kept {
-    coupling: secateurs_graph::coupling::Coupling,
-    choice: secateurs_graph::surgery::Choice,
+    coupling: Coupling,
+    selection: Selection,
+    /// Without all units of groups of which some are implanted: these are put in another order.
+    in_order: Selection,
 }
 
 impl Kept {
@@ -180,7 +195,11 @@ impl Kept {
         let refused = |e: PlanError| TuneError::Options(format!("--plan: {e}"));
         let coupling = plan.coupling(teacher).map_err(refused)?;
         let choice = plan.choice(teacher, &coupling).map_err(refused)?;
-        Ok(Kept { coupling, choice })
+        let mut in_order = Selection::all(&coupling);
+        for (units, implanted) in in_order.kept.iter_mut().zip(&choice.implanted) {
+            units.retain(|_| implanted.is_empty());
+        }
+        Ok(Kept { coupling, selection: choice.selection, in_order })
     }
 }
 
@@ -207,13 +226,15 @@ fn picks(
     }
     let mut picks = Vec::new();
     for (axis, (own, wanted)) in own.iter().zip(wanted).enumerate() {
+        if kept.is_some_and(|kept| kept.coupling.kept_indices(&kept.in_order, teachers, axis).is_some()) {
+            return None;
+        }
         let (Some(own), Some(wanted)) = (own.known(), wanted.known()) else { continue };
         if own == wanted {
             continue;
         }
-        // Units in other forms are put in another order.
-        let kept = kept.filter(|kept| kept.choice.implanted.iter().all(Vec::is_empty))?;
-        let indices = kept.coupling.kept_indices(&kept.choice.selection, teachers, axis)?;
+        let kept = kept?;
+        let indices = kept.coupling.kept_indices(&kept.selection, teachers, axis)?;
         if indices.len() as i64 != own {
             return None;
         }

@@ -220,6 +220,9 @@ impl TuneOptions {
         if self.batch_size == 0 {
             return Err("batch_size = 0: must be at least 1".into());
         }
+        if self.patience == Some(0) {
+            return Err("patience = 0: must be at least 1; leave it out to train all epochs".into());
+        }
         within("learning_rate", self.learning_rate.unwrap_or(0.0), 0.0, 1e3)?;
         within("momentum", self.momentum.unwrap_or(0.0), 0.0, 0.999_999)?;
         within("betas", self.betas[0], 0.0, 0.999_999)?;

@@ -6,12 +6,14 @@ use secateurs_graph::op::Initial;
 use secateurs_graph::rewrite::{
     Law, Statistics, find_folded, fold_batch_norms_among, insert_batch_norms, insert_dropout, reinitialize,
 };
+use secateurs_graph::samples::{first_samples, sample_axes};
 use secateurs_graph::session::{Session, SessionOptions, Tap};
 use secateurs_graph::{Graph, GraphError, NodeId, ValueId};
 use secateurs_torch::tch::{self, Kind, TchError, Tensor};
 
 use super::options::BatchNormMode;
 use super::{TuneError, TuneJob, scores};
+use crate::data;
 use crate::rng::Rng;
 
 /// Training samples on which the statistics of inserted batch norms are measured.
@@ -62,8 +64,8 @@ impl Prepared {
         if places.is_empty() {
             return Ok(());
         }
-        let statistics =
-            moments(&self.graph, &places, job, &samples[..samples.len().min(CALIBRATION_SAMPLES)], options)?;
+        let samples = data::drawn(samples, CALIBRATION_SAMPLES, job.options.seed);
+        let statistics = moments(&self.graph, &places, job, samples, options)?;
         let places: Vec<(ValueId, Statistics)> = places.into_iter().zip(statistics).collect();
         self.inserted = insert_batch_norms(&mut self.graph, &places)?;
         let norms = match places.len() {
@@ -104,25 +106,32 @@ fn moments(
     graph: &Graph,
     values: &[ValueId],
     job: &TuneJob,
-    samples: &[usize],
+    samples: Vec<usize>,
     options: SessionOptions,
 ) -> Result<Vec<Statistics>, TuneError> {
     let session = Session::new(Arc::new(graph.clone()), options)?;
     let taps: Vec<Tap> = values.iter().map(|&v| Tap::Value(v)).collect();
     let mut sums: Vec<Option<[Tensor; 2]>> = values.iter().map(|_| None).collect();
     let mut counts = vec![0i64; values.len()];
-    let batch_size = job.data.fixed_batch_size().unwrap_or(BATCH_SIZE);
-    for batch in job.data.loader(job.data.filled(samples.to_vec()), batch_size, job.data.reading_threads()) {
-        let batch = batch?;
+    let places = sample_axes(graph);
+    for batch in job.data.counted(samples, BATCH_SIZE) {
+        let (batch, counted) = batch?;
         let inputs = scores::inputs(&session, &batch)?;
         tch::no_grad(|| -> Result<(), TuneError> {
             let caught = session.forward(&inputs, &taps)?.taps;
-            for ((tensor, sums), count) in caught.iter().zip(&mut sums).zip(&mut counts) {
-                let (new, channels) = channel_sums(tensor)?;
+            for (((value, tensor), sums), count) in values.iter().zip(&caught).zip(&mut sums).zip(&mut counts)
+            {
+                let own = match first_samples(tensor, places.get(*value), batch.indices.len(), counted)? {
+                    Some(own) => own,
+                    // Where samples cannot be told apart, those that fill a batch are better than none.
+                    None if sums.is_none() => tensor.shallow_clone(),
+                    None => continue,
+                };
+                let (new, channels) = channel_sums(&own)?;
                 if !scores::all_finite(&new[1])? {
                     scores::check_finite(job.data, &batch.indices, &session, &inputs, &[], None)?;
                 }
-                *count += tensor.numel() as i64 / channels;
+                *count += own.numel() as i64 / channels;
                 *sums = Some(match sums.take() {
                     None => new,
                     Some([a, b]) => [a.f_add(&new[0])?, b.f_add(&new[1])?],

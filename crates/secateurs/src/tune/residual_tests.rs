@@ -6,6 +6,7 @@ use super::tests::{SAMPLES, graph, train, values, wave, whole};
 use super::*;
 use crate::data::{DataOptions, npz};
 use crate::pipeline::{PlanOptions, PlanParts, apply, open_data, plan};
+use crate::plan::{PlannedForm, PlannedImplant};
 use crate::search::Budget;
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
@@ -61,9 +62,20 @@ fn first_loss(
     plan: Option<&Plan>,
     weight: Option<f64>,
 ) -> Result<f64, String> {
-    secateurs_torch::load().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let data = data(folder.path(), model);
+    loss_in(folder.path(), model, teacher, plan, weight).map(|loss| loss.unwrap())
+}
+
+/// The loss of the first step that a training in a folder takes; none where it is at its end.
+fn loss_in(
+    folder: &Path,
+    model: &Graph,
+    teacher: &Graph,
+    plan: Option<&Plan>,
+    weight: Option<f64>,
+) -> Result<Option<f64>, String> {
+    secateurs_torch::load().unwrap();
+    let data = data(folder, model);
     let options = TuneOptions { hidden_distillation: weight, epochs: 1, ..whole() };
     let job = TuneJob {
         graph: model,
@@ -75,7 +87,7 @@ fn first_loss(
         outputs: &[],
         options: &options,
         device: Device::Cpu,
-        folder: folder.path(),
+        folder,
     };
     let mut first = None;
     let ended = tune(&job, &mut |event| {
@@ -84,7 +96,7 @@ fn first_loss(
         }
         ControlFlow::Continue(())
     });
-    ended.map(|_| first.unwrap()).map_err(|e| e.to_string())
+    ended.map(|_| first).map_err(|e| e.to_string())
 }
 
 #[test]
@@ -102,6 +114,45 @@ fn hidden_states_of_pruned_width_are_compared_with_the_kept_units() {
     assert!(other > plain + 1.0, "{other} and {plain}");
     let unknown = first_loss(&smaller, &original, None, Some(100.0)).unwrap_err();
     assert!(unknown.contains("'after'") && unknown.contains("--plan"), "{unknown}");
+}
+
+/// All units stay; a node computes four of those that a parameter makes by an implant.
+fn implanted(original: &Graph, node: &str, parameter: &str) -> Plan {
+    let budget = Budget::new(vec!["units=0.5".parse().unwrap()]).unwrap();
+    let mut plan = plan(original, &PlanOptions { budget, ..PlanOptions::default() }).unwrap();
+    plan.groups.retain(|group| group.parameters[0] == format!("{parameter}[1]"));
+    plan.groups[0].kept = (0..plan.groups[0].units).collect();
+    plan.groups[0].implanted = vec![0, 1, 2, 3];
+    plan.implants =
+        vec![PlannedImplant { node: node.into(), form: PlannedForm::LowRank { rank: 2 }, bias: false }];
+    plan
+}
+
+#[test]
+fn states_in_another_order_are_not_compared() {
+    let original = net();
+    let stream = implanted(&original, "before", "stem");
+    let mixed = apply(&original, &stream).unwrap().graph;
+    let refused = first_loss(&mixed, &original, Some(&stream), Some(100.0)).unwrap_err();
+    assert!(refused.contains("'after'") && refused.contains("implanted"), "{refused}");
+    let inside = implanted(&original, "h", "up");
+    let other = apply(&original, &inside).unwrap().graph;
+    assert!(first_loss(&other, &original, Some(&inside), Some(100.0)).is_ok());
+}
+
+#[test]
+fn a_training_that_compares_other_units_does_not_go_on() {
+    let original = net();
+    let right = narrower(&original);
+    let mut wrong = right.clone();
+    wrong.groups[0].kept = vec![0, 5, 6, 7];
+    let smaller = apply(&original, &right).unwrap().graph;
+    let folder = tempfile::tempdir().unwrap();
+    let go_on = |plan| loss_in(folder.path(), &smaller, &original, plan, Some(100.0));
+    go_on(Some(&right)).unwrap();
+    let refused = go_on(Some(&wrong)).unwrap_err();
+    assert!(refused.contains("other settings"), "{refused}");
+    go_on(Some(&right)).unwrap();
 }
 
 #[test]

@@ -163,14 +163,8 @@ pub(super) fn evaluate(
     progress: &mut dyn FnMut(usize),
 ) -> Result<Scores, TuneError> {
     let mut sums = Sums::default();
-    let batch_size = data.fixed_batch_size().unwrap_or(batch_size);
-    // What is added is not counted.
-    let order = data.filled(data.grouped(samples.to_vec(), usize::MAX));
-    let mut left = samples.len();
-    for batch in data.loader(order, batch_size, data.reading_threads()) {
-        let batch = batch?;
-        let counted = batch.indices.len().min(left);
-        left -= counted;
+    for batch in data.counted(data.grouped(samples.to_vec(), usize::MAX), batch_size) {
+        let (batch, counted) = batch?;
         tch::no_grad(|| -> Result<(), TuneError> {
             let inputs = inputs(session, &batch)?;
             let outputs = session.forward(&inputs, &[])?.outputs;

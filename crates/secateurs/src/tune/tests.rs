@@ -25,8 +25,13 @@ pub(super) fn wave(shape: &[usize], f: f64, a: f64, offset: f64) -> Tensor {
 
 /// Two channels of 4 × 4, to three classes.
 pub(super) fn net(shift: f64) -> ModelBuilder {
+    net_of("batch", shift)
+}
+
+/// The same in batches of this size.
+fn net_of(batch: &str, shift: f64) -> ModelBuilder {
     ModelBuilder::new(17)
-        .input("x", ElementType::Float32, &["batch", "2", "4", "4"])
+        .input("x", ElementType::Float32, &[batch, "2", "4", "4"])
         .constant("conv", &wave(&[4, 2, 3, 3], 0.71 + shift, 0.4, 0.0))
         .constant("gamma", &wave(&[4], 1.1 + shift, 0.3, 1.0))
         .constant("beta", &wave(&[4], 0.9 + shift, 0.2, 0.0))
@@ -444,6 +449,64 @@ fn folded_batch_norms_are_put_back_while_tuning_and_folded_again() {
 }
 
 #[test]
+fn folded_batch_norms_are_calibrated_on_samples_of_all_classes() {
+    secateurs_torch::load().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut folded = graph(net(0.0));
+    secateurs_graph::rewrite::fold_batch_norms(&mut folded).unwrap();
+    // As folders of classes are read: the first half is dark, the second bright.
+    const HALF: usize = 1100;
+    let x: Vec<f32> = (0..2 * HALF * 32).map(|i| if i < HALF * 32 { 0.0 } else { 1.0 }).collect();
+    let (x, y) = (Tensor::from_slice(vec![2 * HALF, 2, 4, 4], &x), vec![0i64; 2 * HALF]);
+    let y = Tensor::from_slice(vec![2 * HALF], &y).unwrap();
+    let path = folder.path().join("halves.npz");
+    npz::write(&path, &[("x", &x.unwrap()), ("y", &y)]).unwrap();
+    let open = open_data(&folded, &path, &DataOptions::default(), None, Objective::Auto);
+    let data = Arc::new(open.unwrap());
+    let [means, variances] = calibrated(&folded, &data);
+    assert!(means.iter().all(|mean| mean.abs() > 1e-3), "{means:?}");
+    assert!(variances.iter().all(|variance| *variance > 1e-3), "{variances:?}");
+    assert_eq!(calibrated(&folded, &data), [means, variances]);
+}
+
+/// Means and variances of the batch norm that is put back.
+fn calibrated(folded: &Graph, data: &Arc<Dataset>) -> [Vec<f64>; 2] {
+    let options = whole();
+    let job = TuneJob {
+        graph: folded,
+        teacher: None,
+        teacher_cache: None,
+        plan: None,
+        data,
+        validation: None,
+        outputs: &[],
+        options: &options,
+        device: Device::Cpu,
+        folder: Path::new(""),
+    };
+    let samples: Vec<usize> = (0..data.len()).collect();
+    let prepared = prepare::Prepared::new(&job, &samples, SessionOptions::default()).unwrap().graph;
+    let norm = prepared.nodes.values().find(|node| node.op.name() == "BatchNormalization").unwrap();
+    [3, 4].map(|input| prepared.tensor(norm.inputs[input].unwrap()).unwrap().to_f64_vec().unwrap())
+}
+
+#[test]
+fn what_fills_a_batch_does_not_calibrate() {
+    secateurs_torch::load().unwrap();
+    let calibrated = |batch: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut folded = graph(net_of(batch, 0.0));
+        secateurs_graph::rewrite::fold_batch_norms(&mut folded).unwrap();
+        let data = data(folder.path(), &folded, true);
+        calibrated(&folded, &data).concat()
+    };
+    // More than there are samples, and a batch and a half.
+    for filled in ["32", "16"] {
+        assert_near(&calibrated(filled), &calibrated("batch"), 1e-5);
+    }
+}
+
+#[test]
 fn frozen_batch_norms_keep_their_statistics_and_half_precision_its_type() {
     let folder = tempfile::tempdir().unwrap();
     let model = graph(net(0.0));
@@ -539,6 +602,18 @@ fn statistics_are_estimated_anew_and_parameters_drawn_anew_where_asked_for() {
 }
 
 #[test]
+fn statistics_are_estimated_anew_in_batches_of_the_size_that_a_model_fixes() {
+    // More than there are samples, and more than are asked for.
+    for (batch, reestimate) in [("32", SAMPLES), ("16", 8)] {
+        let (folder, model) = (tempfile::tempdir().unwrap(), graph(net_of(batch, 0.0)));
+        let data = data(folder.path(), &model, true);
+        let options = TuneOptions { epochs: 1, learning_rate: Some(0.0), reestimate, ..whole() };
+        let run = train(&model, None, &data, &options, folder.path(), usize::MAX);
+        assert!(values(&run.tuned().graph, "variance").iter().all(|v| *v > 2.0));
+    }
+}
+
+#[test]
 fn settings_that_make_no_sense_and_augmentation_of_no_pictures_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let model = graph(net(0.0));
@@ -549,6 +624,7 @@ fn settings_that_make_no_sense_and_augmentation_of_no_pictures_are_refused() {
     };
     assert!(refused(TuneOptions { batch_size: 0, ..whole() }).contains("batch_size"));
     assert!(refused(TuneOptions { momentum: Some(1.5), ..whole() }).contains("momentum"));
+    assert!(refused(TuneOptions { patience: Some(0), ..whole() }).contains("patience = 0"));
     let flipped = TuneOptions { augment: Augment { flip: true, ..Augment::default() }, ..whole() };
     assert!(refused(flipped).contains("images"));
     // A settings file with an unknown key.

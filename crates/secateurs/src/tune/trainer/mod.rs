@@ -158,7 +158,8 @@ impl<'a> Trainer<'a> {
         if !masks.is_empty() {
             notes.push(format!("{} constants are taken for masks and not trained", masks.len()));
         }
-        let progress = Progress { fingerprint: fingerprint(job)?, factor: 1.0, ..Progress::default() };
+        let fingerprint = fingerprint(job, hidden.as_ref())?;
+        let progress = Progress { fingerprint, factor: 1.0, ..Progress::default() };
         Ok(Trainer {
             optimizer,
             training: training.into(),
@@ -500,8 +501,13 @@ impl<'a> Trainer<'a> {
         }
         let order = data::shuffled(self.training.len(), self.options.seed, u64::MAX);
         let count = self.options.reestimate.min(order.len());
-        let batch_size = self.resolved.batch_size.min(count);
-        let samples = order[..count / batch_size * batch_size].iter().map(|&i| self.training[i]).collect();
+        // As in training, there are full batches only, and samples come again where the model fixes a size that there are too few for.
+        let batch_size = match self.job.data.fixed_batch_size() {
+            Some(fixed) => fixed,
+            None => self.resolved.batch_size.min(count),
+        };
+        let batches = (count / batch_size).max(1);
+        let samples = order.iter().cycle().take(batches * batch_size).map(|&i| self.training[i]).collect();
         for (number, batch) in
             self.job.data.loader(samples, batch_size, self.job.data.reading_threads()).enumerate()
         {

@@ -6,6 +6,7 @@ use secateurs_graph::Graph;
 use secateurs_torch::tch::Tensor;
 
 use super::super::checkpoint::{self, Checkpoint, Progress};
+use super::super::hidden::Hidden;
 use super::super::{Event, TuneError, TuneJob};
 use super::Trainer;
 
@@ -107,11 +108,12 @@ impl Trainer<'_> {
 }
 
 /// A hash of all that a training depends on but the data, the machine and the version.
-pub(super) fn fingerprint(job: &TuneJob) -> Result<String, TuneError> {
+pub(super) fn fingerprint(job: &TuneJob, hidden: Option<&Hidden>) -> Result<String, TuneError> {
     // Nothing for no output that was chosen, so that checkpoints from before there could be several go on.
     let outputs = (!job.outputs.is_empty()).then_some(job.outputs);
     let settings =
         serde_json::to_string(&(job.options, outputs)).map_err(|e| TuneError::Options(e.to_string()))?;
     let hash = |graph: &Graph| graph.hash();
-    Ok(format!("{} {} {settings}", hash(job.graph), job.teacher.map(hash).unwrap_or_default()))
+    let hidden = hidden.map(|hidden| format!(" {}", hidden.hash())).unwrap_or_default();
+    Ok(format!("{} {} {settings}{hidden}", hash(job.graph), job.teacher.map(hash).unwrap_or_default()))
 }
