@@ -12,13 +12,15 @@ pub(crate) fn counted_positions(
     samples: usize,
     counted: usize,
 ) -> Result<Option<Tensor>, TchError> {
-    let Some(place) = place.filter(|place| place.axis != output_axis) else { return Ok(None) };
     let mut sizes = size.to_vec();
     sizes.remove(output_axis);
-    let place = SampleAxis { axis: place.axis - usize::from(output_axis < place.axis), ..place.clone() };
+    let place = place.filter(|place| place.axis != output_axis).map(|place| {
+        let axis = place.axis - usize::from(output_axis < place.axis);
+        SampleAxis { axis, ..place.clone() }
+    });
     let all =
         Tensor::f_arange(sizes.iter().product::<i64>(), (Kind::Int64, Device::Cpu))?.f_view(&sizes[..])?;
-    let own = first_samples(&all, Some(&place), samples, counted)?;
+    let own = first_samples(&all, place.as_ref(), samples, counted)?;
     own.map(|own| own.f_reshape([-1])).transpose()
 }
 

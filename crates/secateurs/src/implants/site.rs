@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use secateurs_graph::rows::Rows;
+use secateurs_graph::samples::sample_axes;
 use secateurs_graph::session::{Session, SessionOptions};
 use secateurs_graph::surgery::Site;
 use secateurs_graph::{Graph, NodeId};
@@ -12,6 +13,7 @@ use secateurs_torch::tch::{self, TchError, Tensor};
 
 use crate::compensate::CompensateError;
 use crate::compensate::moments::Moments;
+use crate::compensate::positions::counted_positions;
 use crate::data::Dataset;
 use crate::rng::Rng;
 use crate::tune::inputs;
@@ -55,10 +57,9 @@ impl Stream<'_> {
         let wanted: HashMap<NodeId, &Rows> =
             sites.iter().filter(|s| s.rows.channels <= MAX_FEATURES).map(|s| (s.node, &s.rows)).collect();
         let mut moments: HashMap<NodeId, Moments> = HashMap::new();
-        let order = self.data.filled(self.samples.to_vec());
-        let batches_read = self.data.loader(order, batch_size, self.data.reading_threads());
-        for (at, batch) in batches_read.enumerate() {
-            let batch = batch?;
+        let places = sample_axes(self.graph);
+        for (at, batch) in self.data.counted(self.samples.to_vec(), self.batch_size).enumerate() {
+            let (batch, counted) = batch?;
             let mut walk = session.walk(&inputs(session, &batch)?)?;
             while let Some(node) = walk.node() {
                 let Some(rows) = wanted.get(&node) else {
@@ -68,8 +69,18 @@ impl Stream<'_> {
                 let weight = walk.input(rows.weight).map(Tensor::size).unwrap_or_default();
                 let x = centre(&walk.patches(rows)?, rows, &weight)?;
                 let Some(y) = walk.step(&[])?.into_iter().next() else { continue };
+                let made = self.graph.nodes[node].outputs.first().copied().flatten();
+                let place = made.and_then(|made| places.get(made));
+                let (size, samples) = (y.size(), batch.indices.len());
+                let own = counted_positions(&size, rows.output_axis, place, samples, counted)?;
+                let own = match (own, moments.contains_key(&node)) {
+                    (Some(own), _) => Vec::<i64>::try_from(own)?,
+                    // Where samples cannot be told apart, those that fill a batch are better than none.
+                    (None, false) => (0..x.size()[1]).collect(),
+                    (None, true) => continue,
+                };
                 let most = (POSITIONS * rows.channels).div_ceil(batches);
-                let some = spread(x.size()[1] as usize, most, &mut Rng::new(0, "positions", at as u64, 0));
+                let some = spread(&own, most, &mut Rng::new(0, "positions", at as u64, 0));
                 let own = moments_of(&x, &y, rows, &some)?;
                 if !own.is_finite()? {
                     return Err(CompensateError::not_finite(self.graph, node, self.data));
@@ -80,7 +91,7 @@ impl Stream<'_> {
                 };
                 moments.insert(node, sum);
             }
-            if observe(batch.indices.len()).is_break() {
+            if observe(counted).is_break() {
                 return Err(CompensateError::Interrupted);
             }
         }
@@ -99,12 +110,12 @@ fn centre(patches: &Tensor, rows: &Rows, weight: &[i64]) -> Result<Tensor, TchEr
     by_tap.f_select(3, tap)
 }
 
-/// As many of all positions, ascending: one of each of as many ranges. Every so many-th would be the same few places of every picture, as
-/// pictures have round sizes, and those may lie at its border.
-fn spread(positions: usize, most: usize, rng: &mut Rng) -> Vec<i64> {
-    let most = most.clamp(1, positions.max(1));
-    let start = |range: usize| range * positions / most;
-    (0..most).map(|i| (start(i) + rng.below((start(i + 1) - start(i)).max(1))) as i64).collect()
+/// At most so many of some positions, ascending: one of each of as many ranges. Every so many-th would be the same few places of every
+/// picture, as pictures have round sizes, and those may lie at its border.
+fn spread(positions: &[i64], most: usize, rng: &mut Rng) -> Vec<i64> {
+    let most = most.min(positions.len());
+    let start = |range: usize| range * positions.len() / most;
+    (0..most).map(|i| positions[start(i) + rng.below(start(i + 1) - start(i))]).collect()
 }
 
 /// The moments of some positions.

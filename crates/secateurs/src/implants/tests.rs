@@ -81,7 +81,7 @@ fn pictures() -> Arc<Graph> {
 }
 
 /// A matrix of 12 rows, whose last eight lie in a space of two dimensions, and a reader.
-fn matrices(alpha: f32) -> Arc<Graph> {
+fn matrices(batch: &str, alpha: f32) -> Arc<Graph> {
     let (mut weight, basis) = (random(&[10, 12], 4), random(&[2, 10], 5));
     let mixed = random(&[8, 2], 6);
     let factor = AttributeProto {
@@ -98,7 +98,7 @@ fn matrices(alpha: f32) -> Arc<Graph> {
     }
     graph(
         ModelBuilder::new(17)
-            .input("x", ElementType::Float32, &["batch", "10"])
+            .input("x", ElementType::Float32, &[batch, "10"])
             .constant("w", &tensor(&[10, 12], &weight))
             .constant("b", &tensor(&[12], &random(&[12], 7)))
             .constant("v", &tensor(&[12, 3], &random(&[12, 3], 8)))
@@ -120,16 +120,20 @@ struct Case {
 
 impl Case {
     fn new(graph: Arc<Graph>) -> Case {
+        Case::of(graph, SAMPLES)
+    }
+
+    fn of(graph: Arc<Graph>, samples: usize) -> Case {
         let sizes = graph.values[graph.inputs[0]].fact.shape.clone().unwrap();
         let rest = sizes[1..].iter().map(|n| n.known().unwrap() as usize);
-        let shape: Vec<usize> = [SAMPLES].into_iter().chain(rest).collect();
+        let shape: Vec<usize> = [samples].into_iter().chain(rest).collect();
         let x = tensor(&shape, &random(&shape, 9));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.npz");
         npz::write(&path, &[("x", &x)]).unwrap();
         let data = open_data(&graph, &path, &DataOptions::default(), None, Objective::Auto).unwrap();
         let coupling = graph.coupling(&CouplingOptions::default());
-        let samples = (0..SAMPLES).collect();
+        let samples = (0..samples).collect();
         Case { coupling, x, data: Arc::new(data), samples, graph, _folder: folder }
     }
 
@@ -202,7 +206,7 @@ fn rows_that_look_at_the_centre_are_made_by_one_tap() {
 #[test]
 fn rows_of_a_plane_are_made_by_a_pair_of_rank_two() {
     for alpha in [1.0, 0.5] {
-        let case = Case::new(matrices(alpha));
+        let case = Case::new(matrices("batch", alpha));
         let form = |rank| NodeForm { node: case.node("Gemm"), form: Form::LowRank { rank }, bias: true };
         let implanted: Vec<usize> = (4..12).collect();
         // The ridge takes a thousandth.
@@ -220,7 +224,7 @@ fn compensation_fits_implants_too() {
     let [before, after] = case.compensated(&[4, 5, 7], form);
     assert!(after < 0.02 * before, "{before} {after}");
     // The first matrix of a pair that starts from zero is no zero, and what it lets through can be used.
-    let case = Case::new(matrices(1.0));
+    let case = Case::new(matrices("batch", 1.0));
     let form = NodeForm { node: case.node("Gemm"), form: Form::LowRank { rank: 6 }, bias: true };
     let [before, after] = case.compensated(&(4..12).collect::<Vec<_>>(), form);
     assert!(after < 0.8 * before, "{before} {after}");
@@ -236,7 +240,7 @@ fn what_forms_explain_is_known() {
     (4..8).for_each(|row| assert!(left(row) < 1e-3, "{row}: {}", left(row)));
     (0..4).for_each(|row| assert!((0.3..=1.0).contains(&left(row)), "{row}: {}", left(row)));
 
-    let case = Case::new(matrices(1.0));
+    let case = Case::new(matrices("batch", 1.0));
     let explained = explain(&case.stream(), &case.coupling).unwrap();
     let gemm = &explained[0];
     assert_eq!(gemm.form, ExplainedForm::LowRank(vec![1, 2, 4, 8, 10]));
@@ -272,6 +276,20 @@ fn moments_are_of_positions_all_over_the_pictures() {
     assert!((0.85..1.1).contains(&(found / wanted)), "{}", found / wanted);
     // Of 128 positions 16 numbers explain an eighth of what is independent of them.
     assert!((0.7..1.1).contains(&(left / others)), "{}", left / others);
+}
+
+#[test]
+fn what_fills_a_batch_is_not_counted() {
+    // A batch that is filled, alone and behind a full one.
+    for samples in [9, 20] {
+        let [counted, filled] = ["batch", "16"].map(|batch| {
+            let case = Case::of(matrices(batch, 1.0), samples);
+            explain(&case.stream(), &case.coupling).unwrap().remove(0).energy
+        });
+        for (counted, filled) in counted.iter().zip(filled) {
+            assert!((counted - filled).abs() < 1e-4 * counted, "{samples}: {filled} is not {counted}");
+        }
+    }
 }
 
 #[test]
