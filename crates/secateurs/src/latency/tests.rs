@@ -14,7 +14,7 @@ use crate::methods::method;
 use crate::pipeline::{PlanOptions, PlanningError, ROUNDS, Stopwatch, TimedProgress, plan_timed};
 use crate::plan::Plan;
 use crate::runtime::{LatencyOptions, LatencyRequest, RuntimeError, Timing};
-use crate::search::Budget;
+use crate::search::{Budget, SelectError};
 
 /// Dense layers of these widths, `inputs` and 10 outputs; the sizes of the input are given.
 fn dense(widths: &[usize], input: &[&str], folder: &Path) -> Graph {
@@ -198,6 +198,22 @@ fn a_limit_on_latency_is_met_as_measured_also_where_half_of_the_time_stays() {
             assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
         }
     }
+}
+
+#[test]
+fn a_limit_that_is_found_unmeetable_in_measuring_says_what_is_measured_to_be_nearest() {
+    let setting = Setting::new(&[128, 128, 96]);
+    let overhead = clocked(Path::new(setting.graph.source.file()), 0.0);
+    // Half of the time stays, which the table of layers does not know.
+    let Err(PlanningError::Select(SelectError::Unmeetable { nearest, .. })) =
+        setting.plan(&["latency=0.4"], overhead)
+    else {
+        panic!("the limit is met");
+    };
+    let share = nearest[0].share();
+    assert!((0.5..0.6).contains(&share), "{nearest:?}");
+    let plan = setting.plan(&[&format!("latency={:.3}", share + 0.001)], overhead).unwrap();
+    assert!(plan.beyond_latency().unwrap() <= 0.05, "{:?}", plan.latency);
 }
 
 #[test]

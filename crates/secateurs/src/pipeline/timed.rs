@@ -49,7 +49,9 @@ pub enum TimedProgress {
 
 /// [`plan`](super::plan()) where latency is limited. `observe` returns false to stop.
 ///
-/// The plan is that of the round that comes closest to the limit, as measured; [`Plan::latency`] has them all.
+/// The plan is that of the round that comes closest to the limit, as measured; [`Plan::latency`] has them all. That no choice meets the
+/// limit is an error also where it is what was measured that says so; where the rounds end before that, the closest is above the limit
+/// ([`Plan::beyond_latency`]).
 pub fn plan_timed(
     graph: &Graph,
     options: &PlanOptions,
@@ -91,9 +93,10 @@ pub fn plan_timed(
     loop {
         let latency = |remaining: &Remaining| estimate.milliseconds(remaining);
         let planned = plan_coupled(graph, &coupling, options, Some(&latency));
-        // A correction may leave nothing that meets the limit: what was measured stays the best there is.
+        // A correction may leave nothing that meets the limit: then it holds as far as it was measured to hold.
+        let met = rounds.iter().any(|(beyond, ..)| *beyond <= WITHIN);
         let plan = match planned {
-            Err(PlanningError::Select(_)) if !rounds.is_empty() => break,
+            Err(PlanningError::Select(_)) if met => break,
             planned => planned?,
         };
         if rounds.len() >= stopwatch.rounds {
