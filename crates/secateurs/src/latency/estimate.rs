@@ -142,7 +142,8 @@ impl LatencyTable {
 }
 
 /// The latency of a choice: what the table says in proportion to the whole model's measured time, of which a share is taken not to
-/// shrink. That share is found by measuring a smaller model.
+/// shrink. That share is found by measuring a smaller model, and takes up what the table does not know: nodes without multiply–accumulates,
+/// and that implanted units are computed in another form, as it counts them like those that stay as they are.
 pub struct Estimate<'t> {
     table: &'t LatencyTable,
     whole: f64,

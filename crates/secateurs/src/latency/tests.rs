@@ -10,8 +10,9 @@ use secateurs_onnx::{ElementType, ModelBuilder, Tensor, WriteOptions, write};
 
 use super::curve::Grid;
 use super::{LatencyTable, Machine, Times};
+use crate::implants::{ImplantSettings, ImplantShare};
 use crate::methods::method;
-use crate::pipeline::{PlanOptions, PlanningError, ROUNDS, Stopwatch, TimedProgress, plan_timed};
+use crate::pipeline::{PlanOptions, PlanningError, ROUNDS, Stopwatch, TimedProgress, apply, plan_timed};
 use crate::plan::Plan;
 use crate::runtime::{LatencyOptions, LatencyRequest, RuntimeError, Timing};
 use crate::search::{Budget, SelectError};
@@ -69,7 +70,10 @@ impl Setting {
     }
 
     fn plan(&self, keep: &[&str], overhead: f64) -> Result<Plan, PlanningError> {
-        let options = options(keep);
+        self.plan_by(&options(keep), overhead)
+    }
+
+    fn plan_by(&self, options: &PlanOptions, overhead: f64) -> Result<Plan, PlanningError> {
         let mut clock = |request: &LatencyRequest| {
             Ok(request.jobs.iter().map(|job| timing(clocked(&job.model, overhead))).collect())
         };
@@ -80,7 +84,7 @@ impl Setting {
             rounds: ROUNDS,
             clock: &mut clock,
         };
-        plan_timed(&self.graph, &options, &mut stopwatch, &mut |_| true)
+        plan_timed(&self.graph, options, &mut stopwatch, &mut |_| true)
     }
 
     fn table(&self, times: &mut Times) -> (LatencyTable, usize) {
@@ -214,6 +218,18 @@ fn a_limit_that_is_found_unmeetable_in_measuring_says_what_is_measured_to_be_nea
     assert!((0.5..0.6).contains(&share), "{nearest:?}");
     let plan = setting.plan(&[&format!("latency={:.3}", share + 0.001)], overhead).unwrap();
     assert!(plan.beyond_latency().unwrap() <= 0.05, "{:?}", plan.latency);
+}
+
+#[test]
+fn what_is_timed_is_the_model_that_the_plan_makes_with_implants_too() {
+    let setting = Setting::new(&[128, 128, 96]);
+    let implant = ImplantSettings { share: ImplantShare::Share(0.5), ..ImplantSettings::default() };
+    let plan = setting.plan_by(&PlanOptions { implant, ..options(&["latency=0.7"]) }, 0.0).unwrap();
+    assert!(!plan.implants.is_empty());
+    let file = setting.folder.path().join("applied.onnx");
+    let applied = apply(&setting.graph, &plan).unwrap();
+    write(&applied.graph.to_model(), &file, &WriteOptions::default()).unwrap();
+    assert_eq!(plan.reached["latency"].kept, clocked(&file, 0.0), "{:?}", plan.latency);
 }
 
 #[test]
