@@ -207,6 +207,20 @@ fn methods_without_evidence_score_the_models_of_steps() {
 }
 
 #[test]
+fn a_limit_that_the_model_meets_does_not_keep_trials_out_of_the_log() {
+    let folder = Folder::new();
+    let (model, data, run) =
+        (folder.model("model.onnx", right(10)), folder.data("data.npz", 200, true), folder.path("run"));
+    let steps = ["--keep", "params=0.5,macs=500G", "--steps", "2", "--method", "magnitude"];
+    let report = json(&ends(0, &words(&model, &data, &run, &steps), &["params=0.7071, macs=500G"]));
+    let keep: Vec<Value> = trials(&run).iter().map(|trial| trial["keep"].clone()).collect();
+    assert_eq!(keep, [["params=0.7071", "macs=500G"], ["params=0.5", "macs=500G"]].map(Value::from));
+    let ledger = report["report"]["ledger"].as_array().unwrap();
+    let tried = ledger.iter().filter(|step| step["name"].as_str().unwrap().starts_with("trial "));
+    assert_eq!(tried.count(), 2);
+}
+
+#[test]
 fn a_choice_that_is_killed_at_any_moment_goes_on_to_the_same_bytes() {
     const KILLS: usize = 10;
     let folder = Folder::new();
