@@ -131,6 +131,10 @@ fn a_drop_that_cannot_be_measured_or_met_is_refused() {
     // Every neuron is needed.
     ends(3, &words(&model, &data, &run, &["--max-drop", "0"]), &["no smaller model", "the nearest", "loses"]);
     assert!(!Path::new(&run).join(PLAN).exists());
+    // Guards that let nothing go.
+    let guards = ["--max-drop", "1", "--max-removed", "0"];
+    let expected = ["--max-drop: less than 0.01 %", "--max-removed", "--multiple", "--among"];
+    ends(2, &words(&model, &data, &folder.path("guarded"), &guards), &expected);
     // A floor that cannot be met is a budget that cannot be.
     let run = folder.path("floor");
     ends(3, &words(&model, &data, &run, &["--max-drop", "1", "--keep", "params=0.001"]), &["cannot be met"]);

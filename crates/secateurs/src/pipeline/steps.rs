@@ -19,10 +19,13 @@ use crate::evidence::Header;
 use crate::methods::{Scorer, Scores};
 use crate::plan::{Plan, PlanError};
 use crate::resizable::{resizable, unchecked};
-use crate::search::{Amount, Budget, Fixed, Limit, SelectError};
+use crate::search::{Amount, Budget, Fixed, Limit, Reached, SelectError};
 
 /// Shares that are searched for are written with so many decimals.
 const DECIMALS: f64 = 1e4;
+/// Where guards leave no smaller model to try.
+const NOTHING_MAY_GO: &str = "--max-drop: less than 0.01 % of the parameters may go, so that there is no smaller model to try; allow more \
+                              with --max-removed, with a smaller --multiple, or with more names in --among";
 
 impl Stages<'_, '_> {
     /// Chooses units by trying smaller models. `first` is any plan that meets the budget, where the user has given one.
@@ -106,7 +109,14 @@ impl Stages<'_, '_> {
             Err(JobError::Planning {
                 source: PlanningError::Select(SelectError::Unmeetable { nearest, .. }),
                 ..
-            }) => Ok(nearest.iter().map(|reached| (DECIMALS * reached.share()).ceil() / DECIMALS).collect()),
+            }) => {
+                let least = |reached: &Reached| (DECIMALS * reached.share()).ceil() / DECIMALS;
+                let least: Vec<f64> = nearest.iter().map(least).collect();
+                match least.iter().all(|share| *share >= 1.0) {
+                    true => Err(JobError::Settings(NOTHING_MAY_GO.into())),
+                    false => Ok(least),
+                }
+            }
             Err(error) => Err(error),
             Ok(_) => Ok(limits.iter().map(share).collect()),
         }
