@@ -242,12 +242,13 @@ fn counted<'g>(
     count: &Parts,
 ) -> Result<Costs<'g>, PlanningError> {
     let costs = Costs::of_parts(graph, coupling, sizes, &|name| count.has(name));
-    if !count.is_all() && costs.params(&Remaining::new(coupling)) == 0 {
+    let holds_none = !count.is_all() && costs.params(&Remaining::new(coupling)) == 0;
+    let all = count.0.join(",");
+    if let Some(pattern) = count.unknown(graph).or(holds_none.then_some(&all)) {
         let example = graph.parameters().into_iter().next().map(|p| graph.values[p.value].name.clone());
         return Err(PlanningError::Parts(format!(
-            "--count {}: no parameter has such a name, nor a node that computes with one; names are such as '{}', and `secateurs inspect \
-             --all` lists them",
-            count.0.join(","),
+            "--count {all}: no parameter has the name '{pattern}', nor a node that computes with one; names are such as '{}', and \
+             `secateurs inspect --all` lists them",
             example.unwrap_or_default()
         )));
     }
