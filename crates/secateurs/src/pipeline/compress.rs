@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::job::{JobError, Observe, RunJob};
-use super::plan::PlanOptions;
+use super::plan::{PlanOptions, check_evidence};
 use super::stages::{Models, Stages};
 use crate::evidence::Evidence;
 use crate::report::Report;
@@ -44,15 +44,10 @@ pub fn compress(job: &RunJob, observe: &mut Observe) -> Result<Report, JobError>
 /// What units were found to be worth before, where that is given.
 fn evidence(job: &RunJob, plan: &PlanOptions) -> Result<Option<Arc<Evidence>>, JobError> {
     let Some(path) = job.evidence else { return Ok(None) };
-    if !plan.method.needs_evidence() {
-        return Err(JobError::Settings(format!(
-            "the method '{}' does not go by evidence; leave out --evidence, or choose another method",
-            plan.method.name
-        )));
-    }
-    let evidence = Evidence::read(path)?;
-    evidence.check(job.graph, plan.split, &plan.resizable)?;
-    Ok(Some(Arc::new(evidence)))
+    let plan = PlanOptions { evidence: Some(Arc::new(Evidence::read(path)?)), ..plan.clone() };
+    check_evidence(job.graph, &plan)
+        .map_err(|source| JobError::Planning { model: job.graph.source.file().into(), source })?;
+    Ok(plan.evidence)
 }
 
 /// The outputs that are looked at: those that keep their shape.

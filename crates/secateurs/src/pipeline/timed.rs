@@ -8,10 +8,9 @@ use secateurs_graph::{Bindings, Graph, GraphError};
 use secateurs_onnx::{WriteOptions, write};
 
 use super::latency::{batch_symbols, latency_job};
-use super::plan::{PlanOptions, PlanningError, macs_sizes, plan_coupled};
+use super::plan::{PlanOptions, PlanningError, begin, macs_sizes, plan_coupled};
 use crate::latency::{Clock, Estimate, LatencyTable, Machine, TableError, Times};
 use crate::plan::{LatencyRound, Plan};
-use crate::resizable::coupling;
 use crate::runtime::{LatencyJob, LatencyOptions, LatencyRequest, RuntimeError};
 use crate::search::{Limit, Resource};
 
@@ -59,7 +58,7 @@ pub fn plan_timed(
     stopwatch: &mut Stopwatch,
     observe: &mut dyn FnMut(TimedProgress) -> bool,
 ) -> Result<Plan, PlanningError> {
-    let coupling = coupling(graph, options.split, &options.resizable)?;
+    let coupling = begin(graph, options)?;
     let Some(limit) = options.budget.limit(Resource::Latency).copied() else {
         return plan_coupled(graph, &coupling, options, None);
     };
