@@ -8,6 +8,7 @@ use super::stages::{Models, Stages};
 use crate::evidence::Evidence;
 use crate::report::Report;
 use crate::resizable::resizable;
+use crate::search::Resource;
 use crate::tune::{WeightedOutput, fixed_outputs};
 
 /// Makes a smaller model in the directory of a run, or goes on with it where an earlier call was ended. Of a run that is finished
@@ -16,6 +17,12 @@ pub fn compress(job: &RunJob, observe: &mut Observe) -> Result<Report, JobError>
     let settings = job.settings.plan.resolved(true);
     let plan = settings.options(job.sizes.clone()).map_err(JobError::Settings)?;
     let plan = PlanOptions { compensation: job.settings.compensate.fit, ..plan };
+    if plan.budget.limit(Resource::Latency).is_some() && job.settings.latency.batches.is_empty() {
+        return Err(JobError::Settings(
+            "the budget limits latency, and --no-latency (in recipes no latency.batches) says not to measure it; leave out one of the two, or limit macs"
+                .into(),
+        ));
+    }
     let outputs = outputs(job, &plan.resizable)?;
     let job = &RunJob { outputs: &outputs, ..job.clone() };
     let evidence = evidence(job, &plan)?;
