@@ -70,13 +70,12 @@ impl Setting {
     }
 
     fn plan(&self, keep: &[&str], overhead: f64) -> Result<Plan, PlanningError> {
-        self.plan_by(&options(keep), overhead)
+        self.plan_by(&options(keep), &|file| clocked(file, overhead))
     }
 
-    fn plan_by(&self, options: &PlanOptions, overhead: f64) -> Result<Plan, PlanningError> {
-        let mut clock = |request: &LatencyRequest| {
-            Ok(request.jobs.iter().map(|job| timing(clocked(&job.model, overhead))).collect())
-        };
+    fn plan_by(&self, options: &PlanOptions, clock: &dyn Fn(&Path) -> f64) -> Result<Plan, PlanningError> {
+        let mut clock =
+            |request: &LatencyRequest| Ok(request.jobs.iter().map(|job| timing(clock(&job.model))).collect());
         let mut stopwatch = Stopwatch {
             options: LatencyOptions::default(),
             batch: 1,
@@ -220,16 +219,34 @@ fn a_limit_that_is_found_unmeetable_in_measuring_says_what_is_measured_to_be_nea
     assert!(plan.beyond_latency().unwrap() <= 0.05, "{:?}", plan.latency);
 }
 
+fn implanting(share: f64, keep: &str) -> PlanOptions {
+    let implant = ImplantSettings { share: ImplantShare::Share(share), ..ImplantSettings::default() };
+    PlanOptions { implant, ..options(&[keep]) }
+}
+
 #[test]
 fn what_is_timed_is_the_model_that_the_plan_makes_with_implants_too() {
     let setting = Setting::new(&[128, 128, 96]);
-    let implant = ImplantSettings { share: ImplantShare::Share(0.5), ..ImplantSettings::default() };
-    let plan = setting.plan_by(&PlanOptions { implant, ..options(&["latency=0.7"]) }, 0.0).unwrap();
+    let plan = setting.plan_by(&implanting(0.5, "latency=0.7"), &|file| clocked(file, 0.0)).unwrap();
     assert!(!plan.implants.is_empty());
     let file = setting.folder.path().join("applied.onnx");
     let applied = apply(&setting.graph, &plan).unwrap();
     write(&applied.graph.to_model(), &file, &WriteOptions::default()).unwrap();
     assert_eq!(plan.reached["latency"].kept, clocked(&file, 0.0), "{:?}", plan.latency);
+}
+
+#[test]
+fn what_implants_take_is_not_taken_to_stay_without_them() {
+    let setting = Setting::new(&[128, 128, 96]);
+    let whole = clocked(Path::new(setting.graph.source.file()), 0.0);
+    // Whatever computes rows in parts takes half of the original's time more.
+    let clock = |file: &Path| {
+        let parts = Graph::read(file).unwrap().nodes.values().any(|node| node.op.name() == "Concat");
+        clocked(file, 0.0) + if parts { 0.5 * whole } else { 0.0 }
+    };
+    let plan = setting.plan_by(&implanting(0.3, "latency=0.4"), &clock).unwrap();
+    assert!(plan.beyond_latency().unwrap() <= 0.05, "{:?}", plan.latency);
+    assert!(plan.latency[0].measured_ms > 0.6 * whole, "{:?}", plan.latency);
 }
 
 #[test]
