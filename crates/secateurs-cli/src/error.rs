@@ -183,7 +183,10 @@ impl From<EvaluateError> for CliError {
 
 impl From<PlanError> for CliError {
     fn from(error: PlanError) -> CliError {
-        CliError::Input(error.to_string())
+        match error {
+            PlanError::Write { .. } => CliError::Failed(error.to_string()),
+            _ => CliError::Input(error.to_string()),
+        }
     }
 }
 

@@ -131,6 +131,10 @@ fn a_drop_that_cannot_be_measured_or_met_is_refused() {
     // Every neuron is needed.
     ends(3, &words(&model, &data, &run, &["--max-drop", "0"]), &["no smaller model", "the nearest", "loses"]);
     assert!(!Path::new(&run).join(PLAN).exists());
+    // Guards that let nothing go.
+    let guards = ["--max-drop", "1", "--max-removed", "0"];
+    let expected = ["--max-drop: less than 0.01 %", "--max-removed", "--multiple", "--among"];
+    ends(2, &words(&model, &data, &folder.path("guarded"), &guards), &expected);
     // A floor that cannot be met is a budget that cannot be.
     let run = folder.path("floor");
     ends(3, &words(&model, &data, &run, &["--max-drop", "1", "--keep", "params=0.001"]), &["cannot be met"]);
@@ -204,6 +208,20 @@ fn methods_without_evidence_score_the_models_of_steps() {
     // Nothing was measured that would predict.
     assert!(last.predicted.is_none() && report["report"]["frontier"].is_null());
     assert!(trials(&run).iter().all(|trial| trial["change"].is_number() && trial["predicted"].is_null()));
+}
+
+#[test]
+fn a_limit_that_the_model_meets_does_not_keep_trials_out_of_the_log() {
+    let folder = Folder::new();
+    let (model, data, run) =
+        (folder.model("model.onnx", right(10)), folder.data("data.npz", 200, true), folder.path("run"));
+    let steps = ["--keep", "params=0.5,macs=500G", "--steps", "2", "--method", "magnitude"];
+    let report = json(&ends(0, &words(&model, &data, &run, &steps), &["params=0.7071, macs=500G"]));
+    let keep: Vec<Value> = trials(&run).iter().map(|trial| trial["keep"].clone()).collect();
+    assert_eq!(keep, [["params=0.7071", "macs=500G"], ["params=0.5", "macs=500G"]].map(Value::from));
+    let ledger = report["report"]["ledger"].as_array().unwrap();
+    let tried = ledger.iter().filter(|step| step["name"].as_str().unwrap().starts_with("trial "));
+    assert_eq!(tried.count(), 2);
 }
 
 #[test]

@@ -277,6 +277,9 @@ fn bad_recipes_and_missing_settings_are_refused_before_anything_is_written() {
     refused("[tune]\nepochs = \"3\"\n", &["line 2", "string"]);
     refused("[plan]\nkeep = [\"params=two\"]\n", &["line 2", "params=two"]);
     refused("[tune]\nvalidation = 1.0\n", &["tune.validation = 1"]);
+    let latency = words("compress", &model, &data, &run, &["--method", "random", "--keep", "latency=0.6"]);
+    ends(2, &latency, &["the budget limits latency, and --no-latency", "limit macs"]);
+    assert!(!Path::new(&run).exists());
     ends(2, &compress(&model, &data, &run, &["--recipe", "cifar11"]), &["cifar11", "cifar10"]);
     ends(2, &words("compress", &model, &data, &run, &["--method", "magnitude"]), &["--keep"]);
     ends(2, &compress(&model, &data, &run, &["--momentum", "1.5"]), &["tune.momentum = 1.5"]);

@@ -187,6 +187,11 @@ fn parts_add_up_and_overlapping_ones_do_not() {
     let planned =
         ["plan", &other, "--method", "quadratic", "--evidence", &whole, "--keep", "units=0.5", "-o", &plan];
     ends(2, &words(&planned), &["another model"]);
+    for model in [&other, &model] {
+        let planned = ["plan", model, "--method", "magnitude", "--evidence", &whole, "--keep", "units=0.5"];
+        let expected = ["'magnitude' does not go by evidence", "leave out --evidence"];
+        ends(2, &words(&[&planned[..], &["-o", &plan]].concat()), &expected);
+    }
     let unlabelled =
         ["plan", &model, "--method", "loss", "--evidence", &whole, "--keep", "units=0.5", "-o", &plan];
     ends(2, &words(&unlabelled), &["labels"]);

@@ -284,6 +284,13 @@ fn budgets_and_models_that_cannot_be_pruned_are_refused() {
     ends(2, &prune("no/such.onnx", &HALF, &smaller), &["no/such.onnx"]);
     let nowhere = folder.path("no/such/smaller.onnx");
     ends(2, &prune(&model, &HALF, &nowhere), &["no/such", "folder"]);
+    let plan = |model: &str, file: &str, code, expected: &[&str]| {
+        ends(code, &[&["plan", model][..], &HALF, &["-o", file]].concat(), expected)
+    };
+    // Before anything is read.
+    plan("no/such.onnx", &nowhere, 2, &["no/such", "there is no such folder"]);
+    plan("no/such.onnx", ".", 2, &["is a folder"]);
+    plan(&model, "/proc/plan.json", 1, &["/proc/plan.json: cannot be written"]);
     ends(2, &prune(&model, &[&HALF[..], &["--masked", &smaller]].concat(), &smaller), &["one name"]);
     assert_eq!(folder.files(), before);
 }

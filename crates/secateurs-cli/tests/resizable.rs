@@ -133,6 +133,11 @@ fn a_run_shrinks_an_output_and_looks_at_the_others() {
     );
     let config = std::fs::read_to_string(format!("{run}/config.toml")).unwrap();
     assert!(config.contains("resizable = [\"feat*\"]"), "{config}");
+    // What was measured under the name is evidence for a pattern that means it.
+    let (evidence, again) = (format!("{run}/evidence.safetensors"), folder.path("again"));
+    let given =
+        ["compress", &model, "--data", &data, "--recipe", &recipe, "--evidence", &evidence, "-o", &again];
+    assert_eq!(json(&[&given[..], &more].concat())["report"]["result"]["units"], 8);
     let only = folder.model("only.onnx", features());
     let run = folder.path("other");
     let words =

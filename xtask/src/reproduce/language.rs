@@ -85,12 +85,17 @@ fn evidence(seed: &str) -> String {
     format!("{{page}}/evidence-seed-{seed}.safetensors")
 }
 
-/// Heads that are removed, and an epoch of tuning. Nothing is held out, so that it is the tuned model which is the result.
-fn after_an_epoch(kept: &str, method: &str, fit: &str, seed: &str) -> Experiment {
-    let by = match method {
+/// What a method goes by.
+fn by(method: &str, seed: &str) -> String {
+    match method {
         "magnitude" | "random" => String::new(),
         _ => format!(" --evidence {}", evidence(seed)),
-    };
+    }
+}
+
+/// Heads that are removed, and an epoch of tuning. Nothing is held out, so that it is the tuned model which is the result.
+fn after_an_epoch(kept: &str, method: &str, fit: &str, seed: &str) -> Experiment {
+    let by = by(method, seed);
     let compress = format!(
         "compress {MODEL} --data {TRAIN} --test {TEST} {TEXTS} --method {method}{by} --among head --keep units={kept} --seed {seed} \
          --compensate {fit} --epochs 1 --validation 0 --no-latency -o {{run}}"
@@ -115,12 +120,11 @@ fn heads(seed: &str) -> Experiment {
         measure(seed),
         words(&format!("eval {MODEL} --data {TEST} {TEXTS} --save {{run}}/original.npz")).collect(),
     ];
-    let evidence = evidence(seed);
     for method in METHODS {
+        let by = by(method, seed);
         for kept in KEPT {
             let prune = format!(
-                "prune {MODEL} --method {method} --evidence {evidence} --seed {seed} --among head --keep units={kept} \
-                 -o {{run}}/pruned.onnx"
+                "prune {MODEL} --method {method}{by} --seed {seed} --among head --keep units={kept} -o {{run}}/pruned.onnx"
             );
             let eval =
                 format!("eval {{run}}/pruned.onnx --data {TEST} {TEXTS} --save {{run}}/{method}-{kept}.npz");

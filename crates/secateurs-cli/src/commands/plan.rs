@@ -9,7 +9,7 @@ use secateurs::plan::Plan;
 use secateurs::search::Resource;
 
 use super::planned;
-use crate::arguments::{ModelArguments, PlanningArguments};
+use crate::arguments::{ModelArguments, PlanningArguments, check_results};
 use crate::error::Result;
 
 /// Choose which units to remove, and write the choice as a readable plan
@@ -38,6 +38,7 @@ pub struct PlanCommand {
 
 impl PlanCommand {
     pub fn run(self) -> Result {
+        check_results(&[Some(&self.output)])?;
         let (_, plan) = planned::plan(&self.model, &self.pruning)?;
         plan.write(&self.output)?;
         if let Some(missing) = plan.missing_implants() {

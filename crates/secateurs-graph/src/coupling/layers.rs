@@ -60,7 +60,7 @@ impl Layer {
         &self.full
     }
 
-    /// How many are left.
+    /// How many are left, in whatever form they are computed.
     pub fn widths(&self, remaining: &Remaining) -> Vec<usize> {
         self.spaces.iter().map(|&space| remaining.of(space)).collect()
     }

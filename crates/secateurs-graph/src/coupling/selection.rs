@@ -114,6 +114,11 @@ impl<'c> Remaining<'c> {
         self.units[group]
     }
 
+    /// How many indices of all axes belong to units that are computed in another form.
+    pub fn implants(&self) -> usize {
+        self.implanted.iter().sum()
+    }
+
     pub(crate) fn of(&self, space: u32) -> usize {
         self.kept[space as usize]
     }

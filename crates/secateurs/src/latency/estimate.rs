@@ -142,34 +142,48 @@ impl LatencyTable {
 }
 
 /// The latency of a choice: what the table says in proportion to the whole model's measured time, of which a share is taken not to
-/// shrink. That share is found by measuring a smaller model.
+/// shrink. The table does not know of nodes without multiply–accumulates, nor of implants, which it counts like units that stay as they
+/// are: that share, and what implants take beyond it, are found by measuring smaller models.
 pub struct Estimate<'t> {
     table: &'t LatencyTable,
     whole: f64,
     /// The whole model as measured, in milliseconds.
     pub original_ms: f64,
     /// The share of its time that stays, whatever goes.
-    pub fixed: f64,
+    fixed: f64,
+    /// The share of its time that each index of an implanted unit takes beyond what it took.
+    implanted: f64,
 }
 
 impl<'t> Estimate<'t> {
     /// An estimate by a whole model that takes `original_ms`.
     pub fn new(table: &'t LatencyTable, all: &Remaining, original_ms: f64) -> Estimate<'t> {
-        Estimate { table, whole: table.sum(all), original_ms, fixed: 0.0 }
+        Estimate { table, whole: table.sum(all), original_ms, fixed: 0.0, implanted: 0.0 }
     }
 
     /// Milliseconds of a choice.
     pub fn milliseconds(&self, remaining: &Remaining) -> f64 {
-        let share = self.fixed + (1.0 - self.fixed) * self.layers(remaining);
+        let share = self.without_implants(remaining) + self.implanted * remaining.implants() as f64;
         self.original_ms * share.max(1e-3)
     }
 
-    /// Learns that a choice takes `ratio` of the original's time.
+    /// Learns that a choice takes `ratio` of the original's time. With implants it says what they take, as nothing of that stays
+    /// where there are none.
     pub fn correct(&mut self, remaining: &Remaining, ratio: f64) {
-        let layers = self.layers(remaining);
-        if layers < 1.0 && ratio.is_finite() {
+        let (layers, implants) = (self.layers(remaining), remaining.implants());
+        if !ratio.is_finite() {
+            return;
+        }
+        if implants > 0 {
+            self.implanted = (ratio - self.without_implants(remaining)) / implants as f64;
+        } else if layers < 1.0 {
             self.fixed = ((ratio - layers) / (1.0 - layers)).min(MAX_FIXED);
         }
+    }
+
+    /// The share of the time that a choice takes if its implants take what they took.
+    fn without_implants(&self, remaining: &Remaining) -> f64 {
+        self.fixed + (1.0 - self.fixed) * self.layers(remaining)
     }
 
     /// What is left of the sum over the layers.

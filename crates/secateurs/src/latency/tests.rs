@@ -10,11 +10,12 @@ use secateurs_onnx::{ElementType, ModelBuilder, Tensor, WriteOptions, write};
 
 use super::curve::Grid;
 use super::{LatencyTable, Machine, Times};
+use crate::implants::{ImplantSettings, ImplantShare};
 use crate::methods::method;
-use crate::pipeline::{PlanOptions, PlanningError, ROUNDS, Stopwatch, TimedProgress, plan_timed};
+use crate::pipeline::{PlanOptions, PlanningError, ROUNDS, Stopwatch, TimedProgress, apply, plan_timed};
 use crate::plan::Plan;
 use crate::runtime::{LatencyOptions, LatencyRequest, RuntimeError, Timing};
-use crate::search::Budget;
+use crate::search::{Budget, SelectError};
 
 /// Dense layers of these widths, `inputs` and 10 outputs; the sizes of the input are given.
 fn dense(widths: &[usize], input: &[&str], folder: &Path) -> Graph {
@@ -69,10 +70,12 @@ impl Setting {
     }
 
     fn plan(&self, keep: &[&str], overhead: f64) -> Result<Plan, PlanningError> {
-        let options = options(keep);
-        let mut clock = |request: &LatencyRequest| {
-            Ok(request.jobs.iter().map(|job| timing(clocked(&job.model, overhead))).collect())
-        };
+        self.plan_by(&options(keep), &|file| clocked(file, overhead))
+    }
+
+    fn plan_by(&self, options: &PlanOptions, clock: &dyn Fn(&Path) -> f64) -> Result<Plan, PlanningError> {
+        let mut clock =
+            |request: &LatencyRequest| Ok(request.jobs.iter().map(|job| timing(clock(&job.model))).collect());
         let mut stopwatch = Stopwatch {
             options: LatencyOptions::default(),
             batch: 1,
@@ -80,7 +83,7 @@ impl Setting {
             rounds: ROUNDS,
             clock: &mut clock,
         };
-        plan_timed(&self.graph, &options, &mut stopwatch, &mut |_| true)
+        plan_timed(&self.graph, options, &mut stopwatch, &mut |_| true)
     }
 
     fn table(&self, times: &mut Times) -> (LatencyTable, usize) {
@@ -198,6 +201,52 @@ fn a_limit_on_latency_is_met_as_measured_also_where_half_of_the_time_stays() {
             assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
         }
     }
+}
+
+#[test]
+fn a_limit_that_is_found_unmeetable_in_measuring_says_what_is_measured_to_be_nearest() {
+    let setting = Setting::new(&[128, 128, 96]);
+    let overhead = clocked(Path::new(setting.graph.source.file()), 0.0);
+    // Half of the time stays, which the table of layers does not know.
+    let Err(PlanningError::Select(SelectError::Unmeetable { nearest, .. })) =
+        setting.plan(&["latency=0.4"], overhead)
+    else {
+        panic!("the limit is met");
+    };
+    let share = nearest[0].share();
+    assert!((0.5..0.6).contains(&share), "{nearest:?}");
+    let plan = setting.plan(&[&format!("latency={:.3}", share + 0.001)], overhead).unwrap();
+    assert!(plan.beyond_latency().unwrap() <= 0.05, "{:?}", plan.latency);
+}
+
+fn implanting(share: f64, keep: &str) -> PlanOptions {
+    let implant = ImplantSettings { share: ImplantShare::Share(share), ..ImplantSettings::default() };
+    PlanOptions { implant, ..options(&[keep]) }
+}
+
+#[test]
+fn what_is_timed_is_the_model_that_the_plan_makes_with_implants_too() {
+    let setting = Setting::new(&[128, 128, 96]);
+    let plan = setting.plan_by(&implanting(0.5, "latency=0.7"), &|file| clocked(file, 0.0)).unwrap();
+    assert!(!plan.implants.is_empty());
+    let file = setting.folder.path().join("applied.onnx");
+    let applied = apply(&setting.graph, &plan).unwrap();
+    write(&applied.graph.to_model(), &file, &WriteOptions::default()).unwrap();
+    assert_eq!(plan.reached["latency"].kept, clocked(&file, 0.0), "{:?}", plan.latency);
+}
+
+#[test]
+fn what_implants_take_is_not_taken_to_stay_without_them() {
+    let setting = Setting::new(&[128, 128, 96]);
+    let whole = clocked(Path::new(setting.graph.source.file()), 0.0);
+    // Whatever computes rows in parts takes half of the original's time more.
+    let clock = |file: &Path| {
+        let parts = Graph::read(file).unwrap().nodes.values().any(|node| node.op.name() == "Concat");
+        clocked(file, 0.0) + if parts { 0.5 * whole } else { 0.0 }
+    };
+    let plan = setting.plan_by(&implanting(0.3, "latency=0.4"), &clock).unwrap();
+    assert!(plan.beyond_latency().unwrap() <= 0.05, "{:?}", plan.latency);
+    assert!(plan.latency[0].measured_ms > 0.6 * whole, "{:?}", plan.latency);
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::job::{JobError, Observe, RunJob};
-use super::plan::PlanOptions;
+use super::plan::{PlanOptions, check_evidence};
 use super::stages::{Models, Stages};
 use crate::evidence::Evidence;
 use crate::report::Report;
 use crate::resizable::resizable;
+use crate::search::Resource;
 use crate::tune::{WeightedOutput, fixed_outputs};
 
 /// Makes a smaller model in the directory of a run, or goes on with it where an earlier call was ended. Of a run that is finished
@@ -16,6 +17,12 @@ pub fn compress(job: &RunJob, observe: &mut Observe) -> Result<Report, JobError>
     let settings = job.settings.plan.resolved(true);
     let plan = settings.options(job.sizes.clone()).map_err(JobError::Settings)?;
     let plan = PlanOptions { compensation: job.settings.compensate.fit, ..plan };
+    if plan.budget.limit(Resource::Latency).is_some() && job.settings.latency.batches.is_empty() {
+        return Err(JobError::Settings(
+            "the budget limits latency, and --no-latency (in recipes no latency.batches) says not to measure it; leave out one of the two, or limit macs"
+                .into(),
+        ));
+    }
     let outputs = outputs(job, &plan.resizable)?;
     let job = &RunJob { outputs: &outputs, ..job.clone() };
     let evidence = evidence(job, &plan)?;
@@ -44,15 +51,10 @@ pub fn compress(job: &RunJob, observe: &mut Observe) -> Result<Report, JobError>
 /// What units were found to be worth before, where that is given.
 fn evidence(job: &RunJob, plan: &PlanOptions) -> Result<Option<Arc<Evidence>>, JobError> {
     let Some(path) = job.evidence else { return Ok(None) };
-    if !plan.method.needs_evidence() {
-        return Err(JobError::Settings(format!(
-            "the method '{}' does not go by evidence; leave out --evidence, or choose another method",
-            plan.method.name
-        )));
-    }
-    let evidence = Evidence::read(path)?;
-    evidence.check(job.graph, plan.split, &plan.resizable)?;
-    Ok(Some(Arc::new(evidence)))
+    let plan = PlanOptions { evidence: Some(Arc::new(Evidence::read(path)?)), ..plan.clone() };
+    check_evidence(job.graph, &plan)
+        .map_err(|source| JobError::Planning { model: job.graph.source.file().into(), source })?;
+    Ok(plan.evidence)
 }
 
 /// The outputs that are looked at: those that keep their shape.

@@ -224,7 +224,7 @@ impl From<EvidenceError> for JobError {
 impl From<PlanError> for JobError {
     fn from(error: PlanError) -> JobError {
         match error {
-            PlanError::Io { path, source } => unwritten(path, source),
+            PlanError::Write { path, source } => unwritten(path, source),
             error => JobError::Plan(error),
         }
     }

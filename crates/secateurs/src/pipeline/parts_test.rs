@@ -75,6 +75,13 @@ fn a_budget_counts_the_parts_that_are_named() {
     }
     let none = planned(&graph, "params=0.5", &[], &["decoder.*"]).unwrap_err();
     assert!(none.contains("--count decoder.*") && none.contains("inspect"), "{none}");
+    // Each pattern counts something.
+    let both = |second: &str| planned(&graph, "params=0.5", &[], &["encoder.*", second]);
+    assert_eq!(both(" head.* ").unwrap().reached["params"].of, 160.0 + 140.0);
+    for (second, name) in [("hed.*", "'hed.*'"), ("", "''")] {
+        let error = both(second).unwrap_err();
+        assert!(error.contains("--count encoder.*,") && error.contains(name), "{error}");
+    }
 }
 
 #[test]
@@ -96,6 +103,13 @@ fn units_go_among_those_that_are_named_and_units_are_counted_there() {
     let error = planned(&graph, "units=0.5", &["attention head"], &[]).unwrap_err();
     for part in ["--among attention head", "neuron", "what cannot be pruned", "inspect --groups"] {
         assert!(error.contains(part), "{part}: {error}");
+    }
+    let names = |names: &[&str]| planned(&graph, "units=0.75", names, &[]);
+    let all = names(&["head.hidden", " encoder.0"]).unwrap();
+    assert!(all.reached["units"].of > names(&["head.hidden"]).unwrap().reached["units"].of);
+    for (second, word) in [("", "a name is empty"), (" ", "a name is empty"), ("hed", "'hed' in a name")] {
+        let error = names(&["head.hidden", second]).unwrap_err();
+        assert!(error.contains("--among head.hidden,") && error.contains(word), "{error}");
     }
     // The rest is pruned all the same.
     assert!(planned(&graph, "units=0.5", &[], &[]).is_ok());

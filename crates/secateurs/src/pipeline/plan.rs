@@ -94,6 +94,9 @@ pub enum PlanningError {
     /// The evidence does not fit.
     #[error(transparent)]
     Evidence(Box<EvidenceError>),
+    /// Evidence for a method that needs none.
+    #[error("the method '{0}' does not go by evidence; leave out --evidence, or choose another method")]
+    Unmeasured(&'static str),
     /// No choice meets the budget.
     #[error(transparent)]
     Select(#[from] SelectError),
@@ -117,8 +120,24 @@ pub enum PlanningError {
 /// Scores the units of a graph and chooses among them; where latency is limited, [`plan_timed`](super::plan_timed) does. Symbolic sizes of the graph should not be bound: what is bound is
 /// fixed in the smaller model.
 pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, PlanningError> {
-    let coupling = coupling(graph, options.split, &options.resizable)?;
+    let coupling = begin(graph, options)?;
     plan_coupled(graph, &coupling, options, None)
+}
+
+/// The groups that are chosen among. Evidence that does not fit is refused first, as planning may take long.
+pub(super) fn begin(graph: &Graph, options: &PlanOptions) -> Result<Coupling, PlanningError> {
+    check_evidence(graph, options)?;
+    Ok(coupling(graph, options.split, &options.resizable)?)
+}
+
+/// Refuses evidence that the method does not go by, and evidence of another model or of other units.
+pub(super) fn check_evidence(graph: &Graph, options: &PlanOptions) -> Result<(), PlanningError> {
+    let Some(evidence) = &options.evidence else { return Ok(()) };
+    if !options.method.needs_evidence() {
+        return Err(PlanningError::Unmeasured(options.method.name));
+    }
+    let resizable = names(graph, &resizable(graph, &options.resizable)?);
+    evidence.check(graph, options.split, &resizable).map_err(|e| PlanningError::Evidence(Box::new(e)))
 }
 
 pub(super) fn plan_coupled(
@@ -198,17 +217,12 @@ fn choose(
 ) -> Result<(Selected, Option<(Frontier, f64)>), PlanningError> {
     let costs = counted(graph, coupling, sizes, &options.parts.count)?;
     let evidence = options.evidence.as_deref();
-    if let Some(evidence) = evidence.filter(|_| options.method.needs_evidence()) {
-        let resizable = names(graph, &resizable(graph, &options.resizable)?);
-        evidence.check(graph, options.split, &resizable).map_err(|e| PlanningError::Evidence(Box::new(e)))?;
-    }
     let meter = Meter::new(&costs, coupling, guards);
     let meter = match latency {
         Some(latency) => meter.with_latency(latency),
         None => meter,
     };
-    let joint =
-        evidence.filter(|_| options.method.needs_evidence()).map(|e| Joint::new(e, options.compensation));
+    let joint = evidence.map(|evidence| Joint::new(evidence, options.compensation));
     let ranking = match (&joint, options.method.scorer, &options.scores) {
         (Some(joint), Scorer::Joint, _) => Ranking::Joint(joint.clone()),
         (_, Scorer::Model(_), Some(scores)) => Ranking::Scores((**scores).clone()),
@@ -242,12 +256,13 @@ fn counted<'g>(
     count: &Parts,
 ) -> Result<Costs<'g>, PlanningError> {
     let costs = Costs::of_parts(graph, coupling, sizes, &|name| count.has(name));
-    if !count.is_all() && costs.params(&Remaining::new(coupling)) == 0 {
+    let holds_none = !count.is_all() && costs.params(&Remaining::new(coupling)) == 0;
+    let all = count.0.join(",");
+    if let Some(pattern) = count.unknown(graph).or(holds_none.then_some(&all)) {
         let example = graph.parameters().into_iter().next().map(|p| graph.values[p.value].name.clone());
         return Err(PlanningError::Parts(format!(
-            "--count {}: no parameter has such a name, nor a node that computes with one; names are such as '{}', and `secateurs inspect \
-             --all` lists them",
-            count.0.join(","),
+            "--count {all}: no parameter has the name '{pattern}', nor a node that computes with one; names are such as '{}', and \
+             `secateurs inspect --all` lists them",
             example.unwrap_or_default()
         )));
     }

@@ -19,10 +19,13 @@ use crate::evidence::Header;
 use crate::methods::{Scorer, Scores};
 use crate::plan::{Plan, PlanError};
 use crate::resizable::{resizable, unchecked};
-use crate::search::{Amount, Budget, Fixed, Limit, SelectError};
+use crate::search::{Amount, Budget, Fixed, Limit, Reached, SelectError};
 
 /// Shares that are searched for are written with so many decimals.
 const DECIMALS: f64 = 1e4;
+/// Where guards leave no smaller model to try.
+const NOTHING_MAY_GO: &str = "--max-drop: less than 0.01 % of the parameters may go, so that there is no smaller model to try; allow more \
+                              with --max-removed, with a smaller --multiple, or with more names in --among";
 
 impl Stages<'_, '_> {
     /// Chooses units by trying smaller models. `first` is any plan that meets the budget, where the user has given one.
@@ -106,7 +109,14 @@ impl Stages<'_, '_> {
             Err(JobError::Planning {
                 source: PlanningError::Select(SelectError::Unmeetable { nearest, .. }),
                 ..
-            }) => Ok(nearest.iter().map(|reached| (DECIMALS * reached.share()).ceil() / DECIMALS).collect()),
+            }) => {
+                let least = |reached: &Reached| (DECIMALS * reached.share()).ceil() / DECIMALS;
+                let least: Vec<f64> = nearest.iter().map(least).collect();
+                match least.iter().all(|share| *share >= 1.0) {
+                    true => Err(JobError::Settings(NOTHING_MAY_GO.into())),
+                    false => Ok(least),
+                }
+            }
             Err(error) => Err(error),
             Ok(_) => Ok(limits.iter().map(share).collect()),
         }
@@ -175,15 +185,11 @@ fn offsets(header: &Header) -> Vec<usize> {
     groups.scan(0, |next, group| Some(std::mem::replace(next, *next + group.units))).collect()
 }
 
-/// These shares of the resources of a budget.
+/// These shares of the resources of a budget; a limit that the whole model meets, beside others, stays as it is written.
 fn budget_of(budget: &Budget, shares: &[f64]) -> Budget {
     budget.limits().iter().zip(shares).fold(budget.clone(), |budget, (limit, &share)| {
-        let share = if share < 1.0 {
-            ((DECIMALS * share).round() / DECIMALS).clamp(1.0 / DECIMALS, 1.0 - 1.0 / DECIMALS)
-        } else {
-            share
-        };
-        budget.with(Limit::share(limit.resource, share))
+        let rounded = ((DECIMALS * share).round() / DECIMALS).clamp(1.0 / DECIMALS, 1.0 - 1.0 / DECIMALS);
+        budget.with(if share < 1.0 { Limit::share(limit.resource, rounded) } else { *limit })
     })
 }
 
@@ -202,4 +208,19 @@ fn too_much_lost(tried: &[Tried], most: f64) -> JobError {
         trial.kept(),
         trial.scores.samples
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_of_steps_are_read_back_as_they_are_written() {
+        let limits = ["params=0.5", "macs=500G", "bytes=2MB"].map(|limit| limit.parse::<Limit>().unwrap());
+        let budget = Budget::new(limits.to_vec()).unwrap();
+        let step = budget_of(&budget, &[0.5f64.sqrt(), 50f64.sqrt(), 0.99999]);
+        let expected = ["params=0.7071", "macs=500G", "bytes=0.9999"];
+        assert_eq!(step.limits().iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+        assert!(step.limits().iter().all(|limit| limit.to_string().parse() == Ok(*limit)));
+    }
 }

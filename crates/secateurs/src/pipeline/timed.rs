@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use secateurs_graph::coupling::{Coupling, Remaining};
-use secateurs_graph::{Bindings, Graph};
+use secateurs_graph::surgery::Choice;
+use secateurs_graph::{Bindings, Graph, GraphError};
 use secateurs_onnx::{WriteOptions, write};
 
 use super::latency::{batch_symbols, latency_job};
-use super::plan::{PlanOptions, PlanningError, macs_sizes, plan_coupled};
+use super::plan::{PlanOptions, PlanningError, begin, macs_sizes, plan_coupled};
 use crate::latency::{Clock, Estimate, LatencyTable, Machine, TableError, Times};
 use crate::plan::{LatencyRound, Plan};
-use crate::resizable::coupling;
 use crate::runtime::{LatencyJob, LatencyOptions, LatencyRequest, RuntimeError};
 use crate::search::{Limit, Resource};
 
@@ -49,14 +49,16 @@ pub enum TimedProgress {
 
 /// [`plan`](super::plan()) where latency is limited. `observe` returns false to stop.
 ///
-/// The plan is that of the round that comes closest to the limit, as measured; [`Plan::latency`] has them all.
+/// The plan is that of the round that comes closest to the limit, as measured; [`Plan::latency`] has them all. That no choice meets the
+/// limit is an error also where it is what was measured that says so; where the rounds end before that, the closest is above the limit
+/// ([`Plan::beyond_latency`]).
 pub fn plan_timed(
     graph: &Graph,
     options: &PlanOptions,
     stopwatch: &mut Stopwatch,
     observe: &mut dyn FnMut(TimedProgress) -> bool,
 ) -> Result<Plan, PlanningError> {
-    let coupling = coupling(graph, options.split, &options.resizable)?;
+    let coupling = begin(graph, options)?;
     let Some(limit) = options.budget.limit(Resource::Latency).copied() else {
         return plan_coupled(graph, &coupling, options, None);
     };
@@ -91,9 +93,10 @@ pub fn plan_timed(
     loop {
         let latency = |remaining: &Remaining| estimate.milliseconds(remaining);
         let planned = plan_coupled(graph, &coupling, options, Some(&latency));
-        // A correction may leave nothing that meets the limit: what was measured stays the best there is.
+        // A correction may leave nothing that meets the limit: then it holds as far as it was measured to hold.
+        let met = rounds.iter().any(|(beyond, ..)| *beyond <= WITHIN);
         let plan = match planned {
-            Err(PlanningError::Select(_)) if !rounds.is_empty() => break,
+            Err(PlanningError::Select(_)) if met => break,
             planned => planned?,
         };
         if rounds.len() >= stopwatch.rounds {
@@ -105,14 +108,16 @@ pub fn plan_timed(
         if !observe(TimedProgress::Round(rounds.len() + 1)) {
             return Err(PlanningError::Interrupted);
         }
-        let remaining = remaining(graph, &coupling, &plan)?;
-        let smaller = smaller(graph, &coupling, &plan, (batch, &options.sizes), folder.path())?;
+        let choice = plan.choice(graph, &coupling).map_err(timing)?;
+        let remaining = Remaining::of_choice(&coupling, &choice);
+        let smaller = smaller(graph, &coupling, &choice, (batch, &options.sizes), folder.path())?;
         let measured = stopwatch.time(vec![original.clone(), smaller])?;
         let (original_ms, measured_ms) = (measured[0], measured[1]);
         let predicted_ms = estimate.milliseconds(&remaining) / estimate.original_ms * original_ms;
         let round = LatencyRound { predicted_ms, measured_ms, original_ms, chosen: false };
         let beyond = beyond(&limit, &round);
-        let again = rounds.iter().any(|(_, other, _)| other.groups == plan.groups);
+        let same = |other: &Plan| other.groups == plan.groups && other.implants == plan.implants;
+        let again = rounds.iter().any(|(_, other, _)| same(other));
         rounds.push((beyond, plan, round));
         if again
             || beyond.abs() <= WITHIN
@@ -178,22 +183,15 @@ fn sizes(graph: &Graph, options: &PlanOptions, batch: usize) -> Bindings {
     sizes
 }
 
-fn remaining<'c>(graph: &Graph, coupling: &'c Coupling, plan: &Plan) -> Result<Remaining<'c>, PlanningError> {
-    let selection = plan.resolve(graph, coupling).map_err(timing)?;
-    Ok(Remaining::of_selection(coupling, &selection))
-}
-
 /// The smaller model in a file, at the sizes that the original is timed at.
 fn smaller(
     graph: &Graph,
     coupling: &Coupling,
-    plan: &Plan,
+    choice: &Choice,
     (batch, sizes): (usize, &Bindings),
     folder: &Path,
 ) -> Result<LatencyJob, PlanningError> {
-    let selection = plan.resolve(graph, coupling).map_err(timing)?;
-    let mut smaller = graph.clone();
-    coupling.surgery(graph, &selection).and_then(|patch| patch.apply(&mut smaller)).map_err(timing)?;
+    let smaller = coupling.carry_out(graph, choice, |_| Ok::<_, GraphError>(None)).map_err(timing)?.graph;
     let model = folder.join("smaller.onnx");
     write(&smaller.to_model(), &model, &WriteOptions::default()).map_err(timing)?;
     latency_job(&smaller, &model, batch, sizes).map_err(timing)

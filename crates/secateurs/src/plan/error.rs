@@ -7,9 +7,17 @@ use crate::resizable::ResizableError;
 /// Why a plan cannot be read, written or applied.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// The file cannot be read or written.
+    /// The file cannot be read.
     #[error("{}: {source}", path.display())]
-    Io {
+    Read {
+        /// The plan's file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file cannot be written.
+    #[error("{}: cannot be written: {source}", path.display())]
+    Write {
         /// The plan's file.
         path: PathBuf,
         /// Why.

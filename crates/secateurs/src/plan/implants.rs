@@ -118,12 +118,15 @@ pub(super) fn resolve(
         if forms.iter().any(|form| form.node == node) {
             return Err(implant.error("is listed twice; list each node once"));
         }
-        let form = Form::from(implant.form);
-        if form == (Form::LowRank { rank: 0 }) {
-            return Err(implant.error("has the rank 0; give 1 or more"));
+        let (form, site) = (Form::from(implant.form), sites.get(&node));
+        if let (Form::LowRank { rank }, Some(site)) = (form, site) {
+            let most = site.rows.rows.min(site.rows.channels);
+            if !(1..=most).contains(&rank) {
+                return Err(implant.error(format!("has the rank {rank}; give 1 to {most}")));
+            }
         }
         offers(graph, node, form).map_err(|e| implant.error(format!("cannot be computed so: {e}")))?;
-        let units = sites.get(&node).map(|site| &site.units[..]).unwrap_or_default();
+        let units = site.map(|site| &site.units[..]).unwrap_or_default();
         let own = units.iter().filter(|at| is_implanted(at.group, at.unit));
         let before: usize = made.iter().map(Vec::len).sum();
         own.for_each(|at| made[at.group].push(at.unit));

@@ -10,7 +10,7 @@ use super::{FORMAT_VERSION, OLDEST_VERSION, Plan, PlanError};
 use crate::whole;
 
 pub(super) fn read(path: &Path) -> Result<Plan, PlanError> {
-    let text = std::fs::read(path).map_err(|source| PlanError::Io { path: path.into(), source })?;
+    let text = std::fs::read(path).map_err(|source| PlanError::Read { path: path.into(), source })?;
     parse(&text, path)
 }
 
@@ -36,7 +36,7 @@ pub(super) fn parse(text: &[u8], path: &Path) -> Result<Plan, PlanError> {
 }
 
 pub(super) fn write(plan: &Plan, path: &Path) -> Result<(), PlanError> {
-    let error = |source| PlanError::Io { path: path.into(), source };
+    let error = |source| PlanError::Write { path: path.into(), source };
     let text = to_text(plan).map_err(error)?;
     whole::write(path, text.as_bytes()).map_err(error)
 }

@@ -169,3 +169,21 @@ fn implants_that_do_not_fit_are_refused_by_node_and_remedy() {
     refused(|p| p.implants.push(p.implants[0].clone()), &["'h'", "twice"]);
     refused(|p| p.implants[0].form = PlannedForm::LowRank { rank: 0 }, &["'h'", "rank 0"]);
 }
+
+#[test]
+fn ranks_above_that_of_the_rows_are_refused_before_anything_is_allocated() {
+    let model = graph(23.0);
+    let coupling = model.coupling(&CouplingOptions::default());
+    let mut plan = half(&model);
+    plan.groups[0].implanted = plan.groups[0].kept.clone();
+    let mut of_rank = |rank| {
+        let form = PlannedForm::LowRank { rank };
+        plan.implants = vec![PlannedImplant { node: "h".into(), form, bias: false }];
+        plan.choice(&model, &coupling).map_err(|error| error.to_string())
+    };
+    assert!(of_rank(4).is_ok());
+    for rank in [5, 1 << 40, usize::MAX] {
+        let error = of_rank(rank).unwrap_err();
+        assert!(error.contains("'h'") && error.contains(&format!("rank {rank}; give 1 to 4")), "{error}");
+    }
+}

@@ -21,5 +21,5 @@ pub use band::{Band, Places};
 pub use budget::{Amount, Budget, BudgetError, Limit, Resource};
 pub use frontier::{Frontier, frontier};
 pub use meter::Meter;
-pub use parts::{Parts, UnknownGroups, groups_named};
+pub use parts::{GroupNameError, Parts, groups_named};
 pub use select::{Fixed, MAX_REMOVED, Ranking, Reached, Scope, SelectError, SelectOptions, Selected, select};
