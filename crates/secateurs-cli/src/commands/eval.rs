@@ -130,8 +130,9 @@ fn print(evaluation: &Evaluation, out: &mut impl Write) -> io::Result<()> {
     if e.nan > 0 {
         writeln!(
             out,
-            "warning   {} rows have scores that are not numbers; they count as wrong",
-            count(e.nan)
+            "warning   {} rows have scores that are not numbers; they {}",
+            count(e.nan),
+            if e.met.is_some() { "count as wrong" } else { "are left out" }
         )?;
     }
     e.notes.iter().try_for_each(|note| writeln!(out, "note      {note}"))?;

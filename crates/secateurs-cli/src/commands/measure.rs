@@ -140,8 +140,8 @@ struct VerifyArguments {
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     verify_among: Vec<String>,
     /// At most so many samples [default: as many as were measured]
-    #[arg(long, value_name = "N")]
-    verify_samples: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    verify_samples: Option<u32>,
     /// Verify on the samples that were measured
     #[arg(long)]
     verify_same: bool,
@@ -284,7 +284,7 @@ impl Measure {
             sets: self.verify.verify_sets,
             shares: self.verify.verify_share.0,
             groups,
-            samples: self.verify.verify_samples.unwrap_or(evidence.header.samples),
+            samples: self.verify.verify_samples.map_or(evidence.header.samples, |n| n as usize),
             same_samples: self.verify.verify_same,
             batch_size: job.options.batch_size,
             seed: self.seed,

@@ -51,8 +51,10 @@ pub struct SessionOptions {
     pub device: Device,
     /// What 32-bit floats are computed in.
     pub precision: Precision,
-    /// Whether the graph's parameters require gradients.
+    /// Whether the graph's parameters require gradients. 16-bit floats are computed in 32 bits then.
     pub train_parameters: bool,
+    /// Whether 16-bit floats are computed in 32 bits in any case, as sums over positions and small gradients need.
+    pub wide: bool,
     /// Whether patterns that exporters decompose (linear layers, GELU, attention) run as one kernel. Never in 64 bits, where a
     /// run is an oracle: a file's √2 is rounded to 32 bits, a kernel's is not.
     pub fuse: bool,
@@ -64,6 +66,7 @@ impl Default for SessionOptions {
             device: Device::Cpu,
             precision: Precision::Single,
             train_parameters: false,
+            wide: false,
             fuse: true,
         }
     }
@@ -167,7 +170,7 @@ impl Session {
         self.statistics.iter().map(|&id| (id, &self.constants[id]))
     }
 
-    /// The kinds that floats are computed in. While parameters are trained, 16-bit ones are held in 32 bits.
+    /// The kinds that floats are computed in.
     pub fn floats(&self) -> Floats {
         let single = match self.options.precision {
             Precision::Double => Kind::Double,
@@ -175,7 +178,7 @@ impl Session {
         };
         Floats {
             single,
-            half: self.options.train_parameters.then_some(single),
+            half: (self.options.train_parameters || self.options.wide).then_some(single),
             mixed: self.options.precision == Precision::Bf16,
         }
     }

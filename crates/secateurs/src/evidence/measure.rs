@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use secateurs_graph::Graph;
 use secateurs_graph::coupling::Coupling;
-use secateurs_graph::session::{Precision, Session, Tap};
+use secateurs_graph::session::{Precision, Session, SessionOptions, Tap};
 use secateurs_torch::tch::{self, Device, Kind, TchError, Tensor};
 
 use super::columns::Columns;
@@ -16,7 +16,7 @@ use super::options::MeasureOptions;
 use super::root::Roots;
 use super::trace::Traces;
 use super::{
-    Evidence, FORMAT_VERSION, Factor, Header, MeasuredData, MeasuredGroup, MeasuredOutput, MeasuredParameter,
+    Estimator, Evidence, FORMAT_VERSION, Factor, Header, MeasuredData, MeasuredGroup, MeasuredOutput,
     Moments, Settings, Sums, Trace, TraceSettings,
 };
 use crate::data::{self, Batch, Dataset};
@@ -104,7 +104,7 @@ impl<'a> Measurer<'a> {
         }
         let outputs = fixed_outputs(graph, options.outputs, &resizable)?;
         let heads = heads(graph, data, &outputs, options.objective)?;
-        let mut session = Session::new(graph.clone(), options.session)?;
+        let mut session = Session::new(graph.clone(), SessionOptions { wide: true, ..options.session })?;
         // A unit may be consumed by what depends on constants alone.
         session.unfold(columns.taps.iter().filter_map(|tap| match tap {
             Tap::Edge { node, .. } => Some(*node),
@@ -245,9 +245,14 @@ impl<'a> Measurer<'a> {
         let labelled = self.evidence.header.labels;
         let (passes, keep) = (roots.passes(), counted as i64);
         if passes > MAX_PASSES {
-            return Err(EvidenceError::Options(format!(
-                "--estimator exact would take {passes} backward passes a batch for these outputs, of {MAX_PASSES} at most; use one-pass"
-            )));
+            return Err(EvidenceError::Options(match estimator {
+                Estimator::Labels => {
+                    format!("--draws {draws}: at most {MAX_PASSES} backward passes a batch; draw fewer")
+                }
+                Estimator::Exact | Estimator::OnePass => format!(
+                    "--estimator exact would take {passes} backward passes a batch for these outputs, of {MAX_PASSES} at most; use one-pass"
+                ),
+            }));
         }
         let first = |tensor: Tensor| tensor.f_narrow(0, 0, keep);
         let kept = self.room(passes).min(counted) as i64;
@@ -255,7 +260,14 @@ impl<'a> Measurer<'a> {
         let mut quadratic = Tensor::f_zeros([keep, self.columns.units as i64], (Kind::Double, Device::Cpu))?;
         for pass in 0..passes {
             let more = labelled || pass + 1 < passes;
-            let gradients = Tensor::f_run_backward(&[&roots.sum(pass)?], &wanted, more, false)?;
+            let root = roots.sum(pass)?;
+            if !root.requires_grad() {
+                return Err(EvidenceError::Options(format!(
+                    "nothing that units make reaches {}; --output names others",
+                    self.output_names()
+                )));
+            }
+            let gradients = Tensor::f_run_backward(&[&root], &wanted, more, false)?;
             if let Some(traces) = &mut self.traces {
                 traces.pass(&gradients[own..], keep)?;
             }
@@ -308,6 +320,12 @@ impl<'a> Measurer<'a> {
         self.keep(&kept_images, &kept_gradients)?;
         self.evidence.header.samples += counted;
         Ok(())
+    }
+
+    /// The outputs that are looked at, for messages.
+    fn output_names(&self) -> String {
+        let names = self.evidence.header.outputs.iter().map(|output| format!("output '{}'", output.name));
+        names.collect::<Vec<_>>().join(", ")
     }
 
     /// `[samples, units]`: Σ a·g over all that a unit's mask multiplies.
@@ -547,29 +565,11 @@ fn header(
         trace_blocks: 0,
         labels,
         outputs: heads.iter().map(output).collect(),
-        groups: groups(graph, coupling),
+        groups: MeasuredGroup::all(graph, coupling),
         implants: Vec::new(),
         notes,
         ended: None,
     })
-}
-
-fn groups(graph: &Graph, coupling: &Coupling) -> Vec<MeasuredGroup> {
-    let of = |group: &secateurs_graph::coupling::Group| MeasuredGroup {
-        kind: group.kind.name().into(),
-        parameters: group
-            .parameters
-            .iter()
-            .map(|parameter| MeasuredParameter {
-                name: graph.values[parameter.value].name.clone(),
-                axis: parameter.axis,
-                made: parameter.made,
-                indices: group.units.iter().map(|unit| unit.indices(parameter).to_vec()).collect(),
-            })
-            .collect(),
-        units: group.units.len(),
-    };
-    coupling.groups.iter().map(of).collect()
 }
 
 /// Numbers as ranges `[from, to)`.

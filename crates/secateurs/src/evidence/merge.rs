@@ -5,6 +5,13 @@ use super::{Evidence, MeasuredData};
 
 /// Adds up evidence of the same model, measured with the same settings on different samples.
 pub fn merge(shards: Vec<Evidence>) -> Result<Evidence, EvidenceError> {
+    if let Some(at) = shards.iter().position(|shard| shard.header.ended.is_none()) {
+        return Err(EvidenceError::Merge(format!(
+            "of these files number {} is not finished, with {} samples; the command that measures it goes on",
+            at + 1,
+            shards[at].header.samples
+        )));
+    }
     let mut shards = shards.into_iter();
     let mut whole = shards.next().ok_or_else(|| EvidenceError::Merge("there is nothing to merge".into()))?;
     for shard in shards {

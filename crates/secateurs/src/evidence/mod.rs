@@ -38,6 +38,7 @@ pub use verify::{Correlation, Kind, Removal, Verification, VerifyOptions, verify
 use std::fmt;
 
 use secateurs_graph::Graph;
+use secateurs_graph::coupling::{Coupling, Group};
 use serde::{Deserialize, Serialize};
 
 use crate::format::is_numbered;
@@ -247,10 +248,11 @@ pub(crate) struct Factor {
 }
 
 impl Evidence {
-    /// Refuses a model that this is not evidence of, and units that were not measured.
+    /// Refuses a model that this is not evidence of, and units that were not measured. `coupling` is that of the model.
     pub fn check(
         &self,
         graph: &Graph,
+        coupling: &Coupling,
         split: PlannedSplit,
         resizable: &[String],
     ) -> Result<(), EvidenceError> {
@@ -268,11 +270,36 @@ impl Evidence {
                 "the evidence was measured with another --resizable, so that its units are others; measure with the same".into(),
             ));
         }
+        if self.header.groups != MeasuredGroup::all(graph, coupling) {
+            return Err(EvidenceError::Options(format!(
+                "the evidence is of other units than are found in the model now: secateurs {} measured it; measure anew",
+                self.header.secateurs
+            )));
+        }
         Ok(())
     }
 }
 
 impl MeasuredGroup {
+    /// All groups of a model.
+    fn all(graph: &Graph, coupling: &Coupling) -> Vec<MeasuredGroup> {
+        let of = |group: &Group| MeasuredGroup {
+            kind: group.kind.name().into(),
+            parameters: group
+                .parameters
+                .iter()
+                .map(|parameter| MeasuredParameter {
+                    name: graph.values[parameter.value].name.clone(),
+                    axis: parameter.axis,
+                    made: parameter.made,
+                    indices: group.units.iter().map(|unit| unit.indices(parameter).to_vec()).collect(),
+                })
+                .collect(),
+            units: group.units.len(),
+        };
+        coupling.groups.iter().map(of).collect()
+    }
+
     /// What people know it by: an axis of the first parameter whose layer makes its units, as in `conv1.weight[0]`, and that an exporter has not
     /// numbered, if there is one.
     pub fn label(&self) -> String {

@@ -100,7 +100,7 @@ mod tests {
         let of_original = measured(&original, &data, &options);
         let of_masked = measured(&Arc::new(masked), &data, &options);
         let renumbered = measured(&Arc::new(smaller), &data, &options).renumbered(&of_original, &from);
-        assert!(renumbered.check(&original, options.split, &[]).is_ok());
+        assert!(renumbered.check(&original, &coupling, options.split, &[]).is_ok());
         for &score in Score::ALL {
             let Some((mut wanted, found)) = of_masked.score(score).zip(renumbered.score(score)) else {
                 continue;

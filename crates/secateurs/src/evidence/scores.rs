@@ -141,8 +141,9 @@ impl Evidence {
         let half = &self.sums.quadratic_of_half;
         let other: Vec<f64> =
             self.sums.quadratic.sum.iter().zip(half).map(|(all, half)| all - half).collect();
-        let rho = super::spearman(half, &other);
-        2.0 * rho / (1.0 + rho).max(f64::MIN_POSITIVE)
+        // Halves that disagree say nothing of the ranking.
+        let rho = super::spearman(half, &other).max(0.0);
+        2.0 * rho / (1.0 + rho)
     }
 
     /// Sums of ½ Σ (A − μ·G)² over the roots of a sample.

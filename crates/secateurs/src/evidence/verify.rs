@@ -128,13 +128,11 @@ pub fn verify(
     progress: &mut dyn FnMut(usize),
 ) -> Result<Verification, EvidenceError> {
     let settings = &evidence.header.settings;
-    evidence.check(graph, settings.split, &settings.resizable)?;
     let coupling = coupling(graph, settings.split, &settings.resizable)?;
+    evidence.check(graph, &coupling, settings.split, &settings.resizable)?;
     let samples = samples(evidence, data, options)?;
     let heads = heads(graph, data, &settings.outputs, settings.objective)?;
-    // As in training, 16-bit floats are computed in 32 bits.
-    let mut session =
-        Session::new(graph.clone(), SessionOptions { train_parameters: true, ..options.session })?;
+    let mut session = Session::new(graph.clone(), SessionOptions { wide: true, ..options.session })?;
     let consumed = coupling.consumed(graph)?;
     session.unfold(consumed.iter().map(|at| at.node));
     let numbering = Numbering::new(&coupling);

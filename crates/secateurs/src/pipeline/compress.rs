@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::job::{JobError, Observe, RunJob};
-use super::plan::{PlanOptions, check_evidence};
+use super::plan::{PlanOptions, begin};
 use super::stages::{Models, Stages};
 use crate::evidence::Evidence;
 use crate::report::Report;
@@ -52,7 +52,7 @@ pub fn compress(job: &RunJob, observe: &mut Observe) -> Result<Report, JobError>
 fn evidence(job: &RunJob, plan: &PlanOptions) -> Result<Option<Arc<Evidence>>, JobError> {
     let Some(path) = job.evidence else { return Ok(None) };
     let plan = PlanOptions { evidence: Some(Arc::new(Evidence::read(path)?)), ..plan.clone() };
-    check_evidence(job.graph, &plan)
+    begin(job.graph, &plan)
         .map_err(|source| JobError::Planning { model: job.graph.source.file().into(), source })?;
     Ok(plan.evidence)
 }

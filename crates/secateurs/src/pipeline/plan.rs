@@ -126,18 +126,21 @@ pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, PlanningError>
 
 /// The groups that are chosen among. Evidence that does not fit is refused first, as planning may take long.
 pub(super) fn begin(graph: &Graph, options: &PlanOptions) -> Result<Coupling, PlanningError> {
-    check_evidence(graph, options)?;
-    Ok(coupling(graph, options.split, &options.resizable)?)
+    let coupling = coupling(graph, options.split, &options.resizable)?;
+    check_evidence(graph, &coupling, options)?;
+    Ok(coupling)
 }
 
 /// Refuses evidence that the method does not go by, and evidence of another model or of other units.
-pub(super) fn check_evidence(graph: &Graph, options: &PlanOptions) -> Result<(), PlanningError> {
+fn check_evidence(graph: &Graph, coupling: &Coupling, options: &PlanOptions) -> Result<(), PlanningError> {
     let Some(evidence) = &options.evidence else { return Ok(()) };
     if !options.method.needs_evidence() {
         return Err(PlanningError::Unmeasured(options.method.name));
     }
     let resizable = names(graph, &resizable(graph, &options.resizable)?);
-    evidence.check(graph, options.split, &resizable).map_err(|e| PlanningError::Evidence(Box::new(e)))
+    evidence
+        .check(graph, coupling, options.split, &resizable)
+        .map_err(|e| PlanningError::Evidence(Box::new(e)))
 }
 
 pub(super) fn plan_coupled(

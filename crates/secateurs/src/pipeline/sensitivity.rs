@@ -38,8 +38,9 @@ pub(super) fn of_run(
         return Ok(None);
     };
     let evidence = Evidence::read(&path)?;
-    evidence.check(original, plan.asked.split, &plan.asked.resizable)?;
-    let choice = plan.choice(original, &plan.coupling(original)?)?;
+    let coupling = plan.coupling(original)?;
+    evidence.check(original, &coupling, plan.asked.split, &plan.asked.resizable)?;
+    let choice = plan.choice(original, &coupling)?;
     let mut found = Sensitivity::of(&evidence, score, Some(&choice));
     if let (Some(found), true) = (&mut found, method.is_some_and(Method::goes_by_sets)) {
         found.notes.push(format!(

@@ -103,8 +103,16 @@ pub(crate) fn heads(
             (first..graph.outputs.len()).filter(|&i| is_float(graph, i)).map(|i| (i, 1.0)).collect()
         }
         named => {
-            let place =
-                |output: &WeightedOutput| Ok((labelled_output(graph, Some(&output.name))?, output.weight));
+            let place = |output: &WeightedOutput| {
+                let place = labelled_output(graph, Some(&output.name))?;
+                match is_float(graph, place) {
+                    true => Ok((place, output.weight)),
+                    false => Err(TuneError::Options(format!(
+                        "output '{}' has no floats, so that nothing can be learned or measured there; --output names others",
+                        output.name
+                    ))),
+                }
+            };
             named.iter().map(place).collect::<Result<_, TuneError>>()?
         }
     };
