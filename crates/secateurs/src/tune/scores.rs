@@ -111,6 +111,21 @@ pub(crate) fn all_finite(tensor: &Tensor) -> Result<bool, TchError> {
     Ok(tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0)
 }
 
+/// The first of the samples of a batch for which there is an infinite number or NaN in a tensor.
+fn bad_sample(tensor: &Tensor, samples: &[usize]) -> Result<Option<usize>, TchError> {
+    if !tensor.f_is_floating_point()? || all_finite(tensor)? {
+        return Ok(None);
+    }
+    // A single number is of no sample more than of another.
+    let rows = tensor.size().first().map_or(0, |rows| *rows as usize);
+    for (row, &sample) in samples.iter().enumerate().take(rows) {
+        if !all_finite(&tensor.f_select(0, row as i64)?)? {
+            return Ok(Some(sample));
+        }
+    }
+    Ok(samples.first().copied())
+}
+
 /// Refuses a batch whose inputs, or outputs of the original, are infinite or no numbers, naming the sample.
 pub(super) fn check_finite(
     data: &Dataset,
@@ -120,27 +135,16 @@ pub(super) fn check_finite(
     heads: &[Head],
     original: Option<(&Graph, &[Tensor])>,
 ) -> Result<(), TuneError> {
-    let bad = |tensor: &Tensor| -> Result<Option<usize>, TuneError> {
-        if !tensor.f_is_floating_point()? || all_finite(tensor)? {
-            return Ok(None);
-        }
-        for (row, &sample) in samples.iter().enumerate() {
-            if row < tensor.size()[0] as usize && !all_finite(&tensor.f_select(0, row as i64)?)? {
-                return Ok(Some(sample));
-            }
-        }
-        Ok(samples.first().copied())
-    };
     let name = |graph: &Graph, value| graph.values[value].name.clone();
     for (tensor, &value) in inputs.iter().zip(&session.graph().inputs) {
-        if let Some(sample) = bad(tensor)? {
+        if let Some(sample) = bad_sample(tensor, samples)? {
             let input = name(session.graph(), value);
             return Err(TuneError::Sample { data: data.path().to_owned(), sample, input });
         }
     }
     let Some((graph, outputs)) = original else { return Ok(()) };
     for head in heads {
-        if let Some(sample) = bad(&outputs[head.index])? {
+        if let Some(sample) = bad_sample(&outputs[head.index], samples)? {
             return Err(TuneError::Teacher {
                 model: graph.source.file().into(),
                 output: name(graph, graph.outputs[head.index]),
@@ -282,6 +286,17 @@ impl Sums {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_sample_that_is_no_number_is_named_also_where_a_number_is_of_all() {
+        secateurs_torch::load().unwrap();
+        let numbers = |numbers: &[f64]| Tensor::f_from_slice(numbers).unwrap();
+        let samples = [7, 8, 9];
+        assert_eq!(bad_sample(&numbers(&[1.0, 2.0, 3.0]), &samples).unwrap(), None);
+        assert_eq!(bad_sample(&numbers(&[1.0, f64::NAN, 3.0]), &samples).unwrap(), Some(8));
+        let single = numbers(&[f64::INFINITY]).f_view([0i64; 0]).unwrap();
+        assert_eq!(bad_sample(&single, &samples).unwrap(), Some(7));
+    }
 
     #[test]
     fn the_better_scores_win() {
