@@ -127,7 +127,7 @@ impl Preprocess {
         let unusable = |message| DataError::Unsupported {
             path: path.to_owned(),
             what: format!("unusable preprocessing: {message}"),
-            remedy: "correct the file or give the steps as options".to_owned(),
+            remedy: "correct the file, or say what to do instead with --preset or --preprocess".to_owned(),
         };
         let preprocess = parsed.map_err(unusable)?;
         preprocess.check().map_err(unusable)?;
