@@ -741,3 +741,29 @@ fn weights_that_a_batch_norm_standardizes_are_trained() {
     assert!(losses[29] < 0.5 * losses[0], "{losses:?} {:?}", run.result.err());
     assert_ne!(values(&run.tuned().graph, "w"), values(&model, "w"));
 }
+
+#[test]
+fn weight_decay_leaves_norms_alone_however_many_axes_their_parameters_have() {
+    let model = ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "2", "4", "4"])
+        .constant("scale", &wave(&[2, 4, 4], 0.3, 0.2, 1.0))
+        .constant("shift", &wave(&[2, 4, 4], 0.5, 0.2, 0.0))
+        .constant("kernel", &wave(&[3, 2, 1, 1], 0.7, 0.4, 0.0))
+        .constant("bias", &wave(&[3], 0.9, 0.4, 0.0))
+        .node_with(
+            "LayerNormalization",
+            &["x", "scale", "shift"],
+            &["n"],
+            vec![AttributeProto::from_int("axis", -3)],
+        )
+        .node("Conv", &["n", "kernel", "bias"], &["value"])
+        .output("value");
+    let graph = graph(model);
+    let decaying: Vec<String> = graph
+        .parameters()
+        .iter()
+        .filter(|parameter| settings::decays(&graph, parameter.value))
+        .map(|parameter| graph.values[parameter.value].name.clone())
+        .collect();
+    assert_eq!(decaying, ["kernel"]);
+}

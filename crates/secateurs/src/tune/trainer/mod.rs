@@ -24,7 +24,7 @@ use super::outputs::heads;
 use super::prepare::Prepared;
 use super::schedule::LearningRates;
 use super::scores::{self, Scores};
-use super::settings::{Resolved, Situation, is_matrix, masks};
+use super::settings::{Resolved, Situation, decays, masks};
 use super::teacher::Teacher;
 use super::{Event, TuneError, TuneJob, Tuned};
 use crate::data::{self, Batch, Samples, Stream};
@@ -123,7 +123,7 @@ impl<'a> Trainer<'a> {
         let matrices = matrices(session.graph());
         let parameters = session.parameters().map(|(id, t)| Parameter {
             tensor: t.shallow_clone(),
-            decays: is_matrix(&t.size()),
+            decays: decays(session.graph(), id),
             rate: rates.as_ref().and_then(|rates| rates.get(&id)).copied().unwrap_or(1.0),
             matrices: matrices.get(&id).copied(),
         });
