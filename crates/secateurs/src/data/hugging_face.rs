@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use super::preprocess::{ChannelOrder, Preprocess, Resize, Size};
+use super::preprocess::{ChannelOrder, CropMargin, Preprocess, Resize, Size};
 use super::resize::Resample;
 
 #[derive(Deserialize)]
@@ -102,6 +102,7 @@ pub(super) fn parse(text: &str) -> Result<Preprocess, String> {
                 ConfigSize::Exact(size) => Size { height: size.height, width: size.width },
             });
     }
+    preprocess.crop_margin = preprocess.center_crop.map(|_| CropMargin::Floored);
     // The old feature extractors had no `do_rescale`: they always scaled when they normalized.
     let rescale = config.do_rescale.unwrap_or(true);
     preprocess.scale = Some(if rescale { config.rescale_factor.unwrap_or(1.0 / 255.0) } else { 1.0 });
@@ -154,6 +155,7 @@ mod tests {
         .unwrap();
         assert_eq!(clip.resize, Some(Resize::ShorterSide(256)));
         assert_eq!(clip.center_crop, Some(Size { height: 224, width: 224 }));
+        assert_eq!(clip.crop_margin, Some(CropMargin::Floored));
         assert_eq!(clip.resample, Some(Resample::Bicubic));
         assert_eq!(clip.mean, None);
     }
