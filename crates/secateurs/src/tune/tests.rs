@@ -767,3 +767,35 @@ fn weight_decay_leaves_norms_alone_however_many_axes_their_parameters_have() {
         .collect();
     assert_eq!(decaying, ["kernel"]);
 }
+
+#[test]
+fn what_models_make_of_padding_counts_nowhere() {
+    let model = |of_padding: [f32; 3]| {
+        let mut table: Vec<f32> = (0..27).map(|i| (i % 7) as f32 - 3.0).collect();
+        table[..3].copy_from_slice(&of_padding);
+        let model = ModelBuilder::new(17)
+            .input("input_ids", ElementType::Int64, &["batch", "8"])
+            .input("attention_mask", ElementType::Int64, &["batch", "8"])
+            .constant("table", &Tensor::from_slice(vec![9, 3], &table).unwrap())
+            .constant("zero", &Tensor::scalar(0_i64))
+            .node("Mul", &["attention_mask", "zero"], &["nothing"])
+            .node("Add", &["input_ids", "nothing"], &["ids"])
+            .node("Gather", &["table", "ids"], &["logits"])
+            .output("logits");
+        graph(model)
+    };
+    let (model, teacher) = (model([0.0, 0.0, 5.0]), model([5.0, 0.0, 0.0]));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tokenizer.json"), crate::data::TOKENIZER).unwrap();
+    let path = folder.path().join("texts.jsonl");
+    std::fs::write(&path, "{\"text\": \"a good movie\"}\n{\"text\": \"movie\"}\n").unwrap();
+    let data = Arc::new(open_data(&model, &path, &DataOptions::default(), None, Objective::Auto).unwrap());
+
+    let run = train(&model, Some(&teacher), &data, &descent(0.1, 1), folder.path(), usize::MAX);
+    assert_eq!(run.losses(), [0.0], "{:?}", run.result.err());
+    let (graph, original) = (Arc::new(model), Arc::new(teacher));
+    let options =
+        ScoreOptions { outputs: &[], objective: Objective::Auto, session: SessionOptions::default() };
+    let scores = scores(&graph, Some(&original), &data, &[0, 1], &options, &mut |_| {}).unwrap();
+    assert_eq!((scores.agreement, scores.divergence), (Some(1.0), Some(0.0)));
+}
