@@ -316,6 +316,7 @@ impl DataArguments {
                 resize: self.resize,
                 resample: self.resample,
                 center_crop: self.center_crop,
+                crop_margin: None,
                 scale: self.scale,
                 mean: self.mean.clone(),
                 std: self.std.clone(),

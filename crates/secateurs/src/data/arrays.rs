@@ -47,10 +47,11 @@ enum Kind {
     Images { transform: Transform, planar: bool },
 }
 
-/// How to preprocess: what the user asked for, and what to do with 8-bit images if nothing was asked for.
+/// How to preprocess: what the user asked for, and what to do with 8-bit images if nothing was asked for, which is looked up only where there
+/// are any.
 pub(super) struct Wishes<'a> {
     pub explicit: &'a Preprocess,
-    pub images: &'a Preprocess,
+    pub images: &'a dyn Fn() -> Result<Preprocess>,
 }
 
 impl Arrays {
@@ -220,8 +221,8 @@ fn kind(path: &Path, name: &str, tensor: &Tensor, spec: &InputSpec, wishes: &Wis
     let few = |size: usize| size == 1 || size == 3;
     let planar = shape.len() == 4 && few(shape[1]) && !few(shape[3]);
     let channels = if shape.len() == 3 { 1 } else { shape[if planar { 1 } else { 3 }] };
-    let transform =
-        Transform::new(path, if asked { wishes.explicit } else { wishes.images }, spec, Some(channels))?;
+    let found = if asked { None } else { Some((wishes.images)()?) };
+    let transform = Transform::new(path, found.as_ref().unwrap_or(wishes.explicit), spec, Some(channels))?;
     if transform.changes_size() && !bytes {
         return Err(DataError::Options(format!(
             "{}: array '{name}': only 8-bit images can be resized and cropped, these are {}",

@@ -82,7 +82,7 @@ impl Dataset {
         } else if suffix == "npz" || suffix == "npy" {
             let wishes = Wishes {
                 explicit: &options.explicit_preprocess()?,
-                images: &options.image_preprocess(path)?,
+                images: &|| options.image_preprocess(path),
             };
             let (arrays, labels) = Arrays::open(path, inputs, &wishes, options.ignore_label)?;
             array_labels = labels;

@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use super::preprocess::{ChannelOrder, Preprocess, Resize, Size};
+use super::preprocess::{ChannelOrder, CropMargin, Preprocess, Resize, Size};
 use super::resize::Resample;
 
 #[derive(Deserialize)]
@@ -18,9 +18,11 @@ struct Config {
     crop_pct: Option<f64>,
     do_rescale: Option<bool>,
     rescale_factor: Option<f64>,
+    rescale_offset: Option<bool>,
     do_normalize: Option<bool>,
     image_mean: Option<Vec<f64>>,
     image_std: Option<Vec<f64>>,
+    include_top: Option<bool>,
     do_flip_channel_order: Option<bool>,
     do_pad: Option<bool>,
 }
@@ -100,12 +102,24 @@ pub(super) fn parse(text: &str) -> Result<Preprocess, String> {
                 ConfigSize::Exact(size) => Size { height: size.height, width: size.width },
             });
     }
+    preprocess.crop_margin = preprocess.center_crop.map(|_| CropMargin::Floored);
     // The old feature extractors had no `do_rescale`: they always scaled when they normalized.
     let rescale = config.do_rescale.unwrap_or(true);
     preprocess.scale = Some(if rescale { config.rescale_factor.unwrap_or(1.0 / 255.0) } else { 1.0 });
-    if config.do_normalize.unwrap_or(config.image_mean.is_some()) {
+    let normalize = config.do_normalize.unwrap_or(config.image_mean.is_some());
+    if normalize {
         preprocess.mean = config.image_mean;
-        preprocess.std = config.image_std;
+        preprocess.std = config.image_std.clone();
+    }
+    // EfficientNet: scaled pixels are lessened by 1 …
+    if rescale && config.rescale_offset == Some(true) {
+        let mean = preprocess.mean.get_or_insert_with(|| vec![0.0]);
+        mean.iter_mut().for_each(|mean| *mean += 1.0);
+    }
+    // … and divided by the standard deviation once more, or once where they are not normalized.
+    if config.include_top == Some(true) {
+        let std = config.image_std.ok_or("include_top without image_std")?;
+        preprocess.std = Some(if normalize { std.into_iter().map(|std| std * std).collect() } else { std });
     }
     if config.do_flip_channel_order == Some(true) {
         preprocess.channel_order = Some(ChannelOrder::Bgr);
@@ -141,6 +155,7 @@ mod tests {
         .unwrap();
         assert_eq!(clip.resize, Some(Resize::ShorterSide(256)));
         assert_eq!(clip.center_crop, Some(Size { height: 224, width: 224 }));
+        assert_eq!(clip.crop_margin, Some(CropMargin::Floored));
         assert_eq!(clip.resample, Some(Resample::Bicubic));
         assert_eq!(clip.mean, None);
     }
@@ -155,12 +170,33 @@ mod tests {
     }
 
     #[test]
+    fn efficientnet_shifts_pixels_and_divides_twice() {
+        let parsed = |keys: &str| {
+            let config =
+                r#"{"image_mean": [0.5, 0.25, 0], "image_std": [0.5, 0.25, 1], "rescale_factor": 0.5"#;
+            parse(&format!("{config}, {keys}}}")).unwrap()
+        };
+        let plain = parsed(r#""include_top": false, "rescale_offset": false"#);
+        assert_eq!((plain.mean, plain.std), (Some(vec![0.5, 0.25, 0.0]), Some(vec![0.5, 0.25, 1.0])));
+        // (((x · 0.5 − 1) − mean) / std) / std.
+        let both = parsed(r#""include_top": true, "rescale_offset": true"#);
+        assert_eq!(both.scale, Some(0.5));
+        assert_eq!((both.mean, both.std), (Some(vec![1.5, 1.25, 1.0]), Some(vec![0.25, 0.0625, 1.0])));
+        // Without normalization, both remain.
+        let bare = parsed(r#""include_top": true, "rescale_offset": true, "do_normalize": false"#);
+        assert_eq!((bare.mean, bare.std), (Some(vec![1.0]), Some(vec![0.5, 0.25, 1.0])));
+        // The offset is part of the scaling.
+        assert_eq!(parsed(r#""rescale_offset": true, "do_rescale": false"#).mean, Some(vec![0.5, 0.25, 0.0]));
+    }
+
+    #[test]
     fn what_it_cannot_do_is_an_error() {
         assert!(
             parse(r#"{"size": {"shortest_edge": 800, "longest_edge": 1333}}"#).unwrap_err().contains("size")
         );
         assert!(parse(r#"{"do_pad": true}"#).unwrap_err().contains("do_pad"));
         assert!(parse(r#"{"size": 3, "resample": 9}"#).unwrap_err().contains("resample"));
+        assert!(parse(r#"{"include_top": true}"#).unwrap_err().contains("include_top"));
         assert!(parse("[").is_err());
     }
 }

@@ -37,7 +37,7 @@ pub(super) struct Found {
 /// Lists a folder (or takes a single file). Hidden files and files that are no images are passed over.
 ///
 /// The class of a folder is its place among the sorted names, as in torchvision's `ImageFolder`, or among
-/// `classes` if they are given.
+/// `classes` if they are given. Without these, one without images is refused as there: it would count all the same.
 pub(super) fn find(path: &Path, classes: Option<&[String]>) -> Result<Found> {
     if path.is_file() {
         return Ok(Found { files: vec![path.to_owned()], labels: None });
@@ -64,7 +64,16 @@ pub(super) fn find(path: &Path, classes: Option<&[String]>) -> Result<Found> {
         (true, true) => {
             let names: Vec<String> = folders.iter().map(|folder| name(folder)).collect();
             let mut labels = Vec::new();
-            for (index, (class, inside)) in names.iter().zip(&found).enumerate() {
+            let empty = folders.iter().zip(&found).find(|(_, inside)| inside.is_empty());
+            if let (None, Some((folder, _))) = (classes, empty) {
+                return Err(DataError::Unsupported {
+                    path: folder.clone(),
+                    what: "the folder of a class holds no image".to_owned(),
+                    remedy: "remove it, or name the model's classes in order with --classes".to_owned(),
+                });
+            }
+            let filled = names.iter().zip(&found).enumerate().filter(|(_, (_, inside))| !inside.is_empty());
+            for (index, (class, inside)) in filled {
                 let label = match classes {
                     None => index as i64,
                     Some(classes) => class_index(classes, class).ok_or_else(|| DataError::Label {
@@ -226,6 +235,18 @@ mod tests {
         let many: Vec<String> = (0..1000).map(|class| class.to_string()).collect();
         let unknown = find(folder.path(), Some(&many)).err().unwrap().to_string();
         assert!(unknown.contains("9, … (1000 in all)") && !unknown.contains("10,"), "{unknown}");
+    }
+
+    #[test]
+    fn class_folders_without_images_count_only_where_classes_are_named() {
+        let folder = folder_with(&["ant/notes.txt", "bee/a.png", "cat/b.png"]);
+        let error = find(folder.path(), None).err().unwrap().to_string();
+        assert!(
+            error.contains("ant: ") && error.contains("no image") && error.contains("--classes"),
+            "{error}"
+        );
+        let classes = ["bee".to_owned(), "cat".to_owned()];
+        assert_eq!(find(folder.path(), Some(&classes)).unwrap().labels.unwrap().0, [0, 1]);
     }
 
     #[test]

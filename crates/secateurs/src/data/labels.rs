@@ -9,8 +9,8 @@ use super::error::{DataError, Result};
 
 /// What a label that does not count is in a batch.
 pub const IGNORED: i64 = -100;
-/// Samples whose labels are looked at together.
-const CHUNK: usize = 1024;
+/// About so many labels are looked at together.
+const CHUNK: usize = 1 << 20;
 
 /// What labels are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Labels {
 
     /// Whether of the labels of every sample one is 1 and all others are 0.
     pub fn are_one_hot(&self) -> bool {
-        let width = self.tensor.len() / self.shape()[0].max(1);
+        let width = self.width();
         let one_hot = |labels: &[f64]| labels.iter().sum::<f64>() == 1.0;
         self.are_flags()
             && width > 1
@@ -97,11 +97,17 @@ impl Labels {
         self.chunks().all(|chunk| chunk.is_ok_and(|(_, labels)| labels.into_iter().all(&holds)))
     }
 
+    /// Labels of a sample.
+    fn width(&self) -> usize {
+        (self.tensor.len() / self.shape()[0].max(1)).max(1)
+    }
+
     /// The labels of some samples after the others, with the first of these.
     fn chunks(&self) -> impl Iterator<Item = Result<(usize, Vec<f64>)>> {
         let samples = self.shape()[0];
-        (0..samples).step_by(CHUNK).map(move |first| {
-            let indices: Vec<usize> = (first..(first + CHUNK).min(samples)).collect();
+        let together = (CHUNK / self.width()).max(1);
+        (0..samples).step_by(together).map(move |first| {
+            let indices: Vec<usize> = (first..(first + together).min(samples)).collect();
             Ok((first, self.values(&indices)?))
         })
     }
@@ -135,7 +141,7 @@ impl Labels {
                 label >= 0.0 && classes.map_or(label < 9e15, |classes| label < classes as f64)
             }
         };
-        let width = (self.tensor.len() / self.shape()[0].max(1)).max(1);
+        let width = self.width();
         for chunk in self.chunks() {
             let (first, labels) = chunk?;
             if let Some(at) = labels.iter().position(|label| !valid(*label)) {
@@ -243,6 +249,21 @@ mod tests {
         assert!(error(&tensor(&[1], &[-1_i64]), LabelKind::Classes(None)).contains("negative"));
         let message = error(&tensor(&[2, 2], &[0_u8, 1, 9, 255]), CLASSES);
         assert!(message.contains("row 1: label 255") && message.contains("--ignore-label"), "{message}");
+    }
+
+    #[test]
+    fn large_labels_are_looked_at_a_few_at_a_time_and_named_all_the_same() {
+        let mut values = vec![1_u8; 3 * CHUNK / 2];
+        let whole = Labels::of_array(Path::new("data.npz"), "y", &tensor(&[3, CHUNK / 2], &values), None);
+        let whole = whole.unwrap();
+        let chunks: Vec<(usize, usize)> =
+            whole.chunks().map(|chunk| chunk.unwrap()).map(|(first, labels)| (first, labels.len())).collect();
+        assert_eq!(chunks, [(0, CHUNK), (2, CHUNK / 2)]);
+        values[CHUNK + 1] = 10;
+        assert!(error(&tensor(&[3, CHUNK / 2], &values), CLASSES).contains("row 2: label 10"));
+        // Not even one fits.
+        let wide = tensor(&[2, CHUNK + 1], &vec![1_u8; 2 * CHUNK + 2]);
+        assert!(read(&wide, CLASSES).is_ok());
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub use labels::{IGNORED, LabelKind, Labels};
 pub(crate) use loader::drawn;
 pub use loader::{Loader, shuffled};
 pub use options::{DataOptions, TokenLimits};
-pub use preprocess::{ChannelOrder, Layout, Preprocess, Preset, Resize, Size};
+pub use preprocess::{ChannelOrder, CropMargin, Layout, Preprocess, Preset, Resize, Size};
 pub use preview::Preview;
 pub use resize::Resample;
 pub use signature::InputSpec;

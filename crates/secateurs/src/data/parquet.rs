@@ -95,13 +95,17 @@ fn class(path: &Path, number: usize, row: &Row, columns: &Columns<'_>) -> Result
     let place = format!("row {number}");
     match value(row, columns.label()) {
         Some(Field::Bool(holds)) => Ok(i64::from(*holds)),
-        Some(Field::Byte(n)) => Ok((*n).into()),
-        Some(Field::Short(n)) => Ok((*n).into()),
-        Some(Field::Int(n)) => Ok((*n).into()),
-        Some(Field::Long(n)) => Ok(*n),
-        Some(Field::UByte(n)) => Ok((*n).into()),
-        Some(Field::UShort(n)) => Ok((*n).into()),
-        Some(Field::UInt(n)) => Ok((*n).into()),
+        // They may be names as well.
+        Some(
+            number @ (Field::Byte(_)
+            | Field::Short(_)
+            | Field::Int(_)
+            | Field::Long(_)
+            | Field::UByte(_)
+            | Field::UShort(_)
+            | Field::UInt(_)
+            | Field::ULong(_)),
+        ) => columns.class(path, &number.to_string(), place),
         Some(Field::Str(name)) => columns.class(path, name, place),
         Some(Field::Bytes(name)) => columns.class(path, &String::from_utf8_lossy(name.data()), place),
         other => Err(DataError::Label {
@@ -207,6 +211,9 @@ mod tests {
             let classes = ["bad".to_owned(), "good".to_owned()];
             let named = read_bytes(&file, &["text"], Some("mood"), Some(&classes)).unwrap();
             assert_eq!(named.labels, Some(vec![1; 3]));
+            let stars = ["1".to_owned(), "2".to_owned()];
+            let stars = read_bytes(&file, &["text"], None, Some(&stars)).unwrap();
+            assert_eq!(stars.labels, Some(vec![0; 3]));
         }
     }
 

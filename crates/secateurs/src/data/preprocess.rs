@@ -23,10 +23,12 @@ pub struct Preprocess {
     /// The filter to resize with; bilinear by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resample: Option<Resample>,
-    /// The size of the part that is cut from the middle, padded with 0 where the image is smaller. Odd
-    /// differences leave the larger margin at the bottom and on the right.
+    /// The size of the part that is cut from the middle, padded with 0 where the image is smaller.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub center_crop: Option<Size>,
+    /// How much is cut off above and on the left where the difference is odd; rounded by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crop_margin: Option<CropMargin>,
     /// The factor of the pixels; 1/255 by default, 1 for a model that takes integers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
@@ -60,6 +62,16 @@ pub struct Size {
     pub height: usize,
     /// Columns.
     pub width: usize,
+}
+
+/// Half of an odd difference between the sizes of an image and of what is cut from its middle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CropMargin {
+    /// To the even one of its neighbours, as torchvision does.
+    Rounded,
+    /// Down, as transformers does.
+    Floored,
 }
 
 /// The order of the axes of a batch of images.
@@ -127,7 +139,7 @@ impl Preprocess {
         let unusable = |message| DataError::Unsupported {
             path: path.to_owned(),
             what: format!("unusable preprocessing: {message}"),
-            remedy: "correct the file or give the steps as options".to_owned(),
+            remedy: "correct the file, or say what to do instead with --preset or --preprocess".to_owned(),
         };
         let preprocess = parsed.map_err(unusable)?;
         preprocess.check().map_err(unusable)?;
@@ -136,10 +148,13 @@ impl Preprocess {
 
     /// What this one says, and what `base` says where this one says nothing.
     pub fn or(self, base: Preprocess) -> Preprocess {
+        // It belongs to the crop.
+        let base_margin = base.crop_margin.filter(|_| self.center_crop.is_none());
         Preprocess {
             resize: self.resize.or(base.resize),
             resample: self.resample.or(base.resample),
             center_crop: self.center_crop.or(base.center_crop),
+            crop_margin: self.crop_margin.or(base_margin),
             scale: self.scale.or(base.scale),
             mean: self.mean.or(base.mean),
             std: self.std.or(base.std),
@@ -322,5 +337,11 @@ mod tests {
         let all = flags.or(Preset::Cifar10.preprocess());
         assert_eq!(all.scale, Some(1.0));
         assert_eq!(all.mean, Some(vec![0.4914, 0.4822, 0.4465]));
+        let size = Some(Size { height: 2, width: 2 });
+        let base =
+            Preprocess { center_crop: size, crop_margin: Some(CropMargin::Floored), ..Preprocess::default() };
+        let own = Preprocess { center_crop: size, ..Preprocess::default() };
+        assert_eq!(own.or(base.clone()).crop_margin, None);
+        assert_eq!(Preprocess::default().or(base).crop_margin, Some(CropMargin::Floored));
     }
 }

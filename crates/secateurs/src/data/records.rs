@@ -47,10 +47,16 @@ impl Columns<'_> {
         self.label.unwrap_or("label")
     }
 
-    /// A label from its text: a class's name if names were given, a class index otherwise.
+    /// A label from its text: a class's name if names were given, a class index otherwise. Where all names are numbers, one that is none of
+    /// them is no index either.
     pub fn class(&self, path: &Path, text: &str, place: String) -> Result<i64> {
         let named = self.classes.and_then(|classes| class_index(classes, text));
-        named.or_else(|| text.parse().ok()).ok_or_else(|| DataError::Label {
+        let number = |name: &String| name.parse::<i64>().is_ok();
+        let index = || match self.classes {
+            Some(classes) if classes.iter().all(number) => None,
+            _ => text.parse().ok(),
+        };
+        named.or_else(index).ok_or_else(|| DataError::Label {
             path: path.to_owned(),
             place,
             label: format!("'{text}'"),
@@ -335,6 +341,15 @@ mod tests {
         let message = error("a.csv", "review,mood\nfine,good\n", &columns);
         assert!(message.contains("line 2") && message.contains("neg, pos"), "{message}");
         assert!(error("a.csv", "text,label\nfine,pos\n", &plain()).contains("--classes"));
+
+        let stars: Vec<String> = (1..=5).map(|stars| stars.to_string()).collect();
+        let columns = Columns { classes: Some(&stars), ..plain() };
+        assert_eq!(
+            read_as("a.csv", "text,label\nfine,5\npoor,1\n", &columns).unwrap().labels,
+            Some(vec![4, 0])
+        );
+        let message = error("a.jsonl", "{\"text\": \"poor\", \"label\": 0}", &columns);
+        assert!(message.contains("'0' is none of the classes 1, 2"), "{message}");
     }
 
     #[test]

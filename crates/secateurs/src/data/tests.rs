@@ -252,6 +252,29 @@ fn a_configuration_beside_the_images_is_used() {
 }
 
 #[test]
+fn an_unusable_configuration_concerns_images_alone_and_can_be_got_round() {
+    let spoil = |folder: &Path| {
+        std::fs::write(folder.join("preprocessor_config.json"), r#"{"do_pad": true}"#).unwrap();
+    };
+    let preset = DataOptions { preset: Some(Preset::Cifar10), ..DataOptions::default() };
+    let floats = Tensor::from_slice(vec![2, 3, 2, 2], &[0.5_f32; 24]).unwrap();
+    let (folder, path) = npz(&[("x", floats)]);
+    spoil(folder.path());
+    assert_eq!(first(&open(&path, &[images()]).unwrap(), &[1])[0], 0.5);
+
+    let (folder, path) = npz(&[("x", bytes(&[2, 2, 2, 3]))]);
+    spoil(folder.path());
+    let message = error(&path, &[images()]);
+    assert!(message.contains("do_pad") && message.contains("--preset or --preprocess"), "{message}");
+    assert!(Dataset::open(&path, &preset, &[images()], any).is_ok());
+
+    let folder = pets();
+    spoil(folder.path());
+    assert!(error(folder.path(), &[images()]).contains("--preset or --preprocess"));
+    assert!(Dataset::open(folder.path(), &preset, &[images()], any).is_ok());
+}
+
+#[test]
 fn images_of_the_wrong_layout_or_model_are_errors() {
     let folder = pets();
     let mut options = DataOptions::default();

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use secateurs_onnx::Tensor;
-use tokenizers::{EncodeInput, Encoding, PaddingDirection, PostProcessor, Tokenizer, TruncationParams};
+use tokenizers::{
+    EncodeInput, Encoding, PaddingDirection, PostProcessor, Tokenizer, TruncationParams, TruncationStrategy,
+};
 
 use super::cast;
 use super::error::{DataError, Result};
@@ -82,8 +84,15 @@ impl Texts {
                  use a larger --max-length"
             )));
         }
+        let truncation = truncation.unwrap_or_default();
+        // The crate fails at single texts of which the second is to be cut.
+        let strategy = match mapping.sources.iter().all(|source| source.second.is_some()) {
+            true => truncation.strategy,
+            false => TruncationStrategy::LongestFirst,
+        };
+        // What is cut off is not used, so that it need not overlap; the crate panics where the stride does not fit.
         tokenizer
-            .with_truncation(Some(TruncationParams { max_length, ..truncation.unwrap_or_default() }))
+            .with_truncation(Some(TruncationParams { max_length, strategy, stride: 0, ..truncation }))
             .map_err(|e| error(format!("cannot cut at {max_length} tokens: {e}")))?;
         let padding = tokenizer.get_padding().cloned();
         tokenizer.with_padding(None);
@@ -428,6 +437,30 @@ pub(crate) mod tests {
         assert_eq!(texts.max_length(), 6);
         let expected = vec![2, 4, 3, 0, 0, 0, 2, 4, 6, 5, 4, 3];
         assert_eq!(values(&texts, &[0, 1], &inputs), [(vec![2, 6], expected)]);
+    }
+
+    #[test]
+    fn texts_are_cut_whatever_stride_and_strategy_the_tokenizer_has() {
+        let truncating = |strategy: &str, stride: usize| {
+            let truncation = format!(
+                r#""truncation": {{"direction": "Right", "max_length": 64, "strategy": "{strategy}", "stride": {stride}}}"#
+            );
+            TOKENIZER.replace(r#""truncation": null"#, &truncation)
+        };
+        let inputs = [input("input_ids", None)];
+        for stride in [2, 3] {
+            let texts =
+                open(&["a good movie"], &truncating("LongestFirst", stride), Some(4), &inputs).unwrap();
+            assert_eq!(values(&texts, &[0], &inputs), [(vec![1, 4], vec![2, 4, 6, 3])]);
+        }
+        let texts = open(&["a good movie"], &truncating("OnlySecond", 0), Some(4), &inputs).unwrap();
+        assert_eq!(values(&texts, &[0], &inputs), [(vec![1, 4], vec![2, 4, 6, 3])]);
+        // Of pairs it is the second text that is cut.
+        let options =
+            DataOptions { pair_column: Some("second".into()), max_length: Some(6), ..DataOptions::default() };
+        let pairs = [["a good", "movie movie movie"]];
+        let texts = open_as(&pairs, &truncating("OnlySecond", 2), &options, &inputs).unwrap();
+        assert_eq!(values(&texts, &[0], &inputs), [(vec![1, 6], vec![2, 4, 6, 3, 5, 3])]);
     }
 
     #[test]

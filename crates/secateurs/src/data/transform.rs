@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::augment::{Augmenting, Draw};
 use super::error::{DataError, Result};
-use super::preprocess::{ChannelOrder, Layout, Preprocess, Resize, Size};
+use super::preprocess::{ChannelOrder, CropMargin, Layout, Preprocess, Resize, Size};
 use super::resize::{Image, Resample, resize};
 use super::signature::InputSpec;
 use super::view::View;
@@ -16,6 +16,7 @@ pub(super) struct Transform {
     resize: Option<Resize>,
     resample: Resample,
     center_crop: Option<Size>,
+    crop_margin: CropMargin,
     pub layout: Layout,
     channel_order: ChannelOrder,
     /// Channels of the model's input.
@@ -72,6 +73,7 @@ impl Transform {
             resize: wishes.resize,
             resample: wishes.resample.unwrap_or(Resample::Bilinear),
             center_crop: wishes.center_crop,
+            crop_margin: wishes.crop_margin.unwrap_or(CropMargin::Rounded),
             layout,
             channel_order: wishes.channel_order.unwrap_or(ChannelOrder::Rgb),
             channels: wanted,
@@ -88,6 +90,7 @@ impl Transform {
             resize: self.resize,
             resample: self.resize.map(|_| self.resample),
             center_crop: self.center_crop,
+            crop_margin: self.center_crop.map(|_| self.crop_margin),
             scale: Some(self.scale),
             mean: Some(self.mean.clone()),
             std: Some(self.std.clone()),
@@ -128,7 +131,8 @@ impl Transform {
             changed = resize(&part, size.0, size.1, self.resample);
             View::from(&changed)
         };
-        let view = view.middle(height, width).cut(draw.corner, height, width).mirrored(draw.mirrored);
+        let view = view.middle(height, width, self.crop_margin);
+        let view = view.cut(draw.corner, height, width).mirrored(draw.mirrored);
         if draw.adjustments.is_empty() {
             return self.normalize(&view, &draw.hole, values);
         }
@@ -322,11 +326,16 @@ mod tests {
 
     #[test]
     fn the_middle_is_cut_or_padded() {
-        let image = Image { height: 1, width: 5, channels: 1, pixels: vec![1, 2, 3, 4, 5] };
-        let cut = |height, width| View::from(&image).middle(height, width).to_image().pixels;
-        assert_eq!(cut(1, 3), [2, 3, 4]);
-        assert_eq!(cut(1, 2), [2, 3]);
-        assert_eq!(cut(3, 7), [[0; 7], [0, 1, 2, 3, 4, 5, 0], [0; 7]].concat());
+        let image = Image { height: 1, width: 8, channels: 1, pixels: (1..=8).collect() };
+        let cut = |height, width, margin| View::from(&image).middle(height, width, margin).to_image().pixels;
+        // torchvision: int(round((8 - width) / 2.0)) of Python, which rounds halves to even numbers.
+        for (width, rounded, floored) in [(6, 2, 2), (7, 1, 1), (5, 3, 2), (3, 3, 3), (1, 5, 4)] {
+            assert_eq!(cut(1, width, CropMargin::Rounded)[0], rounded, "{width}");
+            assert_eq!(cut(1, width, CropMargin::Floored)[0], floored, "{width}");
+        }
+        let padded = [vec![0; 11], vec![0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0], vec![0; 11]].concat();
+        assert_eq!(cut(3, 11, CropMargin::Rounded), padded);
+        assert_eq!(cut(3, 11, CropMargin::Floored), padded);
     }
 
     #[test]

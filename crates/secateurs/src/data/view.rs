@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::preprocess::CropMargin;
 use super::resize::Image;
 
 /// A rectangle of an 8-bit image. What lies outside of the image is 0.
@@ -50,12 +51,16 @@ impl<'a> View<'a> {
         View { height, width, rows, columns, start, ..self }
     }
 
-    /// The middle of this view; odd differences leave the larger margin at the bottom and on the right.
-    pub fn middle(self, height: usize, width: usize) -> View<'a> {
-        let margin = |inner: usize, cut: usize| {
-            (inner.saturating_sub(cut) / 2) as isize - (cut.saturating_sub(inner) / 2) as isize
+    /// The middle of this view. Of what is padded, odd differences leave the larger part at the bottom and on the right.
+    pub fn middle(self, height: usize, width: usize, margin: CropMargin) -> View<'a> {
+        let half = |difference: usize| match margin {
+            CropMargin::Rounded => difference / 2 + usize::from(difference % 4 == 3),
+            CropMargin::Floored => difference / 2,
         };
-        let corner = [margin(self.height, height), margin(self.width, width)];
+        let start = |inner: usize, cut: usize| {
+            half(inner.saturating_sub(cut)) as isize - (cut.saturating_sub(inner) / 2) as isize
+        };
+        let corner = [start(self.height, height), start(self.width, width)];
         self.cut(corner, height, width)
     }
 

@@ -13,7 +13,6 @@ use secateurs_graph::{Graph, ValueId};
 use secateurs_torch::tch::{Device, Kind, Reduction, TchError, Tensor};
 
 use super::TuneError;
-use crate::data::{Batch, Dataset};
 use crate::plan::{Plan, PlanError};
 
 /// The states that are compared.
@@ -99,29 +98,20 @@ impl Hidden {
         self.states.iter().map(|state| Tap::Value(state.teachers)).collect()
     }
 
-    /// The weighted distance of the states of a batch.
+    /// The weighted distance of the states of a batch, whose tokens are where `mask` is not 0.
     pub fn distance(
         &self,
         own: &[Tensor],
         teachers: &[Tensor],
-        batch: &Batch,
-        data: &Dataset,
+        mask: Option<&Tensor>,
     ) -> Result<Tensor, TuneError> {
-        let mask = match data.mask_input() {
-            Some(input) => {
-                let values = batch.inputs[input].1.to_f64_vec().unwrap_or_default();
-                let shape: Vec<i64> = batch.inputs[input].1.shape().iter().map(|&n| n as i64).collect();
-                Some(Tensor::f_from_slice(&values)?.f_view(&shape[..])?)
-            }
-            None => None,
-        };
         let mut sum: Option<Tensor> = None;
         for ((state, own), teachers) in self.states.iter().zip(own).zip(teachers) {
             let mut wanted = teachers.f_detach()?;
             for pick in &state.picks {
                 wanted = pick.of(&wanted)?;
             }
-            let distance = relative_error(own, &wanted, mask.as_ref())?;
+            let distance = relative_error(own, &wanted, mask)?;
             sum = Some(match sum {
                 Some(sum) => sum.f_add(&distance)?,
                 None => distance,

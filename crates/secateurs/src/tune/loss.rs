@@ -235,6 +235,40 @@ impl Head {
         }
     }
 
+    /// Which rows of an output with some for every token, `[N, length, …]`, are of no padding, all samples' tokens being counted through:
+    /// those where `mask`, `[N, length]`, is not 0. `None` where that are all rows, or the output's are of something else.
+    pub fn tokens(&self, output: &Tensor, mask: Option<&Tensor>) -> Result<Option<Tensor>, TchError> {
+        let size = output.size();
+        let by_token = match self.meaning {
+            Meaning::Logits { axis } | Meaning::Probabilities { axis } => axis >= 2,
+            _ => true,
+        };
+        let fits = |mask: &&Tensor| by_token && size.len() > 2 && mask.size()[..] == size[..2];
+        let Some(mask) = mask.filter(fits) else { return Ok(None) };
+        let tokens = mask.f_reshape([-1])?.f_nonzero()?.f_reshape([-1])?;
+        match tokens.numel() {
+            0 => Ok(None),
+            all if all == mask.numel() => Ok(None),
+            _ => Ok(Some(tokens.f_to_device(output.device())?)),
+        }
+    }
+
+    /// [`Head::distance`] over the rows of [`Head::tokens`]: what models make of padding is nobody's concern.
+    pub fn distance_of_tokens(
+        &self,
+        output: &Tensor,
+        teacher: &Tensor,
+        temperature: f64,
+        mask: Option<&Tensor>,
+    ) -> Result<Tensor, TchError> {
+        let Some(tokens) = self.tokens(output, mask)? else {
+            return self.distance(output, teacher, temperature);
+        };
+        // As if they were all of one sample, so that the axes keep their places.
+        let of_tokens = |all: &Tensor| all.f_flatten(0, 1)?.f_index_select(0, &tokens)?.f_unsqueeze(0);
+        self.distance(&of_tokens(output)?, &of_tokens(teacher)?, temperature)
+    }
+
     /// The class with the highest score, for every row (of a label that holds or not 1 where its probability is above ½); −1, which is none, where a score is no number. `None` for values.
     pub fn classes(&self, output: &Tensor) -> Result<Option<Tensor>, TchError> {
         let Some(logs) = self.log_probabilities(output, 1.0)? else { return Ok(None) };
@@ -323,6 +357,29 @@ mod tests {
             let nothing = Tensor::f_from_slice(&[0i64, 0, IGNORED, IGNORED]).unwrap().f_view([2, 2]).unwrap();
             assert_near(&head.label_loss(&output, &nothing, 0.0).unwrap(), &expected[..1]);
         }
+    }
+
+    #[test]
+    fn padding_is_no_part_of_the_distance_of_tokens() {
+        secateurs_torch::load().unwrap();
+        // Two samples of two tokens with two scores; the last token is padding, and the scores of it alone lie far apart.
+        let ours = tensor(&[2, 2, 2], &[1.0, 0.0, 0.0, 2.0, 3.0, 0.0, 9.0, -9.0]);
+        let theirs = tensor(&[2, 2, 2], &[0.5, 0.0, 0.0, 1.0, 2.0, 0.0, -9.0, 9.0]);
+        let mask = tensor(&[2, 2], &[1.0, 1.0, 1.0, 0.0]);
+        let rows = |all: &Tensor| all.f_view([4, 2]).unwrap().f_narrow(0, 0, 3).unwrap();
+        for (meaning, of_rows) in [
+            (Meaning::Logits { axis: 2 }, Meaning::Logits { axis: 1 }),
+            (Meaning::BinaryLogits, Meaning::BinaryLogits),
+            (Meaning::Values, Meaning::Values),
+        ] {
+            let expected = head(of_rows).distance(&rows(&ours), &rows(&theirs), 2.0).unwrap();
+            let distance = head(meaning).distance_of_tokens(&ours, &theirs, 2.0, Some(&mask)).unwrap();
+            assert_near(&distance, &numbers(&expected));
+        }
+        // Neither classes along the axis of the mask's length nor rows of another length are tokens.
+        assert!(head(Meaning::Logits { axis: 1 }).tokens(&ours, Some(&mask)).unwrap().is_none());
+        let longer = tensor(&[2, 3], &[1.0, 1.0, 0.0, 1.0, 1.0, 0.0]);
+        assert!(head(Meaning::Logits { axis: 2 }).tokens(&ours, Some(&longer)).unwrap().is_none());
     }
 
     #[test]

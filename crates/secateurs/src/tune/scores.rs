@@ -41,7 +41,7 @@ pub struct Scores {
     /// The mean loss of the labels: cross-entropy in nats, or the mean squared error of numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
-    /// The share of rows (samples, tokens, pixels) whose highest score is that of the original.
+    /// The share of rows (samples, tokens that are no padding, pixels) whose highest score is that of the original.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreement: Option<f64>,
     /// The mean KL divergence from the original's probabilities in nats, or for outputs that are no class scores the squared error
@@ -111,6 +111,30 @@ pub(crate) fn all_finite(tensor: &Tensor) -> Result<bool, TchError> {
     Ok(tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0)
 }
 
+/// What is 1 for the tokens of a batch of texts and 0 for padding, `[N, length]`, where the model has an input that says it.
+pub(super) fn token_mask(data: &Dataset, batch: &Batch) -> Result<Option<Tensor>, TuneError> {
+    let Some(input) = data.mask_input() else { return Ok(None) };
+    let mask = &batch.inputs[input].1;
+    let values = mask.to_f64_vec().map_err(|e| TuneError::Options(e.to_string()))?;
+    let shape: Vec<i64> = mask.shape().iter().map(|&n| n as i64).collect();
+    Ok(Some(Tensor::f_from_slice(&values)?.f_view(&shape[..])?))
+}
+
+/// The first of the samples of a batch for which there is an infinite number or NaN in a tensor.
+fn bad_sample(tensor: &Tensor, samples: &[usize]) -> Result<Option<usize>, TchError> {
+    if !tensor.f_is_floating_point()? || all_finite(tensor)? {
+        return Ok(None);
+    }
+    // A single number is of no sample more than of another.
+    let rows = tensor.size().first().map_or(0, |rows| *rows as usize);
+    for (row, &sample) in samples.iter().enumerate().take(rows) {
+        if !all_finite(&tensor.f_select(0, row as i64)?)? {
+            return Ok(Some(sample));
+        }
+    }
+    Ok(samples.first().copied())
+}
+
 /// Refuses a batch whose inputs, or outputs of the original, are infinite or no numbers, naming the sample.
 pub(super) fn check_finite(
     data: &Dataset,
@@ -120,27 +144,16 @@ pub(super) fn check_finite(
     heads: &[Head],
     original: Option<(&Graph, &[Tensor])>,
 ) -> Result<(), TuneError> {
-    let bad = |tensor: &Tensor| -> Result<Option<usize>, TuneError> {
-        if !tensor.f_is_floating_point()? || all_finite(tensor)? {
-            return Ok(None);
-        }
-        for (row, &sample) in samples.iter().enumerate() {
-            if row < tensor.size()[0] as usize && !all_finite(&tensor.f_select(0, row as i64)?)? {
-                return Ok(Some(sample));
-            }
-        }
-        Ok(samples.first().copied())
-    };
     let name = |graph: &Graph, value| graph.values[value].name.clone();
     for (tensor, &value) in inputs.iter().zip(&session.graph().inputs) {
-        if let Some(sample) = bad(tensor)? {
+        if let Some(sample) = bad_sample(tensor, samples)? {
             let input = name(session.graph(), value);
             return Err(TuneError::Sample { data: data.path().to_owned(), sample, input });
         }
     }
     let Some((graph, outputs)) = original else { return Ok(()) };
     for head in heads {
-        if let Some(sample) = bad(&outputs[head.index])? {
+        if let Some(sample) = bad_sample(&outputs[head.index], samples)? {
             return Err(TuneError::Teacher {
                 model: graph.source.file().into(),
                 output: name(graph, graph.outputs[head.index]),
@@ -170,19 +183,24 @@ pub(super) fn evaluate(
             let outputs = session.forward(&inputs, &[])?.outputs;
             let reference = original.map(|original| forward(original, &batch, &[])).transpose()?;
             let full = counted == batch.indices.len();
+            let first = |tensor: &Tensor| match full {
+                true => Ok(tensor.shallow_clone()),
+                false => tensor.f_narrow(0, 0, counted as i64),
+            };
+            let mask = match original {
+                Some(_) => token_mask(data, &batch)?.as_ref().map(first).transpose()?,
+                None => None,
+            };
             for (number, head) in heads.iter().enumerate() {
-                let first = |tensor: &Tensor| match full {
-                    true => Ok(tensor.shallow_clone()),
-                    false => tensor.f_narrow(0, 0, counted as i64),
-                };
                 let output = first(&outputs[head.index])?;
                 let original = reference.as_ref().map(|run| first(&run.outputs[head.index])).transpose()?;
                 if number == 0 {
                     let labels = head.labels(session.graph(), &output, batch.labels.as_ref(), data)?;
-                    sums.classes(head, &output, original.as_ref(), labels.as_ref())?;
+                    sums.classes(head, &output, original.as_ref(), labels.as_ref(), mask.as_ref())?;
                 }
                 if let Some(original) = original {
-                    let distance = head.distance(&output, &original, 1.0)?.f_double_value(&[])?;
+                    let distance = head.distance_of_tokens(&output, &original, 1.0, mask.as_ref())?;
+                    let distance = distance.f_double_value(&[])?;
                     *sums.divergence.get_or_insert(0.0) += head.weight * distance * counted as f64;
                 }
             }
@@ -215,21 +233,30 @@ struct Sums {
 }
 
 impl Sums {
-    /// What labels and the original say of the classes with the highest scores.
+    /// What labels and the original say of the classes with the highest scores. `mask` is that of [`Head::tokens`].
     fn classes(
         &mut self,
         head: &Head,
         output: &Tensor,
         original: Option<&Tensor>,
         labels: Option<&Tensor>,
+        mask: Option<&Tensor>,
     ) -> Result<(), TuneError> {
         let ours = head.classes(output)?;
         let theirs = original.map(|original| head.classes(original)).transpose()?.flatten();
         let count =
             |tensor: &Tensor| Ok::<_, TuneError>(tensor.f_sum(Kind::Int64)?.f_int64_value(&[])? as u64);
         if let (Some(ours), Some(theirs)) = (&ours, &theirs) {
-            *self.agreeing.get_or_insert(0) += count(&ours.f_eq_tensor(theirs)?)?;
-            self.rows += ours.numel() as u64;
+            let equal = ours.f_eq_tensor(theirs)?;
+            let equal = match head.tokens(output, mask)? {
+                Some(tokens) => {
+                    let all = output.size()[..2].iter().product::<i64>();
+                    equal.f_view([all, -1])?.f_index_select(0, &tokens)?
+                }
+                None => equal,
+            };
+            *self.agreeing.get_or_insert(0) += count(&equal)?;
+            self.rows += equal.numel() as u64;
         }
         let Some(labels) = labels else { return Ok(()) };
         let losses = head.label_losses(output, labels, 0.0)?;
@@ -282,6 +309,17 @@ impl Sums {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_sample_that_is_no_number_is_named_also_where_a_number_is_of_all() {
+        secateurs_torch::load().unwrap();
+        let numbers = |numbers: &[f64]| Tensor::f_from_slice(numbers).unwrap();
+        let samples = [7, 8, 9];
+        assert_eq!(bad_sample(&numbers(&[1.0, 2.0, 3.0]), &samples).unwrap(), None);
+        assert_eq!(bad_sample(&numbers(&[1.0, f64::NAN, 3.0]), &samples).unwrap(), Some(8));
+        let single = numbers(&[f64::INFINITY]).f_view([0i64; 0]).unwrap();
+        assert_eq!(bad_sample(&single, &samples).unwrap(), Some(7));
+    }
 
     #[test]
     fn the_better_scores_win() {

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use secateurs_graph::op::InputRole;
-use secateurs_graph::{Graph, ValueId};
+use secateurs_graph::op::{Initial, InputRole};
+use secateurs_graph::{Graph, Node, ValueId};
 use secateurs_torch::tch::Device;
 use serde::{Deserialize, Serialize};
 
@@ -166,7 +166,21 @@ pub(super) fn masks(graph: &Graph) -> HashSet<ValueId> {
     graph.parameters().iter().map(|p| p.value).filter(|&value| is_mask(value)).collect()
 }
 
-/// Whether a tensor of this shape is a matrix or a kernel, to which weight decay applies, and no vector, however many axes it has.
-pub(super) fn is_matrix<N: PartialOrd + From<bool>>(shape: &[N]) -> bool {
-    shape.iter().filter(|n| **n > N::from(true)).count() >= 2
+/// Whether weight decay applies to a parameter: a matrix or kernel, but not one that starts from a single number, as what norms multiply
+/// by and add does, which may have several axes too.
+pub(super) fn decays(graph: &Graph, value: ValueId) -> bool {
+    let from_one_number = |node: &Node, input: usize| {
+        let facts = graph.input_facts(node);
+        matches!(node.op.initial(input, &node.op_inputs(&facts)), Initial::Constant(_))
+    };
+    let read_so = |node: &Node| {
+        let mut inputs = node.inputs.iter().enumerate();
+        inputs.any(|(i, input)| *input == Some(value) && from_one_number(node, i))
+    };
+    graph.tensor(value).is_some_and(|tensor| is_matrix(tensor.shape())) && !graph.nodes.values().any(read_so)
+}
+
+/// Whether a tensor of this shape is a matrix or a kernel, and no vector, however many axes it has.
+fn is_matrix(shape: &[usize]) -> bool {
+    shape.iter().filter(|n| **n > 1).count() >= 2
 }

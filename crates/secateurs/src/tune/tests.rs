@@ -741,3 +741,61 @@ fn weights_that_a_batch_norm_standardizes_are_trained() {
     assert!(losses[29] < 0.5 * losses[0], "{losses:?} {:?}", run.result.err());
     assert_ne!(values(&run.tuned().graph, "w"), values(&model, "w"));
 }
+
+#[test]
+fn weight_decay_leaves_norms_alone_however_many_axes_their_parameters_have() {
+    let model = ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "2", "4", "4"])
+        .constant("scale", &wave(&[2, 4, 4], 0.3, 0.2, 1.0))
+        .constant("shift", &wave(&[2, 4, 4], 0.5, 0.2, 0.0))
+        .constant("kernel", &wave(&[3, 2, 1, 1], 0.7, 0.4, 0.0))
+        .constant("bias", &wave(&[3], 0.9, 0.4, 0.0))
+        .node_with(
+            "LayerNormalization",
+            &["x", "scale", "shift"],
+            &["n"],
+            vec![AttributeProto::from_int("axis", -3)],
+        )
+        .node("Conv", &["n", "kernel", "bias"], &["value"])
+        .output("value");
+    let graph = graph(model);
+    let decaying: Vec<String> = graph
+        .parameters()
+        .iter()
+        .filter(|parameter| settings::decays(&graph, parameter.value))
+        .map(|parameter| graph.values[parameter.value].name.clone())
+        .collect();
+    assert_eq!(decaying, ["kernel"]);
+}
+
+#[test]
+fn what_models_make_of_padding_counts_nowhere() {
+    let model = |of_padding: [f32; 3]| {
+        let mut table: Vec<f32> = (0..27).map(|i| (i % 7) as f32 - 3.0).collect();
+        table[..3].copy_from_slice(&of_padding);
+        let model = ModelBuilder::new(17)
+            .input("input_ids", ElementType::Int64, &["batch", "8"])
+            .input("attention_mask", ElementType::Int64, &["batch", "8"])
+            .constant("table", &Tensor::from_slice(vec![9, 3], &table).unwrap())
+            .constant("zero", &Tensor::scalar(0_i64))
+            .node("Mul", &["attention_mask", "zero"], &["nothing"])
+            .node("Add", &["input_ids", "nothing"], &["ids"])
+            .node("Gather", &["table", "ids"], &["logits"])
+            .output("logits");
+        graph(model)
+    };
+    let (model, teacher) = (model([0.0, 0.0, 5.0]), model([5.0, 0.0, 0.0]));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tokenizer.json"), crate::data::TOKENIZER).unwrap();
+    let path = folder.path().join("texts.jsonl");
+    std::fs::write(&path, "{\"text\": \"a good movie\"}\n{\"text\": \"movie\"}\n").unwrap();
+    let data = Arc::new(open_data(&model, &path, &DataOptions::default(), None, Objective::Auto).unwrap());
+
+    let run = train(&model, Some(&teacher), &data, &descent(0.1, 1), folder.path(), usize::MAX);
+    assert_eq!(run.losses(), [0.0], "{:?}", run.result.err());
+    let (graph, original) = (Arc::new(model), Arc::new(teacher));
+    let options =
+        ScoreOptions { outputs: &[], objective: Objective::Auto, session: SessionOptions::default() };
+    let scores = scores(&graph, Some(&original), &data, &[0, 1], &options, &mut |_| {}).unwrap();
+    assert_eq!((scores.agreement, scores.divergence), (Some(1.0), Some(0.0)));
+}

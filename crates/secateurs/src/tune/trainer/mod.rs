@@ -24,7 +24,7 @@ use super::outputs::heads;
 use super::prepare::Prepared;
 use super::schedule::LearningRates;
 use super::scores::{self, Scores};
-use super::settings::{Resolved, Situation, is_matrix, masks};
+use super::settings::{Resolved, Situation, decays, masks};
 use super::teacher::Teacher;
 use super::{Event, TuneError, TuneJob, Tuned};
 use crate::data::{self, Batch, Samples, Stream};
@@ -123,7 +123,7 @@ impl<'a> Trainer<'a> {
         let matrices = matrices(session.graph());
         let parameters = session.parameters().map(|(id, t)| Parameter {
             tensor: t.shallow_clone(),
-            decays: is_matrix(&t.size()),
+            decays: decays(session.graph(), id),
             rate: rates.as_ref().and_then(|rates| rates.get(&id)).copied().unwrap_or(1.0),
             matrices: matrices.get(&id).copied(),
         });
@@ -334,9 +334,14 @@ impl<'a> Trainer<'a> {
             None => None,
         };
         let run = self.session.forward(&inputs, &taps)?;
-        let mut loss = self.loss(&run.outputs, taught.as_ref().map(|run| &run.outputs[..]), batch)?;
+        let mask = match &taught {
+            Some(_) => scores::token_mask(self.job.data, batch)?,
+            None => None,
+        };
+        let wanted = taught.as_ref().map(|run| &run.outputs[..]);
+        let mut loss = self.loss(&run.outputs, wanted, batch, mask.as_ref())?;
         if let (Some(hidden), Some(taught)) = (&self.hidden, &taught) {
-            let distance = hidden.distance(&run.taps, &taught.taps, batch, self.job.data)?;
+            let distance = hidden.distance(&run.taps, &taught.taps, mask.as_ref())?;
             loss = loss.f_add(&distance)?;
         }
         let parameters: Vec<&Tensor> = self.optimizer.slots.iter().map(|slot| &slot.parameter).collect();
@@ -344,7 +349,7 @@ impl<'a> Trainer<'a> {
         let step = Step { loss: loss.f_double_value(&[])?, gradient_norm: norm(&gradients)? };
         if step.fault().is_some() {
             // Smaller steps help only where the training is at fault.
-            let taught = self.job.teacher.zip(taught.as_ref().map(|run| &run.outputs[..]));
+            let taught = self.job.teacher.zip(wanted);
             scores::check_finite(self.job.data, &batch.indices, &self.session, &inputs, &self.heads, taught)?;
         } else {
             let longest = self.options.clip_norm.unwrap_or(f64::INFINITY);
@@ -371,6 +376,7 @@ impl<'a> Trainer<'a> {
         outputs: &[Tensor],
         teacher: Option<&[Tensor]>,
         batch: &Batch,
+        mask: Option<&Tensor>,
     ) -> Result<Tensor, TuneError> {
         let share = self.resolved.distillation;
         let mut parts = Vec::new();
@@ -385,8 +391,8 @@ impl<'a> Trainer<'a> {
         if let Some(teacher) = teacher.filter(|_| share > 0.0) {
             let weights: f64 = self.heads.iter().map(|head| head.weight).sum();
             for head in &self.heads {
-                let distance =
-                    head.distance(&outputs[head.index], &teacher[head.index], self.options.temperature)?;
+                let (output, wanted) = (&outputs[head.index], &teacher[head.index]);
+                let distance = head.distance_of_tokens(output, wanted, self.options.temperature, mask)?;
                 parts.push(distance.f_mul_scalar(share * head.weight / weights)?);
             }
         }
