@@ -8,6 +8,7 @@ use secateurs_graph::{Bindings, Graph};
 use super::chosen::{self, Chosen};
 use super::environment::environment;
 use super::job::JobError;
+use super::latency::batches;
 use super::ledger::ledger;
 use super::metric_drop::metric;
 use super::record::{Record, Trial};
@@ -297,9 +298,13 @@ fn missed_latency(stages: &Stages, plan: Option<&Plan>) -> Option<String> {
     if settings.max_drop.is_some() {
         return None;
     }
-    // The batch size that the plan was made for is measured first.
-    let timed = stages.log.stages::<Record>().find_map(|record| match record {
-        Record::Timed { batch, original, result, .. } => Some((batch, original.median_ms, result.median_ms)),
+    let job = stages.job;
+    // The plan was made for this one.
+    let planned = batches(job.graph, &job.settings.latency.batches, &job.sizes).first().copied();
+    let timed = stages.find(|record| match record {
+        Record::Timed { batch, original, result, .. } if Some(batch) == planned => {
+            Some((batch, original.median_ms, result.median_ms))
+        }
         _ => None,
     });
     missed(limit, timed, plan.and_then(Plan::beyond_latency))

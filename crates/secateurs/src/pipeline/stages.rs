@@ -13,7 +13,7 @@ use secateurs_torch::tch::Device;
 use super::apply::{Applied, apply_fitted};
 use super::environment::date;
 use super::job::{JobError, Observe, Progress, RunJob, Stage};
-use super::latency::{batch_symbols, latency_job};
+use super::latency::{batches, latency_job};
 use super::open_data;
 use super::outcome;
 use super::plan::macs_sizes;
@@ -416,11 +416,7 @@ impl<'a, 'o> Stages<'a, 'o> {
     /// Measures the latency of the original and the result side by side, at every batch size.
     fn time(&mut self, original: &Graph, result: &Graph) -> Result<(), JobError> {
         let settings = &self.job.settings.latency;
-        let dynamic = !batch_symbols(original).is_empty();
-        // A model of one batch size is measured at that.
-        let batches =
-            if dynamic { &settings.batches[..] } else { &settings.batches[..settings.batches.len().min(1)] };
-        for &batch in batches {
+        for batch in batches(original, &settings.batches, &self.job.sizes) {
             let timed = |record| matches!(record, Record::Timed { batch: b, .. } if b == batch).then_some(());
             if self.find(timed).is_some() {
                 continue;
