@@ -18,6 +18,7 @@ use secateurs::tune::TuneError;
 use secateurs_graph::GraphError;
 
 use crate::interrupt;
+use crate::progress::say;
 
 /// Why a command ends without its result.
 pub enum CliError {
@@ -42,12 +43,12 @@ impl CliError {
             CliError::Failed(text) => (text, 1),
             CliError::Budget(text) => (text, 3),
             CliError::Interrupted => {
-                eprintln!("{}", interrupt::message());
+                say(interrupt::message());
                 return ExitCode::from(interrupt::EXIT_CODE);
             }
             CliError::ClosedPipe => return ExitCode::SUCCESS,
         };
-        eprintln!("error: {text}");
+        say(format_args!("error: {text}"));
         ExitCode::from(code)
     }
 
@@ -57,7 +58,16 @@ impl CliError {
         match error {
             PlanningError::Select(SelectError::Unmeetable { .. }) => CliError::Budget(text),
             PlanningError::Interrupted => CliError::Interrupted,
+            PlanningError::Runtime(error) if !blames_the_model(&error) => CliError::Failed(text),
             _ => CliError::Input(text),
+        }
+    }
+
+    /// Why arrays are not written, where what they are made of is not at fault.
+    pub fn saving(error: DataError) -> CliError {
+        match error {
+            DataError::Io { .. } | DataError::Array { .. } => CliError::Failed(error.to_string()),
+            error => error.into(),
         }
     }
 
@@ -77,8 +87,7 @@ impl CliError {
     pub fn job(error: JobError, model: &Path) -> CliError {
         match error {
             JobError::Settings(text) => CliError::Input(text),
-            JobError::Run(error @ RunError::Write { .. }) => CliError::Failed(error.to_string()),
-            JobError::Run(error) => CliError::Input(error.to_string()),
+            JobError::Run(error) => error.into(),
             JobError::Evaluate(error) => (*error).into(),
             JobError::Data(error) => (*error).into(),
             JobError::TooMuchLost(text) => CliError::Budget(text),
@@ -93,6 +102,17 @@ impl CliError {
             JobError::Runtime(error) => error.into(),
             JobError::Graph(error) => error.into(),
             JobError::Interrupted => CliError::Interrupted,
+        }
+    }
+}
+
+impl From<RunError> for CliError {
+    fn from(error: RunError) -> CliError {
+        match error {
+            RunError::Write { .. } => {
+                CliError::Failed(format!("{error}. Once there is room, {}", interrupt::remedy()))
+            }
+            error => CliError::Input(error.to_string()),
         }
     }
 }
@@ -161,11 +181,16 @@ impl From<DataError> for CliError {
     }
 }
 
+/// Whether ONNX Runtime is there and at work, and what it was given is at fault.
+fn blames_the_model(error: &RuntimeError) -> bool {
+    matches!(error, RuntimeError::Model { .. } | RuntimeError::Run { .. })
+}
+
 impl From<RuntimeError> for CliError {
     fn from(error: RuntimeError) -> CliError {
-        match error {
-            RuntimeError::Model { .. } | RuntimeError::Run { .. } => CliError::Input(error.to_string()),
-            _ => CliError::Failed(error.to_string()),
+        match blames_the_model(&error) {
+            true => CliError::Input(error.to_string()),
+            false => CliError::Failed(error.to_string()),
         }
     }
 }
@@ -194,6 +219,9 @@ impl From<WriteError> for CliError {
     fn from(error: WriteError) -> CliError {
         match error {
             WriteError::Check(e) => e.into(),
+            WriteError::Graph(GraphError::Onnx(e)) if matches!(*e, secateurs_onnx::Error::Io { .. }) => {
+                CliError::Failed(e.to_string())
+            }
             WriteError::Graph(e) => e.into(),
         }
     }

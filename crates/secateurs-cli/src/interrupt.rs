@@ -1,13 +1,14 @@
 //! Ctrl-C and the signal to end.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::progress::say;
+
 /// The exit code of a program that was interrupted.
 pub const EXIT_CODE: u8 = 130;
-const MESSAGE: &str = "interrupted; the same command goes on";
 
 /// Nothing is lost if the program ends at once.
 const AT_ONCE: u8 = 0;
@@ -16,17 +17,21 @@ const AFTER_THE_STEP: u8 = 1;
 /// It was asked to.
 const ASKED: u8 = 2;
 static STATE: AtomicU8 = AtomicU8::new(AT_ONCE);
+/// Whether the command begins anew what it finds.
+static RESTARTS: AtomicBool = AtomicBool::new(false);
 
-/// Ends the program on a signal: while training after the step, unless it comes twice; otherwise at once.
-pub fn watch() -> std::io::Result<()> {
+/// Ends the program on a signal: while training after the step, unless it comes twice; otherwise at once. `restart` is whether the command
+/// begins anew what it finds.
+pub fn watch(restart: bool) -> std::io::Result<()> {
+    RESTARTS.store(restart, Ordering::SeqCst);
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     std::thread::spawn(move || {
         for _ in signals.forever() {
             let exchanged = STATE.compare_exchange(AFTER_THE_STEP, ASKED, Ordering::SeqCst, Ordering::SeqCst);
             match exchanged {
-                Ok(_) => eprintln!("\nending after this step; once more ends at once"),
+                Ok(_) => say("\nending after this step; once more ends at once"),
                 Err(_) => {
-                    eprintln!("\n{MESSAGE}");
+                    say(format_args!("\n{}", message()));
                     // Without destructors, as other threads are at work.
                     signal_hook::low_level::exit(EXIT_CODE.into());
                 }
@@ -47,7 +52,15 @@ pub fn asked() -> bool {
     STATE.load(Ordering::SeqCst) == ASKED
 }
 
+/// How what was begun is gone on with.
+pub fn remedy() -> &'static str {
+    match RESTARTS.load(Ordering::SeqCst) {
+        true => "the same command without --restart goes on",
+        false => "the same command goes on",
+    }
+}
+
 /// The last words.
-pub fn message() -> &'static str {
-    MESSAGE
+pub fn message() -> String {
+    format!("interrupted; {}", remedy())
 }

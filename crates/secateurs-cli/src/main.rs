@@ -1,5 +1,8 @@
 //! `secateurs`: makes trained neural networks smaller and faster.
 
+// They panic where nobody reads what they write.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod arguments;
 mod commands;
 mod error;

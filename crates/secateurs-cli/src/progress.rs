@@ -1,6 +1,14 @@
-//! Progress bars on standard error, where that is a terminal.
+//! Messages on standard error, and progress bars where that is a terminal.
+
+use std::fmt::Display;
+use std::io::{self, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
+
+/// A line on standard error. That its reader is gone is no reason to end, as `eprintln!` would.
+pub fn say(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
 
 /// A bar over `length` things, such as `samples`, with rate and time left.
 pub fn bar(length: usize, what: &'static str) -> ProgressBar {

@@ -10,7 +10,7 @@ use secateurs_onnx::proto::{
     TensorProto,
 };
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor, encode, tensor_to_proto, value_info};
-use support::secateurs;
+use support::{SECATEURS, ended, secateurs, unread, with_room};
 
 /// Runs it and checks that it refuses as it should; `words` must all be in the message.
 fn refuses(what: &str, arguments: &[&str], words: &[&str]) {
@@ -330,6 +330,36 @@ fn unreadable_images_are_named() {
 }
 
 #[test]
+fn what_cannot_be_saved_is_a_failure_and_told_all_the_same() {
+    let folder = Folder::new();
+    let model = folder.model("linear.onnx", |_| {});
+    let x = Tensor::from_slice(vec![2, 4], &[0.5f32; 8]).unwrap();
+    let labels = Tensor::from_slice(vec![2], &[0i64, 2]).unwrap();
+    let data = folder.npz("data.npz", &[("x", x.clone()), ("y", labels)]);
+    let inputs = folder.npz("inputs.npz", &[("x", x)]);
+    let saved = folder.path("saved.npz");
+    let saved = saved.to_str().unwrap();
+    let eval = with_room(100, &["eval", &model, "--data", &data, "--save", saved]);
+    assert!(ended(1, &eval, &["saved.npz"]).contains("accuracy"));
+    ended(1, &with_room(100, &["run", &model, "--inputs", &inputs, "-o", saved]), &["saved.npz"]);
+    assert!(!Path::new(saved).exists());
+}
+
+#[test]
+fn output_that_nobody_reads_is_no_failure() {
+    let folder = Folder::new();
+    let model = folder.model("linear.onnx", |_| {});
+    let inputs = folder.npz("inputs.npz", &[("x", Tensor::from_slice(vec![1, 4], &[0f32; 4]).unwrap())]);
+    let output = folder.path("y.npz");
+    let run = ["run", &model, "--inputs", &inputs, "-o", output.to_str().unwrap()];
+    for words in [&run[..], &["completions", "bash"]] {
+        let status = std::process::Command::new(SECATEURS).args(words).stdout(unread()).status().unwrap();
+        assert_eq!(status.code(), Some(0), "{words:?}");
+    }
+    assert!(output.exists());
+}
+
+#[test]
 fn bad_usage_is_refused() {
     let folder = Folder::new();
     let model = folder.model("linear.onnx", |_| {});
@@ -342,8 +372,10 @@ fn bad_usage_is_refused() {
     refuses("no output folder", &["run", &model, "--inputs", &model, "-o", "y.npz"], &["linear.onnx"]);
     let good = folder.npz("good.npz", &[("x", Tensor::from_slice(vec![1, 4], &[0f32; 4]).unwrap())]);
     let nowhere = folder.path("no/such/y.npz");
-    let output = secateurs(&["run", &model, "--inputs", &good, "-o", nowhere.to_str().unwrap()]);
-    assert!(matches!(output.status.code(), Some(1 | 2)));
+    let nowhere = nowhere.to_str().unwrap();
+    refuses("run into no folder", &["run", &model, "--inputs", &good, "-o", nowhere], &["no such folder"]);
+    let eval = ["eval", &model, "--data", &good, "--save", nowhere];
+    refuses("eval into no folder", &eval, &["no such folder"]);
     assert!(!Path::new("y.npz").exists());
     // A model in memory that cannot be encoded would never get here; a valid one round-trips.
     let read = secateurs_onnx::Model::read(Path::new(&model)).unwrap();

@@ -13,7 +13,7 @@ use secateurs::run::{COMPENSATED, METRICS, MODEL, PLAN, PRUNED};
 use secateurs_graph::Graph;
 use secateurs_onnx::{ElementType, ModelBuilder};
 use serde_json::Value;
-use support::{Folder, SECATEURS, dense, ended, ends, normal, start};
+use support::{Folder, SECATEURS, dense, dense_in, ended, ends, normal, start, unread, with_room};
 
 /// The words of a command on one thread that measures no latency.
 fn words(command: &str, model: &str, data: &str, run: &str, more: &[&str]) -> Vec<String> {
@@ -87,7 +87,10 @@ fn a_run_gives_the_model_and_the_report_and_is_done_once() {
     assert!(on_test.len() == 2 && on_test[0] > last_choice, "{events:?}");
 
     let before = folder.bytes("run", METRICS);
+    // It may have been killed before it removed this.
+    let checkpoint = folder.file("run/checkpoint.safetensors", "large");
     assert_eq!(ends(0, &words, &["this run was finished on"]), table);
+    assert!(!Path::new(&checkpoint).exists());
     assert_eq!(folder.bytes("run", METRICS), before);
     words.push("--json".into());
     let json: Value = serde_json::from_str(&ends(0, &words, &[])).unwrap();
@@ -173,28 +176,61 @@ fn signals_end_training_after_the_step_and_a_second_process_is_kept_out() {
 }
 
 #[test]
+fn after_a_restart_the_same_command_would_begin_anew() {
+    let folder = Folder::new();
+    let (model, data, run) =
+        (folder.model("model.onnx", dense()), folder.data("data.npz", 200, true), folder.path("run"));
+    let mut child = start(&compress(&model, &data, &run, &[&STEPS[..], &["--restart"]].concat()));
+    until_trained(&run, &mut child);
+    signal(&child, libc::SIGINT);
+    let output = child.wait_with_output().unwrap();
+    ended(130, &output, &["interrupted; the same command without --restart goes on"]);
+    ends(0, &compress(&model, &data, &run, &STEPS), &["tuning from step"]);
+}
+
+#[test]
+fn a_run_ends_well_where_nobody_reads_its_messages() {
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 40, true));
+    let words = compress(&model, &data, &folder.path("run"), &["--epochs", "1"]);
+    let output = Command::new(SECATEURS).args(&words).stderr(unread()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!output.stdout.is_empty());
+    // Its error, too.
+    let words = compress(&model, &data, &folder.path("run"), &["--epochs", "2"]);
+    assert_eq!(Command::new(SECATEURS).args(&words).stderr(unread()).status().unwrap().code(), Some(2));
+}
+
+#[test]
+fn latency_is_measured_at_the_batch_that_is_fixed_or_bound() {
+    let folder = Folder::new();
+    let fixed = dense_in(ModelBuilder::new(17), "16");
+    let (fixed, open) = (folder.model("fixed.onnx", fixed), folder.model("open.onnx", dense()));
+    let data = folder.data("data.npz", 40, true);
+    let cases: [(&str, &str, &[&str], &[u64]); 2] =
+        [("fixed", &fixed, &[], &[16]), ("bound", &open, &["--dim", "batch=8"], &[8, 1, 32])];
+    for (run, model, more, batches) in cases {
+        let quick = ["--epochs", "0", "--latency-runs", "2", "--latency-seconds", "0"];
+        let run = folder.path(run);
+        let mut words = compress(model, &data, &run, &[&quick, more].concat());
+        words.retain(|word| word != "--no-latency");
+        ends(0, &words, &[]);
+        let log = log(&run);
+        let timed: Vec<&Value> = log.iter().filter(|event| event["event"] == "timed").collect();
+        assert!(timed.iter().map(|event| &event["batch"]).eq(batches), "{timed:?}");
+        assert!(timed.iter().map(|event| &event["shapes"][0][1][0]).eq(batches), "{timed:?}");
+    }
+}
+
+#[test]
 fn a_full_disk_is_named_and_the_run_goes_on_once_there_is_room() {
-    use std::os::unix::process::CommandExt;
     let folder = Folder::new();
     let (model, data) = (folder.model("model.onnx", dense()), folder.data("data.npz", 200, true));
     let words = compress(&model, &data, &folder.path("run"), &STEPS);
     ends(0, &compress(&model, &data, &folder.path("whole"), &STEPS), &[]);
     // From a config that does not fit to a log that does not.
     for bytes in [100, 1_900, 6_000, 20_000] {
-        let mut command = Command::new(SECATEURS);
-        command.args(&words);
-        let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
-        // SAFETY: both calls are safe between fork and exec.
-        unsafe {
-            command.pre_exec(move || {
-                libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
-                match libc::setrlimit(libc::RLIMIT_FSIZE, &limit) {
-                    0 => Ok(()),
-                    _ => Err(std::io::Error::last_os_error()),
-                }
-            });
-        }
-        let output = command.output().unwrap();
+        let output = with_room(bytes, &words);
         ended(1, &output, &["error: ", &folder.path("run"), "cannot be written", "the same command goes on"]);
         assert_eq!(temporaries(&folder.path("run")), Vec::<PathBuf>::new(), "{bytes}");
     }
@@ -536,6 +572,22 @@ fn a_class_folder_means_the_same_in_all_data() {
     std::fs::rename(Path::new(&dark).join("dark"), Path::new(&dark).join("grey")).unwrap();
     let unknown = compress(&model, &data, &folder.path("unknown"), &["--test", &dark]);
     ends(2, &unknown, &["folder grey", "is not one of the classes bright, dark"]);
+}
+
+#[test]
+fn a_run_in_its_own_data_is_refused_as_it_could_not_be_gone_on_with() {
+    let folder = Folder::new();
+    let (model, data) = (folder.model("model.onnx", classifier()), folder.path("pictures"));
+    pictures(Path::new(&data), 10);
+    let inside = folder.path("pictures/run");
+    ends(2, &compress(&model, &data, &inside, &[]), &[&inside, "lies in the data folder", "-o"]);
+    let test = folder.path("test");
+    pictures(Path::new(&test), 2);
+    let within_test = folder.path("test/run");
+    ends(2, &compress(&model, &data, &within_test, &["--test", &test]), &[&within_test, "-o"]);
+    let evidence = folder.path("pictures/evidence");
+    ends(2, &["measure", &model, "--data", &data, "-o", &evidence], &[&evidence, "lies in the data folder"]);
+    assert!([inside, within_test, evidence].iter().all(|path| !Path::new(path).exists()));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 use secateurs::data::npz;
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 use serde_json::Value;
-use support::{Folder, dense, ends, normal};
+use support::{Folder, dense, dense_in, ends, normal};
 
 const SAMPLES: usize = 60;
 
@@ -173,6 +173,34 @@ fn outputs_are_chosen_and_weighed() {
     let unweighted =
         tune.iter().map(|word| if word == "embedding=2" { "embedding" } else { word }).collect::<Vec<_>>();
     ends(2, &unweighted, &["outputs"]);
+}
+
+#[test]
+fn reports_tell_of_the_output_that_labels_are_for_and_in_what_its_loss_is_counted() {
+    let folder = Folder::new();
+    // Before the class scores.
+    let embedding = dense_in(ModelBuilder::new(17).output("embedding"), "batch")
+        .constant("u", &normal(&[16, 2], 3))
+        .node("MatMul", &["j", "u"], &["embedding"]);
+    let scores = folder.model("two.onnx", embedding);
+    let classes = folder.data("data.npz", SAMPLES, true);
+    let numbers = data(&folder, &[4], &normal(&[SAMPLES, 3], 9));
+    let dense = folder.model("dense.onnx", dense());
+    for (name, model, data, metric) in
+        [("classes", &scores, &classes, "accuracy"), ("numbers", &dense, &numbers, "squared-error")]
+    {
+        let run = folder.path(name);
+        let tune = ["tune", model, "--data", data, "--output", "y", "--epochs", "1", "--no-latency"];
+        ends(0, &words(&[&tune[..], &["--threads", "1", "-o", &run]].concat()), &[]);
+        let report = json(&std::fs::read_to_string(format!("{run}/report.json")).unwrap());
+        let training = &report["training"];
+        assert_eq!(training["metric"], metric);
+        assert!(training["evaluations"][1]["weights"].is_number(), "{training}");
+        let page = std::fs::read_to_string(format!("{run}/report.html")).unwrap();
+        assert_eq!(page.contains("training loss, nats"), name == "classes");
+        let expected = if name == "classes" { json(r#"["0", "1", "2"]"#) } else { json("[]") };
+        assert_eq!(report["data"]["classes"], expected);
+    }
 }
 
 #[test]

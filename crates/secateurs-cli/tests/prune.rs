@@ -207,7 +207,7 @@ fn latency_that_cannot_be_measured_ends_with_the_remedy_and_nothing_written() {
     let words = prune(&model, &["--method", "magnitude", "--keep", "latency=0.5"], &smaller);
     let mut command = std::process::Command::new(support::SECATEURS);
     let output = command.args(&words).env("ORT_DYLIB_PATH", "/nowhere.so").output().unwrap();
-    support::ended(2, &output, &["dense.onnx", "ONNX Runtime was not found", "cargo xtask setup"]);
+    support::ended(1, &output, &["dense.onnx", "ONNX Runtime was not found", "cargo xtask setup"]);
     assert_eq!(folder.files(), before);
     let long = ModelBuilder::new(17)
         .input("x", ElementType::Float32, &["batch", "length", "4"])
@@ -219,6 +219,17 @@ fn latency_that_cannot_be_measured_ends_with_the_remedy_and_nothing_written() {
     let model = folder.model("long.onnx", long);
     let words = prune(&model, &["--method", "magnitude", "--keep", "latency=0.5"], &smaller);
     ends(2, &words, &["long.onnx", "symbolic size length", "--dim length=N"]);
+}
+
+#[test]
+fn a_full_disk_is_a_failure_and_no_fault_of_the_input() {
+    let folder = Folder::new();
+    let model = folder.model("dense.onnx", dense());
+    let before = folder.files();
+    let smaller = folder.path("smaller.onnx");
+    let words = prune(&model, &["--method", "magnitude", "--keep", "params=0.5", "--no-check"], &smaller);
+    support::ended(1, &support::with_room(100, &words), &["smaller.onnx"]);
+    assert_eq!(folder.files(), before);
 }
 
 #[test]

@@ -97,6 +97,11 @@ pub trait Op: Any + fmt::Debug + Send + Sync + CloneOp {
         false
     }
 
+    /// The axis of output 0, which has this rank, that its channels lie along.
+    fn channel_axis(&self, rank: usize) -> usize {
+        rank.saturating_sub(1)
+    }
+
     /// Whether 2-d convolutions of this op run faster with the channels innermost in memory.
     fn prefers_channels_last(&self) -> bool {
         false

@@ -1,6 +1,6 @@
 //! `secateurs completions`: completion scripts for shells.
 
-use std::io;
+use std::io::{self, Write};
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
@@ -18,7 +18,9 @@ pub struct Completions {
 
 impl Completions {
     pub fn run<C: CommandFactory>(self) -> Result {
-        clap_complete::generate(self.shell, &mut C::command(), "secateurs", &mut io::stdout());
-        Ok(())
+        // Where it cannot write, it panics.
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut C::command(), "secateurs", &mut script);
+        Ok(io::stdout().write_all(&script)?)
     }
 }

@@ -10,8 +10,8 @@ use secateurs::tune::Objective;
 use secateurs_graph::session::SessionOptions;
 use serde::Serialize;
 
-use crate::arguments::{DataArguments, Engine, EngineArguments, ModelArguments, objective};
-use crate::error::Result;
+use crate::arguments::{DataArguments, Engine, EngineArguments, ModelArguments, check_results, objective};
+use crate::error::{CliError, Result};
 use crate::progress;
 
 /// Measure a model's accuracy and loss on data
@@ -57,6 +57,7 @@ struct Report<'a> {
 
 impl Eval {
     pub fn run(self) -> Result {
+        check_results(&[self.save.as_deref()])?;
         let graph = self.model.read()?;
         let options = self.data.options(&self.model.model);
         let dataset =
@@ -90,21 +91,25 @@ impl Eval {
             });
         bar.finish_and_clear();
         let evaluation = evaluation?;
+        // What cannot be saved is told all the same, and what nobody reads is saved.
+        let printed = self.print(&evaluation);
         if let (Some(collected), Some(path)) = (collected, &self.save) {
-            collected.write(path)?;
+            collected.write(path).map_err(CliError::saving)?;
         }
+        Ok(printed?)
+    }
+
+    fn print(&self, evaluation: &Evaluation) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        if self.json {
-            let report = Report {
-                model: self.model.model.display().to_string(),
-                data: self.data.data.display().to_string(),
-                evaluation: &evaluation,
-            };
-            writeln!(out, "{}", serde_json::to_string_pretty(&report).map_err(io::Error::from)?)?;
-        } else {
-            print(&evaluation, &mut out)?;
+        if !self.json {
+            return print(evaluation, &mut out);
         }
-        Ok(())
+        let report = Report {
+            model: self.model.model.display().to_string(),
+            data: self.data.data.display().to_string(),
+            evaluation,
+        };
+        writeln!(out, "{}", serde_json::to_string_pretty(&report)?)
     }
 }
 

@@ -18,6 +18,7 @@ use secateurs::pipeline;
 use secateurs::plan::PlannedSplit;
 use secateurs::recipe::MeasureSettings;
 use secateurs::resizable::{coupling, resizable};
+use secateurs::run::outside_data;
 use secateurs::search::groups_named;
 use secateurs::tune::{Objective, fixed_outputs};
 use secateurs_graph::Graph;
@@ -201,7 +202,9 @@ struct Summary<'a> {
 
 impl Measure {
     pub fn run(self) -> Result {
-        check_results(&[Some(&self.file), self.report.as_deref()])?;
+        let results = [Some(&*self.file), self.report.as_deref()];
+        check_results(&results)?;
+        results.into_iter().flatten().try_for_each(|result| outside_data(result, &self.data.data))?;
         let graph = Arc::new(Graph::read(&self.model)?);
         let options = self.data.options(&self.model);
         let ports = resizable(&graph, &self.resizable)
@@ -211,7 +214,7 @@ impl Measure {
         let data = pipeline::open_data(&graph, &self.data.data, &options, labelled, self.objective)?;
         let data = Arc::new(data);
         self.device.prepare()?;
-        interrupt::watch()?;
+        interrupt::watch(false)?;
         let precision = if self.double { Precision::Double } else { Precision::Single };
         let settings = MeasureSettings {
             samples: self.samples,
@@ -324,7 +327,7 @@ fn measured(job: &MeasureJob) -> Result<Evidence> {
     bar.finish_and_clear();
     match evidence {
         Err(EvidenceError::Interrupted { samples }) => {
-            eprintln!("{} samples are measured and written", count(samples));
+            progress::say(format_args!("{} samples are measured and written", count(samples)));
             Err(CliError::Interrupted)
         }
         evidence => Ok(evidence?),

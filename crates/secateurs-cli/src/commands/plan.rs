@@ -11,6 +11,7 @@ use secateurs::search::Resource;
 use super::planned;
 use crate::arguments::{ModelArguments, PlanningArguments, check_results};
 use crate::error::Result;
+use crate::progress::say;
 
 /// Choose which units to remove, and write the choice as a readable plan
 ///
@@ -42,7 +43,7 @@ impl PlanCommand {
         let (_, plan) = planned::plan(&self.model, &self.pruning)?;
         plan.write(&self.output)?;
         if let Some(missing) = plan.missing_implants() {
-            eprintln!("note: {missing}");
+            say(format_args!("note: {missing}"));
         }
         let mut out = io::stdout().lock();
         match self.json {

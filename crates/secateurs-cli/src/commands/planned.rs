@@ -9,7 +9,7 @@ use secateurs_graph::Graph;
 
 use crate::arguments::{ModelArguments, PlanningArguments};
 use crate::error::{CliError, Result};
-use crate::progress;
+use crate::progress::{self, say};
 
 /// Reads the model and chooses its units.
 pub fn plan(model: &ModelArguments, pruning: &PlanningArguments) -> Result<(Graph, Plan)> {
@@ -28,7 +28,7 @@ pub fn plan(model: &ModelArguments, pruning: &PlanningArguments) -> Result<(Grap
     let plan = plan_timed(&graph, &options, &mut stopwatch, &mut |progress| {
         match progress {
             TimedProgress::Layers { done: 0, total } if total > 0 => {
-                eprintln!("timing {total} layers in ONNX Runtime, once for this machine");
+                say(format_args!("timing {total} layers in ONNX Runtime, once for this machine"));
                 bar = progress::bar(total, "layers");
             }
             TimedProgress::Layers { done, .. } => bar.set_position(done as u64),
@@ -38,7 +38,7 @@ pub fn plan(model: &ModelArguments, pruning: &PlanningArguments) -> Result<(Grap
                     0 => "timing the model".to_owned(),
                     _ => format!("timing a smaller model beside it, round {round}"),
                 };
-                eprintln!("{what}");
+                say(&what);
                 bar = progress::busy(what);
             }
         }
@@ -53,21 +53,22 @@ pub fn plan(model: &ModelArguments, pruning: &PlanningArguments) -> Result<(Grap
 /// Says what was predicted and measured, and where the limit is not met.
 fn warn(plan: &Plan) {
     if let Some(units) = plan.lossless {
-        eprintln!("{units} units are provably dead{}", if units > 0 { ", and go at no loss" } else { "" });
+        let go = if units > 0 { ", and go at no loss" } else { "" };
+        say(format_args!("{units} units are provably dead{go}"));
     }
     for (i, round) in plan.latency.iter().enumerate() {
         let [predicted, measured, original] =
             [round.predicted_ms, round.measured_ms, round.original_ms].map(|ms| significant(ms, 3));
         let chosen = if round.chosen { " (chosen)" } else { "" };
-        eprintln!(
+        say(format_args!(
             "round {}: {predicted} ms predicted, {measured} ms measured, of {original} ms{chosen}",
             i + 1
-        );
+        ));
     }
     if let Some(share) = plan.beyond_latency().filter(|share| *share > WITHIN) {
-        eprintln!(
+        say(format_args!(
             "warning: the latency measured is {:.0} % above its limit; times on this machine may vary, or smaller models may not be faster",
             100.0 * share
-        );
+        ));
     }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::arguments::ResultArguments;
 use crate::error::{CliError, Result};
-use crate::progress;
+use crate::progress::{self, say};
 use crate::table::Table;
 
 /// Before and after.
@@ -52,16 +52,16 @@ pub fn apply(
     let applied = pipeline::apply(graph, plan).map_err(|e| CliError::applying(e, model, plan_path))?;
     if let Some((groups, reason)) = &applied.left_alone {
         let which = if *groups == 1 { "1 group is".to_owned() } else { format!("{groups} groups are") };
-        eprintln!(
+        say(format_args!(
             "note: {which} left alone, as pruning is not exact there ({reason}); --allow-inexact prunes them"
-        );
+        ));
     }
     if let Some(missing) = plan.missing_implants() {
-        eprintln!("note: {missing}");
+        say(format_args!("note: {missing}"));
     }
     if applied.implanted > 0 && plan.asked.implant.start == ImplantStart::LeastSquares {
-        eprintln!(
-            "note: the implants start from zero, as their best fit takes samples; `secateurs compress` fits them"
+        say(
+            "note: the implants start from zero, as their best fit takes samples; `secateurs compress` fits them",
         );
     }
     // The result may take the model's place.

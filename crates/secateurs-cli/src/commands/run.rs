@@ -1,5 +1,6 @@
 //! `secateurs run`: a model on arrays.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use secateurs_graph::Graph;
 use secateurs_graph::session::{Session, SessionOptions};
 use secateurs_onnx::Tensor;
 
-use crate::arguments::{Engine, EngineArguments, ModelArguments};
+use crate::arguments::{Engine, EngineArguments, ModelArguments, check_results};
 use crate::error::{CliError, Result};
 
 /// Run a model on arrays
@@ -32,6 +33,7 @@ pub struct Run {
 
 impl Run {
     pub fn run(self) -> Result {
+        check_results(&[Some(&self.output)])?;
         let graph = self.model.read()?;
         let inputs = self.read_inputs(&graph)?;
         self.engine.prepare()?;
@@ -61,9 +63,10 @@ impl Run {
         };
         let arrays: Vec<(&str, &Tensor)> =
             outputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        npz::write(&self.output, &arrays)?;
+        npz::write(&self.output, &arrays).map_err(CliError::saving)?;
+        let mut out = io::stdout().lock();
         for (name, tensor) in &outputs {
-            println!("{name} {}{:?}", tensor.element_type(), tensor.shape());
+            writeln!(out, "{name} {}{:?}", tensor.element_type(), tensor.shape())?;
         }
         Ok(())
     }

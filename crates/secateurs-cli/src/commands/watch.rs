@@ -28,7 +28,7 @@ pub fn run(
     let settings = arguments.settings(&model.model, flags)?;
     let (graph, sizes) = model.read_unbound()?;
     let (device, threads) = arguments.prepare()?;
-    interrupt::watch()?;
+    interrupt::watch(arguments.restart)?;
     let executable = std::env::current_exe()?;
     let command: Vec<String> = std::env::args().collect();
     let job = RunJob {
@@ -83,7 +83,7 @@ impl Watch {
 
     /// A line that stays.
     fn say(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+        self.bar.suspend(|| progress::say(text));
     }
 
     fn tuning(&mut self, event: &Event) {
@@ -156,7 +156,7 @@ struct Summary<'a> {
 fn print(report: &Report, folder: &Path, json: bool) -> Result {
     let path = |name: &str| folder.join(name).display().to_string();
     let warnings = report.notes.iter().filter(|note| note.weight == NoteWeight::Warning);
-    warnings.for_each(|note| eprintln!("warning: {}", note.text));
+    warnings.for_each(|note| progress::say(format_args!("warning: {}", note.text)));
     let mut out = io::stdout().lock();
     if json {
         let summary = Summary {

@@ -64,8 +64,13 @@ pub fn normal(shape: &[usize], number: u64) -> Tensor {
 
 /// Two dense layers with 16 hidden neurons.
 pub fn dense() -> ModelBuilder {
-    ModelBuilder::new(17)
-        .input("x", ElementType::Float32, &["batch", "4"])
+    dense_in(ModelBuilder::new(17), "batch")
+}
+
+/// The same in a model that was begun, for batches of this size.
+pub fn dense_in(model: ModelBuilder, batch: &str) -> ModelBuilder {
+    model
+        .input("x", ElementType::Float32, &[batch, "4"])
         .constant("w", &normal(&[4, 16], 0))
         .constant("b", &normal(&[16], 1))
         .constant("v", &normal(&[16, 3], 2))
@@ -78,6 +83,31 @@ pub fn dense() -> ModelBuilder {
 
 pub fn secateurs(words: &[impl AsRef<OsStr>]) -> Output {
     Command::new(SECATEURS).args(words).output().expect("the program starts")
+}
+
+/// Runs it where no file may become larger than so many bytes, as on a full disk.
+pub fn with_room(bytes: u64, words: &[impl AsRef<OsStr>]) -> Output {
+    use std::os::unix::process::CommandExt;
+    let mut command = Command::new(SECATEURS);
+    command.args(words);
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+    // SAFETY: both calls are safe between fork and exec.
+    unsafe {
+        command.pre_exec(move || {
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+            match libc::setrlimit(libc::RLIMIT_FSIZE, &limit) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        });
+    }
+    command.output().expect("the program starts")
+}
+
+/// What nobody reads.
+pub fn unread() -> Stdio {
+    let (_, writer) = std::io::pipe().unwrap();
+    writer.into()
 }
 
 pub fn start(words: &[String]) -> Child {

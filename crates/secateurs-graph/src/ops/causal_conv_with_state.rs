@@ -86,6 +86,10 @@ impl Op for CausalConvWithState {
         map
     }
 
+    fn channel_axis(&self, _rank: usize) -> usize {
+        1
+    }
+
     fn macs(&self, inputs: &Inputs, _: &[Fact]) -> Dim {
         match (inputs.shape(0), inputs.shape(1)) {
             (Ok(x), Ok([_, _, kernel])) => element_count(x) * kernel.clone(),

@@ -161,6 +161,10 @@ impl Op for Conv {
         convolution::initial(input, 2, w, &filters.floor_div(&self.group.into()))
     }
 
+    fn channel_axis(&self, _rank: usize) -> usize {
+        1
+    }
+
     fn prefers_channels_last(&self) -> bool {
         true
     }

@@ -60,6 +60,10 @@ impl Op for ConvInteger {
         quantize::blocked(inputs, outputs)
     }
 
+    fn channel_axis(&self, _rank: usize) -> usize {
+        1
+    }
+
     fn macs(&self, inputs: &Inputs, outputs: &[Fact]) -> Dim {
         self.conv.macs(inputs, outputs)
     }

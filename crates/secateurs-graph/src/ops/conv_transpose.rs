@@ -156,6 +156,10 @@ impl Op for ConvTranspose {
         convolution::initial(input, 2, w, filters)
     }
 
+    fn channel_axis(&self, _rank: usize) -> usize {
+        1
+    }
+
     fn prefers_channels_last(&self) -> bool {
         true
     }

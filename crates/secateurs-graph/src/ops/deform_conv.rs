@@ -119,6 +119,10 @@ impl Op for DeformConv {
         Ok(Shrunk::op(DeformConv { group: convolution::kept_groups(kept, self.group), ..self.clone() }))
     }
 
+    fn channel_axis(&self, _rank: usize) -> usize {
+        1
+    }
+
     fn macs(&self, inputs: &Inputs, outputs: &[Fact]) -> Dim {
         convolution::macs(outputs[0].shape.as_deref(), inputs.shape(1).ok())
     }

@@ -112,6 +112,10 @@ impl Op for FusedConv {
         if input == ADDED { Initial::Keep } else { self.conv.initial(input, inputs) }
     }
 
+    fn channel_axis(&self, _rank: usize) -> usize {
+        1
+    }
+
     fn prefers_channels_last(&self) -> bool {
         true
     }

@@ -73,6 +73,10 @@ impl Op for QLinearConv {
         quantize::blocked(inputs, outputs)
     }
 
+    fn channel_axis(&self, _rank: usize) -> usize {
+        1
+    }
+
     fn macs(&self, inputs: &Inputs, outputs: &[Fact]) -> Dim {
         self.conv.macs(&Inputs { facts: &Self::operands(inputs), ..*inputs }, outputs)
     }

@@ -86,6 +86,7 @@ impl LatencyTable {
             // What disturbs a run makes it slower.
             Ok(timings.into_iter().map(|timing| timing.lower_quartile_ms).collect::<Vec<_>>())
         };
+        let mut refused = None;
         for (done, chunk) in wanted.chunks(TOGETHER).enumerate() {
             if !progress(done * TOGETHER, total) {
                 return Err(TableError::Interrupted);
@@ -109,14 +110,10 @@ impl LatencyTable {
                     return Err(error.into());
                 }
                 Err(error) => {
-                    let mut alone = Vec::new();
                     for (key, file) in keys.zip(&files) {
-                        alone.extend(time(std::slice::from_ref(file)).ok().map(|found| (key, found[0])));
+                        times.extend(time(std::slice::from_ref(file)).ok().map(|found| (key, found[0])));
                     }
-                    if alone.is_empty() {
-                        return Err(error.into());
-                    }
-                    times.extend(alone);
+                    refused = Some(error);
                 }
             }
             times.save();
@@ -127,7 +124,10 @@ impl LatencyTable {
             let found = keys.iter().map(|key| key.as_ref().and_then(|key| times.get(key)));
             layers.extend(grid.curve(found.collect()).map(|curve| (layer, curve)));
         }
-        Ok(LatencyTable { layers, measured: total })
+        match refused {
+            Some(error) if layers.is_empty() => Err(error.into()),
+            _ => Ok(LatencyTable { layers, measured: total }),
+        }
     }
 
     /// The sum over the layers, in milliseconds.

@@ -87,9 +87,17 @@ impl Setting {
     }
 
     fn table(&self, times: &mut Times) -> (LatencyTable, usize) {
+        self.table_without(&|_| false, times)
+    }
+
+    /// With a clock that refuses some files.
+    fn table_without(&self, refuses: &dyn Fn(&Path) -> bool, times: &mut Times) -> (LatencyTable, usize) {
         let calls = Cell::new(0);
         let mut clock = |request: &LatencyRequest| {
             calls.set(calls.get() + request.jobs.len());
+            if request.jobs.iter().any(|job| refuses(&job.model)) {
+                return Err(RuntimeError::Child { message: "not implemented".into() });
+            }
             Ok(request.jobs.iter().map(|job| timing(clocked(&job.model, 0.0))).collect())
         };
         let sizes = Bindings::from([("batch".into(), 1)]);
@@ -180,6 +188,24 @@ fn a_table_is_measured_once_for_a_machine_and_each_layer_once() {
     assert_eq!(again.sum(&all), table.sum(&all));
     assert!(setting.table(&mut Times::open(machine(2), cache)).1 > 0);
     assert!(setting.table(&mut Times::open(machine(1), None)).1 > 0);
+}
+
+#[test]
+fn layers_that_cannot_be_timed_alone_cost_no_table_also_where_all_others_are_known() {
+    let machine = || Machine { cpu: "a CPU".into(), onnxruntime: "1.99".into(), threads: 1 };
+    let setting = Setting::new(&[64, 48]);
+    let cache = Some(setting.folder.path());
+    // The last layer, whose 10 outputs stay.
+    let last = |file: &Path| {
+        let graph = Graph::read(file).unwrap();
+        let mut nodes = graph.nodes.values().filter(|node| node.op.name() == "MatMul");
+        nodes.any(|node| graph.values[node.inputs[1].unwrap()].fact.known_shape().unwrap()[1] == 10)
+    };
+    let (table, _) = setting.table_without(&last, &mut Times::open(machine(), cache));
+    let (again, calls) = setting.table_without(&last, &mut Times::open(machine(), cache));
+    let all = Remaining::new(&setting.coupling);
+    assert!(calls > 0 && again.measured < table.measured, "only what was refused is tried again");
+    assert!(!again.is_empty() && again.sum(&all) == table.sum(&all));
 }
 
 #[test]

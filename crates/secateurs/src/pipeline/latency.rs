@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use secateurs_graph::{Bindings, Graph};
+use secateurs_graph::{Bindings, Dim, Graph};
 
 use crate::runtime::LatencyJob;
 
@@ -59,8 +59,46 @@ pub fn latency_job(
     Ok(LatencyJob { shapes: shapes.collect::<Result<_, _>>()?, model: model() })
 }
 
+/// The batch sizes that a model is timed at; limits hold at the first. It is the one that the model fixes or `sizes` bind, and where
+/// the model's batch is open those that were `asked` for.
+pub(super) fn batches(graph: &Graph, asked: &[usize], sizes: &Bindings) -> Vec<usize> {
+    let symbols = batch_symbols(graph);
+    let (first, others) = match symbols.is_empty() {
+        true => (first_axes(graph).next().and_then(Dim::known).or(Some(1)), &[][..]),
+        false => (symbols.iter().find_map(|symbol| sizes.get(symbol).copied()), asked),
+    };
+    let first = first.map(|n| n as usize).filter(|_| !asked.is_empty());
+    first.into_iter().chain(others.iter().copied().filter(|batch| Some(*batch) != first)).collect()
+}
+
 /// The symbolic sizes of the inputs' first axes, which count samples.
 pub(super) fn batch_symbols(graph: &Graph) -> Vec<String> {
-    let firsts = graph.inputs.iter().filter_map(|&input| graph.values[input].fact.shape.as_ref()?.first());
-    firsts.flat_map(|dim| dim.symbols()).map(|symbol| symbol.to_string()).collect()
+    first_axes(graph).flat_map(Dim::symbols).map(|symbol| symbol.to_string()).collect()
+}
+
+fn first_axes(graph: &Graph) -> impl Iterator<Item = &Dim> {
+    graph.inputs.iter().filter_map(|&input| graph.values[input].fact.shape.as_ref()?.first())
+}
+
+#[cfg(test)]
+mod tests {
+    use secateurs_onnx::{ElementType, ModelBuilder};
+
+    use super::*;
+
+    #[test]
+    fn models_are_timed_at_the_batch_that_they_fix_or_that_is_bound_and_where_it_is_open_at_all_that_are_asked_for()
+     {
+        let graph = |batch: &str| {
+            let model = ModelBuilder::new(17).input("x", ElementType::Float32, &[batch, "4"]);
+            Graph::from_model(model.node("Relu", &["x"], &["y"]).output("y").build().unwrap()).unwrap()
+        };
+        let bound = |n| Bindings::from([("batch".into(), n)]);
+        assert_eq!(batches(&graph("16"), &[1, 32], &Bindings::new()), [16]);
+        assert_eq!(batches(&graph("batch"), &[1, 32], &Bindings::new()), [1, 32]);
+        assert_eq!(batches(&graph("batch"), &[1, 32], &bound(8)), [8, 1, 32]);
+        assert_eq!(batches(&graph("batch"), &[1, 32], &bound(32)), [32, 1]);
+        // With --no-latency.
+        assert_eq!(batches(&graph("16"), &[], &bound(8)), [0; 0]);
+    }
 }

@@ -8,6 +8,7 @@ use secateurs_graph::{Bindings, Graph};
 use super::chosen::{self, Chosen};
 use super::environment::environment;
 use super::job::JobError;
+use super::latency::batches;
 use super::ledger::ledger;
 use super::metric_drop::metric;
 use super::record::{Record, Trial};
@@ -16,7 +17,6 @@ use super::sensitivity;
 use super::stages::{Models, Stages, VALIDATION};
 use super::timed::WITHIN;
 use super::write::file_bytes;
-use crate::data::Dataset;
 use crate::format::{count, significant};
 use crate::plan::Plan;
 use crate::report::{
@@ -27,7 +27,7 @@ use crate::report::{
 use crate::run::{self, settings_table};
 use crate::runtime::Timing;
 use crate::search::{Limit, Resource};
-use crate::tune::{Event, Scores};
+use crate::tune::{Event, Scores, labelled_output};
 
 pub(super) fn report(
     stages: &Stages,
@@ -297,9 +297,13 @@ fn missed_latency(stages: &Stages, plan: Option<&Plan>) -> Option<String> {
     if settings.max_drop.is_some() {
         return None;
     }
-    // The batch size that the plan was made for is measured first.
-    let timed = stages.log.stages::<Record>().find_map(|record| match record {
-        Record::Timed { batch, original, result, .. } => Some((batch, original.median_ms, result.median_ms)),
+    let job = stages.job;
+    // The plan was made for this one.
+    let planned = batches(job.graph, &job.settings.latency.batches, &job.sizes).first().copied();
+    let timed = stages.find(|record| match record {
+        Record::Timed { batch, original, result, .. } if Some(batch) == planned => {
+            Some((batch, original.median_ms, result.median_ms))
+        }
         _ => None,
     });
     missed(limit, timed, plan.and_then(Plan::beyond_latency))
@@ -344,8 +348,7 @@ fn layers(
     let channels = |graph: &Graph, id: NodeId| {
         let node = &graph.nodes[id];
         let shape = node.outputs.first().copied().flatten().and_then(|v| graph.values[v].fact.shape.as_ref());
-        let axis = |rank: usize| if node.op.prefers_channels_last() { 1 } else { rank.saturating_sub(1) };
-        let size = shape.and_then(|shape| shape.get(axis(shape.len()))?.bind(sizes).known());
+        let size = shape.and_then(|shape| shape.get(node.op.channel_axis(shape.len()))?.bind(sizes).known());
         size.and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
     };
     let macs = |graph: &Graph, id: NodeId| Count::from(&graph.macs(id).bind(sizes));
@@ -387,6 +390,7 @@ fn training(stages: &Stages) -> Option<Training> {
     let metric = events.iter().find_map(|event| match event {
         Event::Epoch { scores: Scores { accuracy: Some(_), .. }, .. } => Some(Metric::Accuracy),
         Event::Epoch { scores: Scores { agreement: Some(_), .. }, .. } => Some(Metric::Agreement),
+        Event::Epoch { scores: Scores { loss: Some(_), .. }, .. } => Some(Metric::SquaredError),
         _ => None,
     });
     let metric = metric.unwrap_or(Metric::Distance);
@@ -444,7 +448,6 @@ fn training(stages: &Stages) -> Option<Training> {
 
 fn description(stages: &Stages, result: &Graph) -> DataDescription {
     let config = &stages.config;
-    let data = &stages.data;
     DataDescription {
         path: config.data.path.display().to_string(),
         validation_path: config.validation.as_ref().map(|own| own.path.display().to_string()),
@@ -452,19 +455,21 @@ fn description(stages: &Stages, result: &Graph) -> DataDescription {
         training: stages.training.len() as u64,
         validation: stages.validation.indices.len() as u64,
         test: config.test.as_ref().map(|test| test.samples as u64),
-        classes: class_names(data, result),
+        classes: class_names(stages, result),
         preprocessing: lines(&config.reading.preprocess),
         augmentation: lines(&config.tune.augment),
     }
 }
 
 /// Names of the classes, or their numbers.
-fn class_names(data: &Dataset, result: &Graph) -> Vec<String> {
+fn class_names(stages: &Stages, result: &Graph) -> Vec<String> {
+    let data = &stages.data;
     if !data.class_names().is_empty() || data.classes().is_none() {
         return data.class_names().to_vec();
     }
-    let shape = result.outputs.first().and_then(|&v| result.values[v].fact.shape.as_deref());
-    match shape {
+    let wanted = stages.job.outputs.first().map(|output| output.name.as_str());
+    let output = labelled_output(result, wanted).ok();
+    match output.and_then(|place| result.values[result.outputs[place]].fact.shape.as_deref()) {
         Some([_, classes]) => (0..classes.known().unwrap_or(0)).map(|class| class.to_string()).collect(),
         _ => Vec::new(),
     }
@@ -506,7 +511,22 @@ fn files(stages: &Stages, models: &Models, result: &Graph) -> Vec<FileHash> {
 
 #[cfg(test)]
 mod tests {
+    use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
+
     use super::*;
+
+    #[test]
+    fn channels_of_convolutions_are_not_the_width_of_the_picture() {
+        let weight = Tensor::from_slice(vec![5, 3, 3, 3], &[1u8; 135]).unwrap();
+        let model = ModelBuilder::new(17)
+            .input("x", ElementType::Uint8, &["1", "3", "8", "9"])
+            .constant("w", &weight)
+            .node("ConvInteger", &["x", "w"], &["y"])
+            .output("y");
+        let graph = Graph::from_model(model.build().unwrap()).unwrap();
+        let layers = layers(&graph, &graph, &Bindings::new(), &BTreeMap::new());
+        assert_eq!(layers.iter().map(|layer| layer.channels).collect::<Vec<_>>(), [[5, 5]]);
+    }
 
     #[test]
     fn a_limit_on_latency_that_is_missed_by_more_than_a_twentieth_is_told() {

@@ -16,6 +16,7 @@ use crate::plan::{
     Asked, FORMAT_VERSION, Plan, PlannedGroup, PlannedImplant, PlannedModel, PlannedShare, PlannedSplit,
 };
 use crate::resizable::{ResizableError, coupling, names, resizable};
+use crate::runtime::RuntimeError;
 use crate::search::{
     Band, Budget, Frontier, Meter, Parts, Places, Ranking, Reached, SelectError, SelectOptions, Selected,
     frontier, groups_named, select,
@@ -112,6 +113,9 @@ pub enum PlanningError {
     /// The model cannot be timed.
     #[error("latency is limited, and cannot be measured: {0}")]
     Timing(String),
+    /// ONNX Runtime, which times it.
+    #[error("latency is limited, and cannot be measured: {0}")]
+    Runtime(#[from] RuntimeError),
     /// It was asked to stop.
     #[error("interrupted")]
     Interrupted,

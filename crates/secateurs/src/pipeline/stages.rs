@@ -13,7 +13,7 @@ use secateurs_torch::tch::Device;
 use super::apply::{Applied, apply_fitted};
 use super::environment::date;
 use super::job::{JobError, Observe, Progress, RunJob, Stage};
-use super::latency::{batch_symbols, latency_job};
+use super::latency::{batches, latency_job};
 use super::open_data;
 use super::outcome;
 use super::plan::macs_sizes;
@@ -82,6 +82,11 @@ impl<'a, 'o> Stages<'a, 'o> {
         let open = |path: &Path, options: &DataOptions| {
             open_data(job.graph, path, options, output, objective).map(Arc::new)
         };
+        for data in [Some(job.data), job.validation, job.test].into_iter().flatten() {
+            for place in [Some(job.folder), job.teacher_cache].into_iter().flatten() {
+                run::outside_data(place, data)?;
+            }
+        }
         let data = open(job.data, options)?;
         // A class folder means the same in all data, though some classes may be missing.
         let named = (!data.class_names().is_empty()).then(|| data.class_names().to_vec());
@@ -152,6 +157,8 @@ impl<'a, 'o> Stages<'a, 'o> {
         });
         let files = [run::REPORT_JSON, run::REPORT_HTML, run::MODEL].map(|name| self.directory.file(name));
         let Some(date) = date.filter(|_| files.iter().all(|file| file.is_file())) else { return Ok(None) };
+        // An earlier process may have been killed before it could.
+        self.directory.remove_training_states()?;
         let path = &files[0];
         let text = std::fs::read(path).map_err(run::RunError::open(path))?;
         let report = serde_json::from_slice(&text).map_err(|e| run::RunError::Damaged {
@@ -416,11 +423,7 @@ impl<'a, 'o> Stages<'a, 'o> {
     /// Measures the latency of the original and the result side by side, at every batch size.
     fn time(&mut self, original: &Graph, result: &Graph) -> Result<(), JobError> {
         let settings = &self.job.settings.latency;
-        let dynamic = !batch_symbols(original).is_empty();
-        // A model of one batch size is measured at that.
-        let batches =
-            if dynamic { &settings.batches[..] } else { &settings.batches[..settings.batches.len().min(1)] };
-        for &batch in batches {
+        for batch in batches(original, &settings.batches, &self.job.sizes) {
             let timed = |record| matches!(record, Record::Timed { batch: b, .. } if b == batch).then_some(());
             if self.find(timed).is_some() {
                 continue;

@@ -7,7 +7,7 @@ use secateurs_graph::surgery::Choice;
 use secateurs_graph::{Bindings, Graph, GraphError};
 use secateurs_onnx::{WriteOptions, write};
 
-use super::latency::{batch_symbols, latency_job};
+use super::latency::{batch_symbols, batches, latency_job};
 use super::plan::{PlanOptions, PlanningError, begin, macs_sizes, plan_coupled};
 use crate::latency::{Clock, Estimate, LatencyTable, Machine, TableError, Times};
 use crate::plan::{LatencyRound, Plan};
@@ -65,7 +65,7 @@ pub fn plan_timed(
     let (original, batch) = original(graph, options, stopwatch)?;
     let sizes = sizes(graph, options, batch);
     let threads = stopwatch.options.threads;
-    let mut times = Times::open(Machine::this(threads).map_err(timing)?, stopwatch.cache);
+    let mut times = Times::open(Machine::this(threads)?, stopwatch.cache);
     let mut progress = |done, total| observe(TimedProgress::Layers { done, total });
     let table = LatencyTable::measure(
         graph,
@@ -78,6 +78,7 @@ pub fn plan_timed(
     );
     let table = table.map_err(|error| match error {
         TableError::Interrupted => PlanningError::Interrupted,
+        TableError::Runtime(error) => error.into(),
         error => timing(error),
     })?;
     if table.is_empty() {
@@ -159,7 +160,7 @@ impl Stopwatch<'_> {
     /// Medians in milliseconds of models that run in turns.
     fn time(&mut self, jobs: Vec<LatencyJob>) -> Result<Vec<f64>, PlanningError> {
         let request = LatencyRequest { jobs, options: self.options.clone() };
-        let timings = (self.clock)(&request).map_err(timing)?;
+        let timings = (self.clock)(&request)?;
         Ok(timings.into_iter().map(|timing| timing.median_ms).collect())
     }
 }
@@ -170,8 +171,7 @@ fn original(
     options: &PlanOptions,
     stopwatch: &Stopwatch,
 ) -> Result<(LatencyJob, usize), PlanningError> {
-    let bound = batch_symbols(graph).into_iter().find_map(|symbol| options.sizes.get(&symbol).copied());
-    let batch = bound.map_or(stopwatch.batch, |n| n as usize);
+    let batch = batches(graph, &[stopwatch.batch], &options.sizes)[0];
     let job = latency_job(graph, Path::new(graph.source.file()), batch, &options.sizes);
     Ok((job.map_err(|e| PlanningError::Timing(e.to_string()))?, batch))
 }

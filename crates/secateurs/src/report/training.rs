@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::chart::{LineChart, Mark, Series, bucket_means, smoothed};
-use super::measured::{Metric, Unit};
+use super::measured::Unit;
 use super::scale::Spacing;
 use super::{Training, TrainingEvaluation};
 use crate::format::{count, significant};
@@ -137,7 +137,7 @@ fn loss(training: &Training, axis: &Axis) -> Markup {
     let (low, high) = finite().fold((f64::MAX, f64::MIN), |(l, h), y| (y.min(l), y.max(h)));
     // Where the late part of the curve would lie flat on the axis.
     let spacing = if low > 0.0 && high > 8.0 * low { Spacing::Logarithmic } else { Spacing::Linear };
-    let unit = if training.metric == Metric::Distance { "" } else { ", nats" };
+    let unit = if training.metric.unit() == Unit::Number { "" } else { ", nats" };
     let scale = if spacing == Spacing::Logarithmic { " (logarithmic)" } else { "" };
     LineChart { spacing, ..axis.chart("loss", &format!("training loss{unit}{scale}"), series) }.figure()
 }

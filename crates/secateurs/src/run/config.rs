@@ -121,8 +121,11 @@ impl DataIdentity {
     }
 }
 
+/// Folders of data are followed as far as pictures are looked for in them, so that a link to a parent does no harm.
+const MAX_DEPTH: usize = 9;
+
 /// What changes when data change: of a file the BLAKE3 hash of its bytes; of a folder that of its files' names, sizes and times
-/// of change, as reading thousands of pictures would take minutes.
+/// of change, as reading thousands of pictures would take minutes. Hidden files and folders are no data.
 pub fn fingerprint(path: &Path) -> io::Result<String> {
     let mut hasher = blake3::Hasher::new();
     match path.is_dir() {
@@ -130,14 +133,19 @@ pub fn fingerprint(path: &Path) -> io::Result<String> {
             hasher.update_reader(std::fs::File::open(path)?)?;
         }
         true => {
-            let mut folders = vec![path.to_owned()];
+            let mut folders = vec![(path.to_owned(), 0)];
             let mut files = BTreeMap::new();
-            while let Some(folder) = folders.pop() {
+            while let Some((folder, depth)) = folders.pop() {
                 for entry in std::fs::read_dir(folder)? {
-                    let path = entry?.path();
+                    let entry = entry?;
+                    if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                        continue;
+                    }
+                    let path = entry.path();
                     let metadata = std::fs::metadata(&path)?;
                     match metadata.is_dir() {
-                        true => folders.push(path),
+                        true if depth < MAX_DEPTH => folders.push((path, depth + 1)),
+                        true => {}
                         false => {
                             files.insert(path, metadata);
                         }
@@ -153,6 +161,25 @@ pub fn fingerprint(path: &Path) -> io::Result<String> {
         }
     }
     Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Refuses a place for results that is a folder of data or lies in it: the data's [`fingerprint`] would change with what is written, and
+/// no run could be gone on with.
+pub fn outside_data(result: &Path, data: &Path) -> Result<(), RunError> {
+    match data.is_dir() && whole_path(result).starts_with(whole_path(data)) {
+        true => Err(RunError::InData { path: result.to_owned(), data: data.to_owned() }),
+        false => Ok(()),
+    }
+}
+
+/// A path without links, as far as it exists.
+fn whole_path(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let whole = path.ancestors().find_map(|folder| {
+        let rest = path.strip_prefix(folder).ok()?;
+        Some(folder.canonicalize().ok()?.join(rest))
+    });
+    whole.unwrap_or(path)
 }
 
 /// Keys that say where something lies, or that this is a run at all. What lies there is told by hashes.

@@ -17,7 +17,7 @@ pub enum RunError {
     },
     /// An artifact cannot be written.
     #[error(
-        "{}: cannot be written: {source}; what was finished before is kept. Once there is room, the same command goes on",
+        "{}: cannot be written: {source}; what was finished before is kept",
         path.display()
     )]
     Write {
@@ -25,6 +25,18 @@ pub enum RunError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// It lies in a folder of data.
+    #[error(
+        "{}: lies in the data folder {}, which would change with what is written there; choose a place outside of the data, as with -o ../run",
+        path.display(),
+        data.display()
+    )]
+    InData {
+        /// The place for results.
+        path: PathBuf,
+        /// The folder of data.
+        data: PathBuf,
     },
     /// Another process has it.
     #[error(

@@ -24,6 +24,8 @@ struct Line {
     text: String,
     /// The step of training that it belongs to; `None` for what stages have found.
     step: Option<u64>,
+    /// The step that training went back to there.
+    to: Option<u64>,
 }
 
 impl Line {
@@ -31,9 +33,10 @@ impl Line {
         #[derive(Deserialize)]
         struct Step {
             step: Option<u64>,
+            to: Option<u64>,
         }
-        let step = serde_json::from_str::<Step>(&text)?.step;
-        Ok(Line { text, step })
+        let Step { step, to } = serde_json::from_str(&text)?;
+        Ok(Line { text, step, to })
     }
 }
 
@@ -98,7 +101,7 @@ impl Log {
     }
 
     /// Drops what training did after `step`, as it is done again from there. A step may have been met more than once, where the
-    /// training went back: what follows its last time goes.
+    /// training went back: what follows its last time goes. That it went back stays, as the state that it goes on from knows it.
     pub fn rewind(&mut self, step: usize) -> Result<(), RunError> {
         let last = match step {
             0 => None,
@@ -108,7 +111,7 @@ impl Log {
         let mut number = 0;
         self.lines.retain(|line| {
             number += 1;
-            line.step.is_none() || last.is_some_and(|last| number <= last + 1)
+            line.step.is_none() || line.to.is_some() || last.is_some_and(|last| number <= last + 1)
         });
         match self.lines.len() < before {
             true => self.rewrite(),

@@ -10,7 +10,9 @@ mod log;
 mod tests;
 
 pub(crate) use config::settings_table;
-pub use config::{Config, DataIdentity, FORMAT_VERSION, FileIdentity, ModelIdentity, fingerprint};
+pub use config::{
+    Config, DataIdentity, FORMAT_VERSION, FileIdentity, ModelIdentity, fingerprint, outside_data,
+};
 pub use error::{Difference, RunError};
 pub use log::Log;
 

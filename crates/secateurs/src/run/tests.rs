@@ -130,6 +130,32 @@ fn data_that_change_have_another_fingerprint() {
     assert_ne!(fingerprint(&file).unwrap(), one);
     std::fs::write(folder.path().join("cat/2.png"), "a").unwrap();
     assert_ne!(of(), whole);
+    let whole = of();
+    std::fs::create_dir(folder.path().join(".git")).unwrap();
+    std::fs::write(folder.path().join(".git/index"), "a").unwrap();
+    assert_eq!(of(), whole);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("..", folder.path().join("cat/up")).unwrap();
+        assert_eq!(of(), of());
+    }
+}
+
+#[test]
+fn results_do_not_lie_in_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("photos");
+    std::fs::create_dir_all(data.join("cat")).unwrap();
+    for inside in ["", "run", "cat/a/b", "../photos/run"] {
+        let error = outside_data(&data.join(inside), &data).unwrap_err().to_string();
+        assert!(error.contains("photos") && error.contains("-o"), "{error}");
+    }
+    for outside in ["../run", "../photos-run"] {
+        outside_data(&data.join(outside), &data).unwrap();
+    }
+    let file = folder.path().join("data.npz");
+    std::fs::write(&file, "a").unwrap();
+    outside_data(&folder.path().join("run"), &file).unwrap();
 }
 
 #[test]
@@ -188,7 +214,14 @@ fn training_that_is_done_again_is_logged_once() {
     assert_eq!(numbers(&log), [0, 1, 2, 3, 4]);
     log.append(&json!({"event": "step", "step": 3, "number": 9})).unwrap();
     assert_eq!(numbers(&run.log().unwrap()), [0, 1, 2, 3, 4, 9]);
-    log.rewind(0).unwrap();
+    // From 4 back to 2, and killed before a state after that was kept.
+    log.append(&json!({"event": "rolled_back", "step": 4, "to": 2, "number": 10})).unwrap();
+    log.append(&json!({"event": "step", "step": 3, "number": 11})).unwrap();
+    log.rewind(2).unwrap();
+    assert_eq!(numbers(&run.log().unwrap()), [0, 1, 2, 3, 4, 10]);
+    drop(log);
+    std::fs::write(run.file(METRICS), "{\"event\":\"planned\"}\n{\"event\":\"step\",\"step\":1}\n").unwrap();
+    run.log().unwrap().rewind(0).unwrap();
     assert_eq!(std::fs::read_to_string(run.file(METRICS)).unwrap(), "{\"event\":\"planned\"}\n");
     assert_eq!(run.log().unwrap().stages::<Value>().collect::<Vec<_>>(), [json!({"event": "planned"})]);
 }
