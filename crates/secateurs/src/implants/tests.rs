@@ -41,19 +41,13 @@ fn convolutions() -> Arc<Graph> {
             (0..9).filter(|tap| *tap != 4).for_each(|tap| weight[(row * 3 + channel) * 9 + tap] = 0.0);
         }
     }
-    let pads = AttributeProto {
-        name: Some("pads".into()),
-        r#type: Some(AttributeType::Ints.into()),
-        ints: vec![1; 4],
-        ..AttributeProto::default()
-    };
     graph(
         ModelBuilder::new(17)
             .input("x", ElementType::Float32, &["batch", "3", "6", "6"])
             .constant("w", &tensor(&[8, 3, 3, 3], &weight))
             .constant("b", &tensor(&[8], &random(&[8], 2)))
             .constant("v", &tensor(&[4, 8, 1, 1], &random(&[4, 8], 3)))
-            .node_with("Conv", &["x", "w", "b"], &["h"], vec![pads])
+            .node_with("Conv", &["x", "w", "b"], &["h"], vec![AttributeProto::from_ints("pads", [1; 4])])
             .node("Relu", &["h"], &["r"])
             .node("Conv", &["r", "v"], &["y"])
             .output("y"),
@@ -62,18 +56,12 @@ fn convolutions() -> Arc<Graph> {
 
 /// A 3×3 convolution of 16 channels at a size where every so many-th position lies at the border.
 fn pictures() -> Arc<Graph> {
-    let pads = AttributeProto {
-        name: Some("pads".into()),
-        r#type: Some(AttributeType::Ints.into()),
-        ints: vec![1; 4],
-        ..AttributeProto::default()
-    };
     graph(
         ModelBuilder::new(17)
             .input("x", ElementType::Float32, &["batch", "16", "32", "32"])
             .constant("w", &tensor(&[16, 16, 3, 3], &random(&[16, 16, 3, 3], 1)))
             .constant("v", &tensor(&[4, 16, 1, 1], &random(&[4, 16], 3)))
-            .node_with("Conv", &["x", "w"], &["h"], vec![pads])
+            .node_with("Conv", &["x", "w"], &["h"], vec![AttributeProto::from_ints("pads", [1; 4])])
             .node("Relu", &["h"], &["r"])
             .node("Conv", &["r", "v"], &["y"])
             .output("y"),
