@@ -17,7 +17,7 @@ use super::view::View;
 /// The suffixes of the formats that we decode.
 pub(super) const SUFFIXES: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "gif", "webp"];
 /// Folders within a class's folder are followed this far, so that a link to a parent does no harm.
-const MAX_DEPTH: usize = 8;
+pub(crate) const MAX_DEPTH: usize = 8;
 /// So many classes are named in a message.
 const SHOWN: usize = 10;
 

@@ -38,6 +38,7 @@ pub use augment::{Augment, ColorJitter, RandomResizedCrop};
 pub(crate) use cast::from_f32;
 pub use dataset::{Batch, Dataset};
 pub use error::{DataError, Result};
+pub(crate) use images::MAX_DEPTH;
 pub use labels::{IGNORED, LabelKind, Labels};
 pub(crate) use loader::drawn;
 pub use loader::{Loader, shuffled};

@@ -120,8 +120,8 @@ impl<'a> Measurer<'a> {
             (Some(_), _) => 1,
             (None, fixed) => fixed.unwrap_or(options.batch_size),
         };
-        let order = data::shuffled(job.among.len(), options.seed, 0).into_iter().take(options.samples);
-        let order: Vec<usize> = order.skip(shard - 1).step_by(shards).map(|i| job.among[i]).collect();
+        let order = data::drawn(job.among, options.samples, options.seed).into_iter();
+        let order: Vec<usize> = order.skip(shard - 1).step_by(shards).collect();
         // Whole windows are looked at where measuring may end early: part of one would be of short texts.
         let order = data.grouped(order, SETTLING);
         if order.is_empty() {
@@ -148,12 +148,8 @@ impl<'a> Measurer<'a> {
         let (data, total) = (self.job.data, self.order.len());
         let rest = self.order[self.evidence.header.samples.min(total)..].to_vec();
         let (mut saved, mut looked) = (Instant::now(), self.evidence.header.samples);
-        // What is added is not counted.
-        let mut left = rest.len();
-        for batch in data.loader(data.filled(rest), self.batch_size, data.reading_threads()) {
-            let batch = batch?;
-            let counted = left.min(batch.indices.len());
-            left -= counted;
+        for batch in data.counted(rest, self.batch_size) {
+            let (batch, counted) = batch?;
             self.batch(&batch, counted)?;
             let samples = self.evidence.header.samples;
             let mut reliability = None;

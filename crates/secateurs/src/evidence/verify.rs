@@ -147,12 +147,8 @@ pub fn verify(
     let masks: Vec<Vec<Mask>> = sets.iter().map(|(_, units)| masks(&consumed, &numbering, units)).collect();
     let mut truth = Truth { change: vec![0.0; sets.len()], loss: vec![0.0; sets.len()], p_max: 0.0 };
     let labelled = evidence.header.labels && heads[0].labelled;
-    let batch_size = data.fixed_batch_size().unwrap_or(options.batch_size);
-    let mut left = samples.len();
-    for batch in data.loader(data.filled(samples.clone()), batch_size, data.reading_threads()) {
-        let batch = batch?;
-        let counted = left.min(batch.indices.len());
-        left -= counted;
+    for batch in data.counted(samples.clone(), options.batch_size) {
+        let (batch, counted) = batch?;
         tch::no_grad(|| -> Result<(), EvidenceError> {
             let inputs = inputs(&session, &batch)?;
             let first = |outputs: &[Tensor], head: &Head| outputs[head.index].f_narrow(0, 0, counted as i64);

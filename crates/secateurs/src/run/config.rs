@@ -11,7 +11,7 @@ use toml::{Table, Value};
 use super::CONFIG;
 use super::error::{Difference, RunError};
 use crate::compensate::CompensateSettings;
-use crate::data::{DataError, DataOptions, Dataset};
+use crate::data::{DataError, DataOptions, Dataset, MAX_DEPTH};
 use crate::recipe::{LatencySettings, MeasureSettings, PlanSettings};
 use crate::tune::{TuneOptions, WeightedOutput, none_one_or_many};
 
@@ -121,9 +121,6 @@ impl DataIdentity {
     }
 }
 
-/// Folders of data are followed as far as pictures are looked for in them, so that a link to a parent does no harm.
-const MAX_DEPTH: usize = 9;
-
 /// What changes when data change: of a file the BLAKE3 hash of its bytes; of a folder that of its files' names, sizes and times
 /// of change, as reading thousands of pictures would take minutes. Hidden files and folders are no data.
 pub fn fingerprint(path: &Path) -> io::Result<String> {
@@ -144,7 +141,8 @@ pub fn fingerprint(path: &Path) -> io::Result<String> {
                     let path = entry.path();
                     let metadata = std::fs::metadata(&path)?;
                     match metadata.is_dir() {
-                        true if depth < MAX_DEPTH => folders.push((path, depth + 1)),
+                        // As far as pictures are looked for, below the folder of a class.
+                        true if depth <= MAX_DEPTH => folders.push((path, depth + 1)),
                         true => {}
                         false => {
                             files.insert(path, metadata);
