@@ -112,6 +112,33 @@ fn spread_heads(features: &mut [Feature], spaces: &Spaces) -> bool {
     !found.is_empty()
 }
 
+/// What is behind a node that only changes layout or type makes what the node's readers say. Where a parameter is also read as it is,
+/// that reader says it.
+fn carry_makers_back(graph: &Graph, spaces: &Spaces, makers: &mut HashMap<(ValueId, usize), bool>) {
+    let mut behind = HashMap::new();
+    for &id in graph.order.iter().rev().filter(|id| graph.nodes[**id].op.is_view()) {
+        let (node, map) = (&graph.nodes[id], &spaces.maps[id]);
+        let (Some(Some(input)), Some(Some(output))) = (node.inputs.first(), node.outputs.first()) else {
+            continue;
+        };
+        let (Some(Some(from)), Some(Some(to))) = (map.inputs.first(), map.outputs.first()) else { continue };
+        for (k, axis) in from.iter().enumerate() {
+            let seen = (0..to.len()).filter(|&place| share_an_atom(axis, &to[place]));
+            let seen = seen.map(|place| (*output, place));
+            if let Some(&made) = seen.filter_map(|at| makers.get(&at).or_else(|| behind.get(&at))).next() {
+                behind.insert((*input, k), made);
+            }
+        }
+    }
+    behind.into_iter().for_each(|(at, made)| {
+        makers.entry(at).or_insert(made);
+    });
+}
+
+fn share_an_atom(a: &Axis, b: &Axis) -> bool {
+    a.iter().flat_map(Segment::atoms).any(|atom| b.iter().flat_map(Segment::atoms).any(|other| other == atom))
+}
+
 impl Features {
     pub fn new(graph: &Graph, spaces: &Spaces) -> Features {
         let mut features = vec![Feature::default(); spaces.spaces.len()];
@@ -165,7 +192,9 @@ impl Features {
                         Segment::Product(atoms) => atoms.iter().any(|a| map.atoms[a.0].role == Role::Free),
                         Segment::Pick { atom, .. } => map.atoms[atom.0].role == Role::Free,
                     });
-                    makers.entry((value, k)).or_insert(made);
+                    if !node.op.is_view() {
+                        makers.entry((value, k)).or_insert(made);
+                    }
                     if let [Segment::Product(atoms)] = &axis[..]
                         && weight
                         && atoms.len() > 1
@@ -180,6 +209,7 @@ impl Features {
                 }
             }
         }
+        carry_makers_back(graph, spaces, &mut makers);
         while spread_heads(&mut features, spaces) {}
         for composite in &spaces.composites {
             for part in &composite.parts {

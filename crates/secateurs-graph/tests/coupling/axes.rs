@@ -152,3 +152,28 @@ fn instance_norm_beside_the_channels_is_exact() {
         .done(&["y"]);
     assert_eq!(model.exact().groups(), ["6 channel: a.weight[0] a.bias[0] g[0] b[0] c.weight[1]"]);
 }
+
+#[test]
+fn a_weight_behind_views_makes_units_where_its_layer_does() {
+    let model = Net::new(17)
+        .input("x", &[0, 4])
+        .param("in", &[6, 4])
+        .param("out", &[2, 1, 6])
+        .node("Transpose", &["in"], "turned")
+        .with("Cast", &["turned"], &["wide"], vec![int("to", 11)])
+        .with("Cast", &["wide"], &["narrow"], vec![int("to", 1)])
+        .node("MatMul", &["x", "narrow"], "h")
+        .node("Relu", &["h"], "r")
+        .with("Transpose", &["out"], &["last"], vec![ints("perm", &[2, 1, 0])])
+        .reshape("last", &[6, 2], "flat")
+        .node("MatMul", &["r", "flat"], "y")
+        .done(&["y"]);
+    assert_eq!(model.exact().groups(), ["6 neuron: in[0] out[2]"]);
+    let coupling = model.coupling();
+    let made: Vec<&str> = coupling.groups[0]
+        .made_of(&Default::default())
+        .into_iter()
+        .map(|parameter| model.graph.values[parameter.value].name.as_str())
+        .collect();
+    assert_eq!(made, ["in"]);
+}
