@@ -50,21 +50,33 @@ impl Graph {
 
     /// The facts of a node's outputs if it had this op and these inputs.
     pub(crate) fn infer_op(&self, id: NodeId, op: &dyn Op, inputs: &Inputs) -> Result<Vec<Fact>, GraphError> {
-        let node = &self.nodes[id];
+        let mut outputs = self.infer_alone(id, op, inputs)?;
+        for (fact, value) in outputs.iter_mut().zip(&self.nodes[id].outputs) {
+            if let Some(declared) = value.and_then(|v| self.values[v].declared.as_ref()) {
+                fact.complete(declared);
+            }
+        }
+        Ok(outputs)
+    }
+
+    /// What the inputs alone say of the outputs, whatever the file declares.
+    pub(crate) fn infer_alone(
+        &self,
+        id: NodeId,
+        op: &dyn Op,
+        inputs: &Inputs,
+    ) -> Result<Vec<Fact>, GraphError> {
         let mut outputs = match op.infer(inputs) {
             Ok(outputs) => outputs,
             Err(OpError::Undetermined) => Vec::new(),
             Err(source) => return Err(self.node_error(id, source)),
         };
-        outputs.resize_with(node.outputs.len(), Fact::unknown);
-        for (fact, value) in outputs.iter_mut().zip(&node.outputs) {
+        outputs.resize_with(self.nodes[id].outputs.len(), Fact::unknown);
+        for fact in &outputs {
             if let Some(negative) = fact.shape.iter().flatten().find(|d| d.known().is_some_and(|n| n < 0)) {
                 let text =
                     format!("the output would have a dimension of {negative}; its inputs are too small");
                 return Err(self.node_error(id, OpError::Invalid(text)));
-            }
-            if let Some(declared) = value.and_then(|v| self.values[v].declared.as_ref()) {
-                fact.complete(declared);
             }
         }
         Ok(outputs)

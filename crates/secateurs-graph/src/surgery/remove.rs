@@ -159,7 +159,11 @@ impl<'g> Surgeon<'g> {
         let facts = self.replace(id, &shrunk, inputs)?;
         let facts: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
         let op = shrunk.op.as_ref().unwrap_or(&node.op);
-        let outputs = self.graph.infer_op(id, op.as_ref(), &Inputs::new(&facts, node.outputs.len()))?;
+        let mut outputs =
+            self.graph.infer_alone(id, op.as_ref(), &Inputs::new(&facts, node.outputs.len()))?;
+        for (i, (fact, old)) in outputs.iter_mut().zip(&old_outputs).enumerate() {
+            complete(fact, old.element_type, kept.output_shape(i));
+        }
         if !computes_sizes {
             self.check(id, &kept, &outputs)?;
         }
@@ -212,9 +216,15 @@ impl<'g> Surgeon<'g> {
 
     fn insert(&mut self, node: &Node, outputs: Vec<Fact>) -> Result<(), GraphError> {
         for (value, fact) in node.outputs.iter().zip(outputs) {
-            if let Some(value) = value {
-                self.facts.insert(*value, fact);
+            let Some(value) = *value else { continue };
+            let declared = self.graph.values[value].declared.as_ref();
+            if let Some(shape) =
+                fact.shape.as_ref().filter(|_| fact.shape != self.graph.values[value].fact.shape)
+                && declared.is_some()
+            {
+                self.patch.resize(value, shape.clone());
             }
+            self.facts.insert(value, fact);
         }
         Ok(())
     }
@@ -311,5 +321,19 @@ impl<'g> Surgeon<'g> {
             }
         }
         Ok(())
+    }
+}
+
+/// Sizes that only the file tells, and those that only a run can tell, are as before, less what goes.
+fn complete(fact: &mut Fact, element_type: Option<ElementType>, expected: Option<Shape>) {
+    fact.element_type = fact.element_type.or(element_type);
+    match (&mut fact.shape, expected) {
+        (None, expected) => fact.shape = expected,
+        (Some(mine), Some(expected)) if mine.len() == expected.len() => {
+            for (mine, expected) in mine.iter_mut().zip(expected).filter(|(mine, _)| !mine.is_determined()) {
+                *mine = expected;
+            }
+        }
+        _ => {}
     }
 }

@@ -270,3 +270,39 @@ fn maxout_takes_whole_pools() {
         .with("ReduceMax", &["r"], &["m"], vec![ints("axes", &[2]), int("keepdims", 0)]);
     assert_eq!(head(net, "m", 4).exact().groups(), ["4 channel: a.weight[0]×3 a.bias[0]×3 head.weight[1]"]);
 }
+
+#[test]
+fn sizes_that_only_the_file_tells_shrink_with_their_units() {
+    // Without its axes listed, Squeeze may take the batch too: only the file says that it does not.
+    let model = Net::new(11)
+        .input("x", &[0, 2, 5, 5])
+        .conv("x", "a", [6, 2], 3, 1, "a")
+        .node("Relu", &["a"], "r")
+        .node("GlobalAveragePool", &["r"], "p")
+        .node("Squeeze", &["p"], "s")
+        .node("Identity", &["s"], "i")
+        .param("w", &[6, 3])
+        .node("MatMul", &["i", "w"], "y")
+        .declaring(&[("s", &["batch", "6"]), ("i", &["batch", "6"])], &["y"]);
+    assert_eq!(model.exact().groups(), ["6 channel: a.weight[0] a.bias[0] w[0]"]);
+}
+
+#[test]
+fn sizes_that_only_a_run_can_tell_stay_beside_units_that_go() {
+    let model = Net::new(17)
+        .input("x", &[0, 2, 5])
+        .tokens("end", &[1], 5)
+        .ints("start", &[0])
+        .ints("axis", &[2])
+        .param("w", &[6, 2, 1])
+        .node("Conv", &["x", "w"], "h")
+        .node("Slice", &["h", "start", "end", "axis"], "s")
+        .node("Shape", &["s"], "sizes")
+        .node("Relu", &["s"], "r")
+        .node("Reshape", &["r", "sizes"], "t")
+        .with("ReduceSum", &["t", "axis"], &["m"], vec![int("keepdims", 0)])
+        .param("v", &[6, 3])
+        .node("MatMul", &["m", "v"], "y")
+        .done(&["y"]);
+    assert_eq!(model.exact().groups(), ["6 channel: w[0] v[0]"]);
+}

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use secateurs_graph::coupling::{Coupling, CouplingOptions, Remaining, Selection, Split};
 use secateurs_graph::session::{Precision, Session, SessionOptions};
-use secateurs_graph::{Graph, ValueId};
+use secateurs_graph::{Dim, Fact, Graph, ValueId};
 use secateurs_onnx::proto::AttributeProto;
-use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
+use secateurs_onnx::{ElementType, Model as OnnxModel, ModelBuilder, Tensor, value_info};
 
 /// A reproducible stream of numbers in −1..1.
 pub struct Noise(u64);
@@ -179,8 +179,16 @@ impl Net {
 
     /// The model with these outputs.
     pub fn done(self, outputs: &[&str]) -> Model {
+        self.declaring(&[], outputs)
+    }
+
+    /// The model with these outputs, whose file also tells the sizes of other values.
+    pub fn declaring(self, sizes: &[(&str, &[&str])], outputs: &[&str]) -> Model {
         let builder = outputs.iter().fold(self.builder, |b, output| b.output(output));
-        let graph = Graph::from_model(builder.build().unwrap()).unwrap();
+        let mut proto = builder.proto();
+        let told = sizes.iter().map(|(name, sizes)| value_info(name, ElementType::Float32, sizes));
+        proto.graph.as_mut().unwrap().value_info.extend(told);
+        let graph = Graph::from_model(OnnxModel::from_proto(proto, None).unwrap()).unwrap();
         Model { graph: Arc::new(graph), inputs: self.inputs, split: Split::Outer, resizable: Vec::new() }
     }
 }
@@ -320,7 +328,7 @@ impl Model {
         coupling.masking(&self.graph, twin).unwrap().apply(&mut masked).unwrap();
         for (a, b) in masked.values.iter().zip(&self.graph.values) {
             if a.1.name == b.1.name {
-                assert_eq!(a.1.fact.shape, b.1.fact.shape, "masking keeps all shapes");
+                assert!(agree(&a.1.fact, &b.1.fact), "masking keeps all shapes: {} {}", a.1.fact, b.1.fact);
             }
         }
         for (&a, &b) in smaller.outputs.iter().zip(&self.graph.outputs) {
@@ -374,6 +382,13 @@ impl Model {
 }
 
 /// What a graph computes, in 64 bits.
+/// Whether shapes are the same as far as they can be told before a run.
+fn agree(a: &Fact, b: &Fact) -> bool {
+    let (Some(a), Some(b)) = (&a.shape, &b.shape) else { return a.shape == b.shape };
+    let same = |(a, b): (&Dim, &Dim)| a == b || !a.is_determined() && !b.is_determined();
+    a.len() == b.len() && a.iter().zip(b).all(same)
+}
+
 pub fn run(graph: &Graph, feed: &[Tensor]) -> Vec<Tensor> {
     let options = SessionOptions { precision: Precision::Double, ..SessionOptions::default() };
     Session::new(Arc::new(graph.clone()), options).unwrap().run(feed).unwrap()
