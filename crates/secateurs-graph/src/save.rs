@@ -7,7 +7,7 @@ use secateurs_onnx::proto::tensor_shape_proto::dimension::Value as Size;
 use secateurs_onnx::proto::{
     AttributeProto, GraphProto, NodeProto, TensorProto, TensorShapeProto, ValueInfoProto, type_proto,
 };
-use secateurs_onnx::{Model, Tensor, tensor_to_proto};
+use secateurs_onnx::{ElementType, Model, Tensor, tensor_to_proto, value_info};
 
 use crate::attribute::Attribute;
 use crate::dim::Dim;
@@ -38,6 +38,10 @@ impl Graph {
             if let Some(value) = kept.get(info.name()) {
                 resize(info, value);
             }
+        }
+        // Before IR version 4, every initializer is an input too.
+        if self.source.proto.ir_version() < 4 {
+            list_initializers(&mut new);
         }
         let ambiguous = ambiguous_names(&new, &kept);
         new.value_info.retain(|info| named_sizes(info).all(|(_, name)| !ambiguous.contains(name)));
@@ -137,6 +141,20 @@ impl Graph {
         let found = sparse.iter().find(|t| t.values.as_ref().is_some_and(|v| v.name() == name));
         found.and_then(|t| self.source.sparse_tensor(t).ok()).is_some_and(|before| before == *tensor)
     }
+}
+
+/// Lists among the inputs what initializers are not listed there yet.
+fn list_initializers(graph: &mut GraphProto) {
+    let listed: HashSet<&str> = graph.input.iter().map(ValueInfoProto::name).collect();
+    let missing = graph.initializer.iter().filter(|tensor| !listed.contains(tensor.name()));
+    let infos: Vec<ValueInfoProto> = missing
+        .filter_map(|tensor| {
+            let sizes: Vec<String> = tensor.dims.iter().map(i64::to_string).collect();
+            let sizes: Vec<&str> = sizes.iter().map(String::as_str).collect();
+            Some(value_info(tensor.name(), ElementType::from_onnx(tensor.data_type())?, &sizes))
+        })
+        .collect();
+    graph.input.extend(infos);
 }
 
 /// Whether two tensors are the same, most often because they share their bytes.

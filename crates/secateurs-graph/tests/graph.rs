@@ -9,7 +9,7 @@ use secateurs_graph::patch::Patch;
 use secateurs_graph::session::{Precision, Session, SessionOptions, Tap};
 use secateurs_graph::{Graph, GraphError, Source, ValueId};
 use secateurs_onnx::proto::{AttributeProto, FunctionProto, OperatorSetIdProto};
-use secateurs_onnx::{ElementType, Model, ModelBuilder, Tensor};
+use secateurs_onnx::{ElementType, Model, ModelBuilder, Tensor, value_info};
 use secateurs_torch::tch::{self, Kind};
 
 fn floats(shape: &[usize], f: impl Fn(usize) -> f32) -> Tensor {
@@ -307,4 +307,28 @@ fn what_a_subgraph_reads_from_outside_is_kept() {
     patch.apply(&mut graph).unwrap();
     assert_eq!(graph.order.len(), 2);
     assert_eq!(graph.to_model().graph().node, model.graph().node);
+}
+
+#[test]
+fn new_initializers_of_old_files_are_inputs_too() {
+    let mut proto = residual().proto();
+    proto.ir_version = Some(3);
+    let inner = proto.graph.as_mut().unwrap();
+    inner.input.extend(inner.initializer.iter().map(|tensor| {
+        let sizes: Vec<String> = tensor.dims.iter().map(i64::to_string).collect();
+        value_info(tensor.name(), ElementType::Float32, &sizes.iter().map(String::as_str).collect::<Vec<_>>())
+    }));
+    let mut graph = Graph::from_model(Model::from_proto(proto, None).unwrap()).unwrap();
+    let product = graph.order[0];
+    let weight = graph.tensor(graph.nodes[product].inputs[1].unwrap()).unwrap().clone();
+    let mut patch = Patch::new();
+    patch.set_input_constant(vec![(product, 1)], "weight", weight);
+    patch.apply(&mut graph).unwrap();
+    let written = graph.to_model();
+    let listed: Vec<&str> = written.graph().input.iter().map(|info| info.name()).collect();
+    let missing: Vec<&str> =
+        written.graph().initializer.iter().map(|t| t.name()).filter(|name| !listed.contains(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let reread = Graph::from_model(written).unwrap();
+    assert_eq!(reread.inputs.len(), graph.inputs.len());
 }
