@@ -161,6 +161,9 @@ pub enum InputRole {
 pub enum Mixed {
     /// In the low precision: matrix products and convolutions.
     Low,
+    /// As [`Low`](Mixed::Low), but in 32 bits where the last axis of input 0 has a single index: what sums over nothing gains no speed, and
+    /// rounding hurts where positions are multiplied by the frequencies of rotary embeddings.
+    Product,
     /// In whatever comes; where inputs differ, in the higher precision.
     Follow,
     /// In 32 bits.

@@ -73,8 +73,14 @@ impl Op for DequantizeLinear {
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let small = args.inputs.element_type(0)?.is_some_and(|t| t.is_small_float());
-        let kind = if small { args.floats.single } else { Kind::Int64 };
-        let x = args.tensor(0)?.f_to_kind(kind)?;
+        let x = args.tensor(0)?;
+        let kind = match small {
+            true => args.floats.single,
+            // Integers through which a gradient passes.
+            false if x.is_floating_point() => x.f_kind()?,
+            false => Kind::Int64,
+        };
+        let x = x.f_to_kind(kind)?;
         let steps = match args.get(2) {
             Some(zero_point) => x.f_sub(&self.granularity.spread(zero_point, &x)?.f_to_kind(kind)?)?,
             None => x,

@@ -79,7 +79,7 @@ impl Op for MatMul {
     }
 
     fn mixed(&self) -> Mixed {
-        Mixed::Low
+        Mixed::Product
     }
 
     fn affine(&self) -> Option<Affine> {

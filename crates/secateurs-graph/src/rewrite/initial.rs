@@ -227,25 +227,52 @@ fn is_vector(fact: &Fact) -> bool {
 /// of x(t) in every line.
 fn looks_computed(shape: &[usize], numbers: &[f64]) -> bool {
     const HUGE: f64 = 1e3;
-    const SHORTEST: usize = 6;
     let Some(&first) = numbers.first() else { return true };
     let second = numbers.iter().find(|x| **x != first).copied().unwrap_or(first);
     let huge = |x: &f64| x.is_nan() || x.abs() > HUGE;
     if numbers.iter().any(huge) || numbers.iter().all(|x| *x == first || *x == second) {
         return true;
     }
-    let obeys = |line: &[f64]| {
-        let dot = |f: &dyn Fn(&[f64]) -> f64| line.windows(3).map(f).sum::<f64>();
-        let (cross, square) = (dot(&|w| (w[0] + w[2]) * w[1]), dot(&|w| w[1] * w[1]));
-        let factor = if square > 0.0 { cross / square } else { 0.0 };
-        let rest = dot(&|w| (w[0] + w[2] - factor * w[1]).powi(2));
-        rest <= 1e-5 * line.iter().map(|x| x * x).sum::<f64>()
-    };
-    (0..shape.len()).filter(|&axis| shape[axis] >= SHORTEST).any(|axis| {
+    lines(shape, numbers)
+        .any(|mut lines| lines.all(|line| recurrence_error(&line) <= 1e-5 * square_sum(&line, 0.0)))
+}
+
+/// Whether numbers change along an axis as a formula has it and no training: in every line a ramp, a sinusoid or a geometric sequence, or
+/// the same number all over, but not in all. Numbers as near to one another as those of norms are, whose changes are noise, are no sequence.
+pub fn is_sequence(shape: &[usize], numbers: &[f64]) -> bool {
+    lines(shape, numbers).any(|mut lines| {
+        let mut changes = false;
+        lines.all(|line| {
+            let own = square_sum(&line, line.iter().sum::<f64>() / line.len() as f64);
+            // Numbers of 32 bits are rounded.
+            let rounding = 1e-12 * square_sum(&line, 0.0);
+            changes |= own > rounding;
+            recurrence_error(&line) <= 1e-5 * own + rounding
+        }) && changes
+    })
+}
+
+/// The squared error of the best x(t − 1) + x(t + 1) = c · x(t).
+fn recurrence_error(line: &[f64]) -> f64 {
+    let sum = |f: &dyn Fn(&[f64]) -> f64| line.windows(3).map(f).sum::<f64>();
+    let (cross, square) = (sum(&|w| (w[0] + w[2]) * w[1]), sum(&|w| w[1] * w[1]));
+    let factor = if square > 0.0 { cross / square } else { 0.0 };
+    sum(&|w| (w[0] + w[2] - factor * w[1]).powi(2))
+}
+
+fn square_sum(line: &[f64], center: f64) -> f64 {
+    line.iter().map(|x| (x - center).powi(2)).sum()
+}
+
+/// For each axis that is long enough to tell, the lines along it.
+fn lines<'a>(
+    shape: &'a [usize],
+    numbers: &'a [f64],
+) -> impl Iterator<Item = impl Iterator<Item = Vec<f64>> + 'a> + 'a {
+    const SHORTEST: usize = 6;
+    (0..shape.len()).filter(|&axis| shape[axis] >= SHORTEST).map(move |axis| {
         let stride: usize = shape[axis + 1..].iter().product();
-        let starts = (0..numbers.len()).filter(|i| (i / stride).is_multiple_of(shape[axis]));
-        starts
-            .map(|at| (0..shape[axis]).map(|i| numbers[at + i * stride]).collect::<Vec<_>>())
-            .all(|line| obeys(&line))
+        let starts = (0..numbers.len()).filter(move |i| (i / stride).is_multiple_of(shape[axis]));
+        starts.map(move |at| (0..shape[axis]).map(|i| numbers[at + i * stride]).collect())
     })
 }

@@ -10,7 +10,7 @@ mod residual;
 
 pub use find_folded::find_folded;
 pub use fold_batch_norm::{Folded, fold_batch_norms, fold_batch_norms_among};
-pub use initial::{Law, Started, reinitialize};
+pub use initial::{Law, Started, is_sequence, reinitialize};
 pub use insert_batch_norm::{Statistics, insert_batch_norms};
 pub use insert_dropout::insert_dropout;
 pub use residual::{Residual, depths, parameter_depths, residuals};

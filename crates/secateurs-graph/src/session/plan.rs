@@ -312,14 +312,17 @@ fn casts(
     tensors: &[Option<&Tensor>],
 ) -> Result<Vec<Option<Tensor>>, OpError> {
     let floats = session.floats();
-    let (from, to) = match mixed {
-        Mixed::Low => (floats.single, Kind::BFloat16),
-        Mixed::Full => (Kind::BFloat16, floats.single),
-        Mixed::Follow => return Ok(Vec::new()),
-    };
     if !floats.mixed {
         return Ok(Vec::new());
     }
+    let of_single_numbers =
+        || tensors.first().copied().flatten().is_some_and(|x| x.size().last() == Some(&1));
+    let (from, to) = match mixed {
+        Mixed::Product if of_single_numbers() => (Kind::BFloat16, floats.single),
+        Mixed::Low | Mixed::Product => (floats.single, Kind::BFloat16),
+        Mixed::Full => (Kind::BFloat16, floats.single),
+        Mixed::Follow => return Ok(Vec::new()),
+    };
     let cast = |tensor: &Option<&Tensor>| match tensor {
         Some(tensor) if tensor.f_kind()? == from => Ok(Some(tensor.f_to_kind(to)?)),
         _ => Ok(None),

@@ -6,7 +6,7 @@ use secateurs_graph::Graph;
 use secateurs_graph::harness::Input;
 use secateurs_graph::op::{Initial, InputRole};
 use secateurs_graph::ops::REGISTRY;
-use secateurs_graph::rewrite::{Law, reinitialize};
+use secateurs_graph::rewrite::{Law, is_sequence, reinitialize};
 use secateurs_onnx::proto::AttributeProto;
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
@@ -247,4 +247,29 @@ fn every_op_knows_its_parameters() {
             }
         }
     }
+}
+
+#[test]
+fn what_formulas_give_is_told_from_what_training_gives() {
+    let table = |f: &dyn Fn(f64, f64) -> f64| -> Vec<f64> {
+        (0..12 * 8).map(|i| f64::from(f((i / 8) as f64, (i % 8) as f64) as f32)).collect()
+    };
+    let is = |numbers: &[f64]| is_sequence(&[12, 8], numbers);
+    assert!(is(&table(&|t, k| (t * 0.1_f64.powf(k / 2.0)).cos())));
+    assert!(is(&table(&|t, k| (t * 1e-4_f64.powf(k / 8.0)).sin())));
+    assert!(is(&table(&|t, _| t)));
+    assert!(is(&table(&|_, k| 0.75_f64.powf(k))));
+    assert!(!is(&table(&|_, _| 0.5)));
+    let mut noise = Noise::new(3);
+    let mut random = |center: f64, spread: f64| -> Vec<f64> {
+        (0..96).map(|_| center + noise.between(-spread, spread)).collect()
+    };
+    for (center, spread) in [(0.0, 1.0), (1.0, 0.1), (1.0, 1e-3), (1.0, 1e-5)] {
+        let numbers = random(center, spread);
+        assert!(!is(&numbers) && !is_sequence(&[96], &numbers), "{center} ± {spread}");
+    }
+    // One line that is none.
+    let mut numbers = table(&|t, k| (t * 0.1_f64.powf(k / 2.0)).cos());
+    numbers[37] += 0.1;
+    assert!(!is(&numbers));
 }

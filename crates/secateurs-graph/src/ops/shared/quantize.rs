@@ -89,6 +89,9 @@ pub(in crate::ops) fn along(
 }
 
 /// Numbers rounded to integers, ties to even, moved by the zero point, and limited to what an element type holds.
+///
+/// Where a gradient is wanted the integers stay floating-point numbers, and it passes straight through the rounding, as in training
+/// that is aware of quantization; beyond the limits it is zero.
 #[cfg(feature = "torch")]
 pub(in crate::ops) fn quantized(
     steps: &Tensor,
@@ -103,12 +106,17 @@ pub(in crate::ops) fn quantized(
         ElementType::Int2 | ElementType::Int4 | ElementType::Int8 | ElementType::Int16
     );
     let low = if signed { -(1i64 << (bits - 1)) } else { 0 };
-    let steps = steps.f_round()?;
-    let moved = match zero_point {
-        Some(zero_point) => steps.f_add(&zero_point.f_to_kind(steps.f_kind()?)?)?,
-        None => steps,
+    let high = low + (1i64 << bits) - 1;
+    let limited = |steps: &Tensor| match zero_point {
+        Some(zero_point) => steps.f_add(&zero_point.f_to_kind(steps.f_kind()?)?)?.f_clamp(low, high),
+        None => steps.f_clamp(low, high),
     };
-    Ok(moved.f_clamp(low, low + (1i64 << bits) - 1)?.f_to_kind(kind)?)
+    let integers = limited(&steps.f_detach()?.f_round()?)?;
+    if !steps.requires_grad() {
+        return Ok(integers.f_to_kind(kind)?);
+    }
+    let smooth = limited(steps)?;
+    Ok(smooth.f_add(&integers.f_sub(&smooth.f_detach()?)?)?)
 }
 
 /// Numbers as uint8 by their own range, with their scale and zero point.
