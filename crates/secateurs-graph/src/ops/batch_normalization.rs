@@ -60,9 +60,8 @@ impl Register for BatchNormalization {
 impl BatchNormalization {
     /// y by the statistics of the batch; the running ones, which must be tensors of their own, move towards them in place.
     fn train(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
-        if !self.spatial || args.outputs.len() > 1 {
-            let text = "training of BatchNormalization with spatial = 0 or with statistics as outputs";
-            return Err(OpError::Unsupported(text.into()));
+        if !self.spatial {
+            return Err(OpError::Unsupported("training of BatchNormalization with spatial = 0".into()));
         }
         let input = args.tensor(0)?;
         let x = if input.dim() == 1 { input.f_unsqueeze(1)? } else { input.shallow_clone() };
@@ -203,7 +202,7 @@ impl Op for BatchNormalization {
         let input = args.tensor(0)?;
         // Statistics that the graph computes, as where weights are standardized, are no running ones.
         let computed = args.tensor(3)?.requires_grad() || args.tensor(4)?.requires_grad();
-        if args.training.batch_statistics && !computed {
+        if args.training.batch_statistics && !computed && !by_batch {
             return self.train(args);
         }
         // Half-precision activations may come with 32-bit parameters.

@@ -64,10 +64,12 @@ impl Dropout {
             (None, Some(_)) => args.floats(1)?.first().copied().unwrap_or(0.5),
             (None, None) => 0.5,
         };
-        if args.outputs.len() > 1 {
-            return Err(OpError::Unsupported("training of Dropout with its mask as an output".into()));
+        if args.outputs.len() < 2 {
+            return Ok(vec![x.f_dropout(ratio, true)?]);
         }
-        Ok(vec![x.f_dropout(ratio, true)?])
+        let (y, mask) = x.f_native_dropout(ratio, true)?;
+        let kind = if self.boolean_mask { Kind::Bool } else { x.f_kind()? };
+        Ok(vec![y, mask.f_to_kind(kind)?])
     }
 }
 

@@ -155,7 +155,8 @@ fn relative_error(own: &Tensor, wanted: &Tensor, mask: Option<&Tensor>) -> Resul
         let last = size.len() > 2 && !own.is_contiguous() && own.f_movedim_int(1, -1)?.is_contiguous();
         let in_order =
             |states: &Tensor| if last { states.f_movedim_int(1, -1) } else { Ok(states.shallow_clone()) };
-        let (own, wanted) = (in_order(own)?, in_order(wanted)?);
+        // A teacher of 16 bits has states of another kind.
+        let (own, wanted) = (in_order(own)?, in_order(&wanted.f_to_kind(own.f_kind()?)?)?);
         let spread = wanted.f_sub(&wanted.f_mean(None)?)?.f_square()?.f_mean(None)?;
         let variance = spread.f_to_kind(kind)?.f_clamp_min(1e-12)?;
         return own.f_mse_loss(&wanted, Reduction::Mean)?.f_to_kind(kind)?.f_div(&variance);

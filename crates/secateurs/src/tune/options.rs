@@ -176,7 +176,7 @@ pub enum TunePrecision {
 #[serde(rename_all = "lowercase")]
 pub enum BatchNormMode {
     /// They normalise by the batch; where the exporter has folded them into convolutions, exact ones are inserted while tuning
-    /// and folded again on writing.
+    /// and folded again on writing. Where the model fixes a batch too small for statistics they keep theirs, and none are inserted.
     Auto,
     /// They normalise by the batch; none are inserted.
     Train,

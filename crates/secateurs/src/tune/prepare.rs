@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use secateurs_graph::op::Initial;
+use secateurs_graph::patch::Patch;
 use secateurs_graph::rewrite::{
     Law, Statistics, find_folded, fold_batch_norms_among, insert_batch_norms, insert_dropout, reinitialize,
 };
@@ -12,13 +13,15 @@ use secateurs_graph::{Graph, GraphError, NodeId, ValueId};
 use secateurs_torch::tch::{self, Kind, TchError, Tensor};
 
 use super::options::BatchNormMode;
-use super::{TuneError, TuneJob, scores};
+use super::{TuneError, TuneJob, scores, settings};
 use crate::data;
 use crate::rng::Rng;
 
 /// Training samples on which the statistics of inserted batch norms are measured.
 const CALIBRATION_SAMPLES: usize = 1024;
 const BATCH_SIZE: usize = 128;
+/// A batch that a model fixes and that is smaller says too little of the data to normalise by it.
+const SMALLEST_BATCH: usize = 16;
 
 /// A graph ready for training.
 pub(super) struct Prepared {
@@ -27,16 +30,34 @@ pub(super) struct Prepared {
     plain: Option<Graph>,
     /// The batch norms that the result is to have folded again.
     inserted: Vec<NodeId>,
+    /// Whether batch norms normalise by the batch while training.
+    pub by_batch: bool,
     pub notes: Vec<String>,
 }
 
 impl Prepared {
     /// `samples` are those that are trained on.
     pub fn new(job: &TuneJob, samples: &[usize], options: SessionOptions) -> Result<Prepared, TuneError> {
-        let mut prepared =
-            Prepared { graph: job.graph.clone(), plain: None, inserted: Vec::new(), notes: Vec::new() };
-        if job.options.batch_norm == BatchNormMode::Auto && job.options.epochs > 0 {
-            prepared.insert(job, samples, options)?;
+        let (mode, fixed) = (job.options.batch_norm, job.data.fixed_batch_size());
+        // What is drawn anew has no statistics to keep.
+        let too_few = fixed.filter(|n| *n < SMALLEST_BATCH && !job.options.reinit);
+        let by_batch = match mode {
+            BatchNormMode::Auto => too_few.is_none(),
+            BatchNormMode::Train => true,
+            BatchNormMode::Freeze => false,
+        };
+        let mut graph = job.graph.clone();
+        if job.options.epochs > 0 {
+            untie(&mut graph)?;
+        }
+        let mut prepared = Prepared { graph, plain: None, inserted: Vec::new(), by_batch, notes: Vec::new() };
+        match (mode, too_few) {
+            _ if job.options.epochs == 0 => {}
+            (BatchNormMode::Auto, None) => prepared.insert(job, samples, options)?,
+            (BatchNormMode::Auto, Some(batch_size)) => {
+                prepared.notes.extend(left_alone(&job.graph, batch_size))
+            }
+            (BatchNormMode::Train | BatchNormMode::Freeze, _) => {}
         }
         if job.options.reinit {
             prepared.reinitialize(job.options.seed)?;
@@ -99,6 +120,38 @@ impl Prepared {
         }
         Ok(())
     }
+}
+
+/// Exporters merge constants that are equal, as the zeros and ones that biases and norms start from: each reader gets its own again, as
+/// training would move all of them alike, and scales that are a running variance too not at all.
+fn untie(graph: &mut Graph) -> Result<(), GraphError> {
+    let (uses, mut patch) = (graph.uses(), Patch::new());
+    for parameter in graph.parameters() {
+        let Some(tensor) = graph.tensor(parameter.value) else { continue };
+        let numbers = tensor.to_f64_vec().unwrap_or_default();
+        if settings::is_matrix(tensor.shape()) || numbers.iter().any(|x| *x != numbers[0]) {
+            continue;
+        }
+        for at in uses[parameter.value].iter().skip(1) {
+            if let Some(input) = at.input {
+                let name = graph.values[parameter.value].name.clone();
+                patch.set_input_constant(vec![(at.node, input)], name, tensor.clone());
+            }
+        }
+    }
+    patch.apply(graph)?;
+    Ok(())
+}
+
+/// What is said where batch norms, also folded ones, keep their statistics as the model fixes so small a batch.
+fn left_alone(graph: &Graph, batch_size: usize) -> Option<String> {
+    let any = graph.parameters().iter().any(|p| p.statistic) || !find_folded(graph).is_empty();
+    any.then(|| {
+        format!(
+            "the model fixes batches of {batch_size}, too few to normalise by: batch norms keep their statistics, and folded ones are \
+             not put back; export the model with a dynamic batch axis to have them trained"
+        )
+    })
 }
 
 /// Means and variances of values `[N, C, …]` over batch and space, channel by channel.

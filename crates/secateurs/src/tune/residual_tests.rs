@@ -8,20 +8,32 @@ use crate::data::{DataOptions, npz};
 use crate::pipeline::{PlanOptions, PlanParts, apply, open_data, plan};
 use crate::plan::{PlannedForm, PlannedImplant};
 use crate::search::Budget;
+use secateurs_onnx::half::f16;
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
 const WIDTH: usize = 8;
 
 /// A stream of 8, of which the block reads the last 4 only; the first 4 are small.
 fn net() -> Graph {
+    net_of(ElementType::Float32)
+}
+
+/// The same with numbers of this type.
+fn net_of(element_type: ElementType) -> Graph {
     let scaled = |shape: [usize; 2], f: f64, axis: usize, first: f64| {
         let numbers = wave(&shape, f, 0.5, 0.0).to_f64_vec().unwrap();
         let scale = |i: usize| if [i / shape[1], i % shape[1]][axis] < WIDTH / 2 { first } else { 1.0 };
         let numbers: Vec<f32> = numbers.iter().enumerate().map(|(i, x)| (x * scale(i)) as f32).collect();
-        Tensor::from_slice(shape.to_vec(), &numbers).unwrap()
+        match element_type {
+            ElementType::Float16 => {
+                let numbers: Vec<f16> = numbers.into_iter().map(f16::from_f32).collect();
+                Tensor::from_slice(shape.to_vec(), &numbers).unwrap()
+            }
+            _ => Tensor::from_slice(shape.to_vec(), &numbers).unwrap(),
+        }
     };
     let model = ModelBuilder::new(17)
-        .input("x", ElementType::Float32, &["batch", "4"])
+        .input("x", element_type, &["batch", "4"])
         .constant("stem", &scaled([4, WIDTH], 0.71, 1, 0.1))
         .constant("up", &scaled([WIDTH, 6], 1.3, 0, 0.0))
         .constant("down", &scaled([6, WIDTH], 0.9, 1, 0.1))
@@ -227,4 +239,14 @@ fn dropout_is_there_while_training_only() {
     assert_ne!(values(&model, "down"), dropped.1, "what was trained is written");
     assert_eq!(plain.2, dropped.2);
     assert!(dropped.3.contains("1 places drop"), "{}", dropped.3);
+}
+
+#[test]
+fn hidden_states_of_16_bits_are_compared() {
+    let losses = [ElementType::Float32, ElementType::Float16].map(|element_type| {
+        let teacher = net_of(element_type);
+        let model = apply(&teacher, &narrower(&teacher)).unwrap().graph;
+        first_loss(&model, &teacher, Some(&narrower(&teacher)), Some(1.0)).unwrap()
+    });
+    assert!((losses[0] - losses[1]).abs() < 0.01 * losses[0], "{losses:?}");
 }

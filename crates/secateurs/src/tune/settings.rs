@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use secateurs_graph::op::{Initial, InputRole};
+use secateurs_graph::rewrite::is_sequence;
 use secateurs_graph::{Graph, Node, ValueId};
 use secateurs_torch::tch::Device;
 use serde::{Deserialize, Serialize};
@@ -138,9 +139,10 @@ fn has_bf16() -> bool {
     }
 }
 
-/// Constants that training must leave alone though they look like parameters: masks, that is matrices of at most two different
-/// values which no op reads as a weight.
-pub(super) fn masks(graph: &Graph) -> HashSet<ValueId> {
+/// Constants that training must leave alone though they look like parameters. Where no op reads them as a matrix of weights: masks, that is
+/// matrices of at most two different values, and [sequences](is_sequence), as positions, their sinusoids and the frequencies of rotary
+/// embeddings are.
+pub(super) fn computed(graph: &Graph) -> HashSet<ValueId> {
     let read_as_weight = |value: ValueId| {
         graph.nodes.values().any(|node| {
             node.inputs
@@ -149,21 +151,21 @@ pub(super) fn masks(graph: &Graph) -> HashSet<ValueId> {
                 .any(|(i, input)| *input == Some(value) && node.op.role(i) == InputRole::Parameter)
         })
     };
-    let is_mask = |value: ValueId| {
-        let Some(tensor) = graph.tensor(value) else { return false };
-        let Ok(numbers) = tensor.to_f64_vec() else { return false };
-        let mut different: Vec<f64> = Vec::new();
-        for number in numbers {
-            if !different.contains(&number) {
-                different.push(number);
-            }
-            if different.len() > 2 {
-                return false;
-            }
-        }
-        is_matrix(tensor.shape()) && !read_as_weight(value)
+    let at_most_two = |numbers: &[f64]| {
+        let mut others = numbers.iter().filter(|x| **x != numbers[0]);
+        let second = others.next();
+        others.all(|x| Some(x) == second)
     };
-    graph.parameters().iter().map(|p| p.value).filter(|&value| is_mask(value)).collect()
+    let is_computed = |value: ValueId| {
+        let Some(tensor) = graph.tensor(value) else { return false };
+        let is_matrix = is_matrix(tensor.shape());
+        if is_matrix && read_as_weight(value) {
+            return false;
+        }
+        let Ok(numbers) = tensor.to_f64_vec() else { return false };
+        is_sequence(tensor.shape(), &numbers) || is_matrix && at_most_two(&numbers)
+    };
+    graph.parameters().iter().map(|p| p.value).filter(|&value| is_computed(value)).collect()
 }
 
 /// Whether weight decay applies to a parameter: a matrix or kernel, but not one that starts from a single number, as what norms multiply
@@ -181,6 +183,6 @@ pub(super) fn decays(graph: &Graph, value: ValueId) -> bool {
 }
 
 /// Whether a tensor of this shape is a matrix or a kernel, and no vector, however many axes it has.
-fn is_matrix(shape: &[usize]) -> bool {
+pub(super) fn is_matrix(shape: &[usize]) -> bool {
     shape.iter().filter(|n| **n > 1).count() >= 2
 }

@@ -19,12 +19,12 @@ use super::hidden::Hidden;
 use super::loss::Head;
 use super::muon::matrices;
 use super::optimizer::{Optimizer, Parameter, Rule, norm};
-use super::options::{BatchNormMode, OptimizerKind, TuneOptions, TunePrecision};
+use super::options::{OptimizerKind, TuneOptions, TunePrecision};
 use super::outputs::heads;
 use super::prepare::Prepared;
 use super::schedule::LearningRates;
 use super::scores::{self, Scores};
-use super::settings::{Resolved, Situation, decays, masks};
+use super::settings::{Resolved, Situation, computed, decays};
 use super::teacher::Teacher;
 use super::{Event, TuneError, TuneJob, Tuned};
 use crate::data::{self, Batch, Samples, Stream};
@@ -77,8 +77,8 @@ impl<'a> Trainer<'a> {
         if !labelled && job.teacher.is_none() {
             return Err(TuneError::NoTarget { data: job.data.path().to_owned() });
         }
-        let masks = masks(graph);
-        let trained = graph.parameters().into_iter().filter(|p| !p.statistic && !masks.contains(&p.value));
+        let computed = computed(graph);
+        let trained = graph.parameters().into_iter().filter(|p| !p.statistic && !computed.contains(&p.value));
         let situation = Situation {
             heads: &heads,
             labelled,
@@ -94,7 +94,7 @@ impl<'a> Trainer<'a> {
             Arc::new(graph.clone()),
             SessionOptions { train_parameters: true, ..session_options },
         )?;
-        session.freeze(&masks)?;
+        session.freeze(&computed)?;
         let hidden = options.hidden_distillation.filter(|weight| *weight > 0.0);
         let teacher = match job.teacher.filter(|_| resolved.distillation > 0.0 || hidden.is_some()) {
             Some(teacher) => Some(Teacher::new(teacher, session_options, job.teacher_cache)?),
@@ -155,8 +155,11 @@ impl<'a> Trainer<'a> {
         if job.data.has_labels() && !labelled {
             notes.push("the labels are no numbers of the output's shape, and are not used".into());
         }
-        if !masks.is_empty() {
-            notes.push(format!("{} constants are taken for masks and not trained", masks.len()));
+        if !computed.is_empty() {
+            let count = computed.len();
+            notes.push(format!(
+                "{count} constants are taken for masks, positions or frequencies, and not trained"
+            ));
         }
         let fingerprint = fingerprint(job, hidden.as_ref())?;
         let progress = Progress { fingerprint, factor: 1.0, ..Progress::default() };
@@ -318,9 +321,8 @@ impl<'a> Trainer<'a> {
         let number = self.progress.step;
         // Dropout draws from libtorch's generator.
         tch::manual_seed(Rng::new(self.options.seed, "dropout", number as u64, 0).next_u64() as i64);
-        let batch_norms = self.options.batch_norm != BatchNormMode::Freeze;
         self.session.set_training(TrainingMode {
-            batch_statistics: batch_norms,
+            batch_statistics: self.prepared.by_batch,
             statistics_rate: None,
             dropout: true,
         });
@@ -502,7 +504,7 @@ impl<'a> Trainer<'a> {
     /// Estimates the statistics of batch norms anew, as means over batches of training samples without augmentation; whether there
     /// are any.
     fn reestimate(&mut self) -> Result<bool, TuneError> {
-        if self.session.statistics().next().is_none() || self.options.batch_norm == BatchNormMode::Freeze {
+        if self.session.statistics().next().is_none() || !self.prepared.by_batch {
             return Ok(false);
         }
         let order = data::shuffled(self.training.len(), self.options.seed, u64::MAX);
