@@ -383,6 +383,11 @@ pub fn broadcast(shapes: &[&[Dim]]) -> Result<Shape, OpError> {
     Ok(out)
 }
 
+/// Whether an output other than the first is wanted: a node may list it without a name, and then nothing is known of it.
+pub fn is_wanted(outputs: &[Fact], output: usize) -> bool {
+    outputs.get(output).is_some_and(|fact| *fact != Fact::unknown())
+}
+
 /// Checks that two sizes can be equal: they are unless both are numbers that differ.
 pub fn expect_same(a: &Dim, b: &Dim, what: &str) -> Result<(), OpError> {
     match (a.known(), b.known()) {
@@ -497,7 +502,7 @@ pub(crate) mod prelude {
     pub(crate) use super::Args;
     pub(crate) use super::{
         Affine, Initial, InputRole, Inputs, Mixed, Op, OpError, ParseContext, Register, SCALED, Table,
-        broadcast, expect_same, normalize_axes, normalize_axis,
+        broadcast, expect_same, is_wanted, normalize_axes, normalize_axis,
     };
     pub(crate) use crate::attribute::{Attribute, Attributes};
     pub(crate) use crate::axes::{Axis, AxisMap, Role, Segment, product, unit_axis};

@@ -270,3 +270,20 @@ fn maxout_takes_whole_pools() {
         .with("ReduceMax", &["r"], &["m"], vec![ints("axes", &[2]), int("keepdims", 0)]);
     assert_eq!(head(net, "m", 4).exact().groups(), ["4 channel: a.weight[0]×3 a.bias[0]×3 head.weight[1]"]);
 }
+
+#[test]
+fn pooling_bars_channels_only_where_its_indices_are_wanted() {
+    let net = |indices: &str| {
+        stem().conv("x", "a", [4, 3], 3, 1, "a").with(
+            "MaxPool",
+            &["a"],
+            &["p", indices],
+            vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2])],
+        )
+    };
+    let groups = ["4 channel: a.weight[0] a.bias[0] head.weight[1]"];
+    assert_eq!(head(net(""), "p", 4).exact().groups(), groups);
+    let read = net("i").conv("p", "head", [2, 4], 1, 1, "y").done(&["y", "i"]);
+    assert!(read.groups().is_empty());
+    assert!(read.reason("a.weight", 0).contains("indices into the flattened input"));
+}
