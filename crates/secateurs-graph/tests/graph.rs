@@ -308,3 +308,29 @@ fn what_a_subgraph_reads_from_outside_is_kept() {
     assert_eq!(graph.order.len(), 2);
     assert_eq!(graph.to_model().graph().node, model.graph().node);
 }
+
+#[test]
+fn attention_of_two_batch_sizes_stays_small_however_many_layers_there_are() {
+    let mut builder = ModelBuilder::new(17)
+        .input("x0", ElementType::Float32, &["m", "s", "8"])
+        .input("mask", ElementType::Float32, &["c", "1", "s"])
+        .constant("w", &floats(&[8, 8], |i| (i as f32 * 0.7).sin()));
+    for layer in 0..24 {
+        let n = |name: &str| format!("{name}{layer}");
+        let (x, next) = (n("x"), format!("x{}", layer + 1));
+        builder = builder
+            .node("MatMul", &[&x, "w"], &[&n("q")])
+            .node_with("Transpose", &[&x], &[&n("k")], vec![AttributeProto::from_ints("perm", [0i64, 2, 1])])
+            .node("MatMul", &[&n("q"), &n("k")], &[&n("scores")])
+            .node("Add", &[&n("scores"), "mask"], &[&n("masked")])
+            .node("Softmax", &[&n("masked")], &[&n("p")])
+            .node("MatMul", &[&n("p"), &x], &[&n("a")])
+            .node("Add", &[&n("a"), &x], &[&next]);
+    }
+    let graph = graph(builder.output("x24"));
+    assert_eq!(graph.values[graph.outputs[0]].fact.to_string(), "float32[max(c,m), s, 8]");
+    let macs = graph.cost().macs;
+    assert!(macs.to_string().len() < 200, "{macs}");
+    let sizes = [("m", 2), ("c", 1), ("s", 3)].map(|(name, size)| (name.to_owned(), size));
+    assert_eq!(macs.bind(&sizes.into()).known(), Some(24 * (2 * 3 * 8 * 8 + 2 * (2 * 3 * 3 * 8))));
+}
