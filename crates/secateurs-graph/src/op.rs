@@ -280,6 +280,15 @@ impl OpError {
     pub fn invalid(text: impl Into<String>) -> OpError {
         OpError::Invalid(text.into())
     }
+
+    /// What inference says where evaluation says this: shapes behind a call that we cannot run are not known, and the model around it is
+    /// as good as any.
+    pub fn in_inference(self) -> OpError {
+        match self {
+            OpError::Unsupported(_) => OpError::Undetermined,
+            other => other,
+        }
+    }
 }
 
 /// The inputs of an op during inference.

@@ -309,6 +309,70 @@ fn what_a_subgraph_reads_from_outside_is_kept() {
     assert_eq!(graph.to_model().graph().node, model.graph().node);
 }
 
+/// A layer with what an attribute says that we lack, between two products.
+fn with_variant(op: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> Model {
+    let builder = ModelBuilder::new(19)
+        .domain("com.microsoft", 1)
+        .input("x", ElementType::Float32, &["batch", "5", "8"])
+        .constant("w", &floats(&[8, 8], |i| (i as f32 * 0.7).sin()))
+        .constant("qkv", &floats(&[8, 24], |i| (i as f32 * 1.3).cos()))
+        .constant("kernel", &floats(&[5, 5, 1], |i| i as f32))
+        .constant("last", &Tensor::from_slice(vec![1], &[4i32]).unwrap())
+        .constant("total", &Tensor::from_slice(vec![1], &[5i32]).unwrap())
+        .node("MatMul", &["x", "w"], &["h"])
+        .node_with(op, inputs, &["a"], attributes)
+        .node("MatMul", &["a", "w"], &["y"]);
+    builder.output("y").build().unwrap()
+}
+
+#[test]
+fn variants_of_ops_that_we_lack_are_carried_through() {
+    let int = AttributeProto::from_int;
+    let grouped = "com.microsoft::GroupQueryAttention";
+    let table = [
+        (
+            "com.microsoft::Attention",
+            vec!["h", "qkv"],
+            vec![int("num_heads", 2), int("do_rotary", 1)],
+            "do_rotary",
+        ),
+        (
+            grouped,
+            vec!["h", "h", "h", "", "", "last", "total"],
+            vec![int("num_heads", 2), int("kv_num_heads", 2), int("smooth_softmax", 1)],
+            "smooth_softmax",
+        ),
+        (
+            grouped,
+            vec!["h", "", "", "", "", "last", "total"],
+            vec![int("num_heads", 2), int("kv_num_heads", 1)],
+            "packed",
+        ),
+        (
+            "com.microsoft::MultiHeadAttention",
+            vec!["h"],
+            vec![int("num_heads", 2)],
+            "queries, keys and values",
+        ),
+        ("DeformConv", vec!["h", "kernel", "h"], vec![], "other than two spatial axes"),
+    ];
+    for (op, inputs, attributes, lacking) in table {
+        let model = with_variant(op, &inputs, attributes);
+        let mut graph = Graph::from_model(model.clone()).unwrap();
+        assert_eq!(graph.to_model().proto, model.proto, "{op}");
+        let coupling = graph.coupling(&Default::default());
+        assert!(coupling.groups.is_empty(), "{op}");
+        let x = floats(&[2, 5, 8], |i| (i as f32).sin());
+        let error = session(&graph, false).run(&[x]).unwrap_err().to_string();
+        assert!(error.contains("'make_a'") && error.contains(lacking), "{op}: {error}");
+        // As it was, also in a file that is changed elsewhere.
+        let mut patch = Patch::new();
+        patch.set_tensor(value(&graph, "w"), floats(&[8, 8], |i| i as f32));
+        patch.apply(&mut graph).unwrap();
+        assert_eq!(graph.to_model().graph().node, model.graph().node, "{op}");
+    }
+}
+
 #[test]
 fn attention_of_two_batch_sizes_stays_small_however_many_layers_there_are() {
     let mut builder = ModelBuilder::new(17)
