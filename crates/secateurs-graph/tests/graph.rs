@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use secateurs_graph::coupling::{Costs, Remaining};
 use secateurs_graph::graph::Use;
 use secateurs_graph::ops::{Identity, Relu};
 use secateurs_graph::patch::Patch;
@@ -397,4 +398,69 @@ fn attention_of_two_batch_sizes_stays_small_however_many_layers_there_are() {
     assert!(macs.to_string().len() < 200, "{macs}");
     let sizes = [("m", 2), ("c", 1), ("s", 3)].map(|(name, size)| (name.to_owned(), size));
     assert_eq!(macs.bind(&sizes.into()).known(), Some(24 * (2 * 3 * 8 * 8 + 2 * (2 * 3 * 3 * 8))));
+}
+
+#[test]
+fn what_subgraphs_compute_and_hold_is_counted() {
+    let int = |n: i64| Tensor::scalar(n);
+    // h c, or h c d with a d of its own.
+    let then = ModelBuilder::new(17).node("MatMul", &["h", "c"], &["t"]).output("t").proto().graph.unwrap();
+    let other = ModelBuilder::new(17)
+        .constant("d", &floats(&[4, 4], |i| i as f32))
+        .node("MatMul", &["h", "c"], &["hc"])
+        .node("MatMul", &["hc", "d"], &["o"])
+        .output("o");
+    // s ← s e, with an e from outside.
+    let body = ModelBuilder::new(17)
+        .input("trip", ElementType::Int64, &[])
+        .input("going", ElementType::Bool, &[])
+        .input("s", ElementType::Float32, &["batch", "4"])
+        .node("Identity", &["going"], &["goes"])
+        .node("MatMul", &["s", "e"], &["next"])
+        .output("goes")
+        .output("next");
+    let net = |trips: Option<i64>| {
+        let builder = ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &["batch", "8"])
+            .input("if", ElementType::Bool, &[])
+            .constant("w", &floats(&[8, 8], |i| i as f32))
+            .constant("c", &floats(&[8, 4], |i| i as f32))
+            .constant("e", &floats(&[4, 4], |i| i as f32))
+            .node("MatMul", &["x", "w"], &["h"])
+            .node_with(
+                "If",
+                &["if"],
+                &["y"],
+                vec![
+                    AttributeProto::from_graph("then_branch", then.clone()),
+                    AttributeProto::from_graph("else_branch", other.clone().proto().graph.unwrap()),
+                ],
+            );
+        let builder = match trips {
+            Some(trips) => builder.constant("trips", &int(trips)),
+            None => builder.input("trips", ElementType::Int64, &[]),
+        };
+        let body = AttributeProto::from_graph("body", body.clone().proto().graph.unwrap());
+        graph(builder.node_with("Loop", &["trips", "", "y"], &["z"], vec![body]).output("z"))
+    };
+    let counted = net(Some(3));
+    let cost = counted.cost();
+    assert_eq!(cost.params, 64 + 32 + 16 + 16);
+    assert_eq!(cost.bytes, 4 * (64 + 32 + 16 + 16) + 8);
+    // 64 for h, 32 or 48 in the branches, 3 times 16 in the loop.
+    assert_eq!(cost.macs.to_string(), "160*batch");
+    assert!(!net(None).cost().macs.is_determined());
+    assert!(!net(Some(i64::MAX)).cost().macs.is_determined());
+    let by_node: Vec<usize> =
+        counted.order.iter().filter_map(|id| counted.params_by_node().get(id).copied()).collect();
+    assert_eq!(by_node, [64, 32 + 16, 16]);
+    // They are counted only.
+    assert_eq!(counted.parameters().len(), 1);
+    let coupling = counted.coupling(&Default::default());
+    assert!(coupling.groups.is_empty());
+    let costs = Costs::new(&counted, &coupling, &Default::default());
+    let whole = Remaining::new(&coupling);
+    assert_eq!((costs.params(&whole), costs.bytes(&whole)), (cost.params, cost.bytes));
+    assert_eq!(costs.macs(&whole), cost.macs);
+    assert_eq!(coupling.layers(&counted).len(), 1);
 }

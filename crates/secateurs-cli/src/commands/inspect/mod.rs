@@ -8,7 +8,6 @@ use std::io::{self, Write};
 use clap::Args;
 use secateurs::format::{bytes, count};
 use secateurs::pipeline::dim_json;
-use secateurs_graph::graph::NodeId;
 use secateurs_graph::{Graph, ops};
 use serde::Serialize;
 
@@ -112,10 +111,7 @@ impl Inspect {
 
     fn report(&self, graph: &Graph) -> Report {
         let cost = graph.cost();
-        let mut parameters = BTreeMap::<NodeId, usize>::new();
-        for parameter in graph.parameters().iter().filter(|p| !p.statistic) {
-            *parameters.entry(parameter.node).or_default() += parameter.elements;
-        }
+        let parameters = graph.params_by_node();
         let port = |&id: &_| {
             let value = &graph.values[id];
             Port {
