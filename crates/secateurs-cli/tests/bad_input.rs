@@ -262,6 +262,26 @@ fn unknown_ops_are_listed_and_cannot_run() {
 }
 
 #[test]
+fn variants_of_ops_that_cannot_run_are_listed_with_what_is_lacking() {
+    let folder = Folder::new();
+    let path = folder.model("variant.onnx", |m| {
+        graph(m).node[1] = NodeProto {
+            domain: Some("com.microsoft".into()),
+            attribute: vec![
+                AttributeProto::from_int("num_heads", 2),
+                AttributeProto::from_int("do_rotary", 1),
+            ],
+            ..node("Attention", &["h", "b"], &["y"])
+        };
+        m.opset_import.push(OperatorSetIdProto { domain: Some("com.microsoft".into()), version: Some(1) });
+    });
+    let output = secateurs(&["inspect", &path]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("com.microsoft::Attention") && text.contains("'do_rotary'"), "{text}");
+}
+
+#[test]
 fn data_that_do_not_fit_are_refused() {
     let folder = Folder::new();
     let model = folder.model("linear.onnx", |_| {});

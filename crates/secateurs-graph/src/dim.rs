@@ -32,8 +32,11 @@ enum Atom {
     /// A size nobody knows before the model runs; equal only to itself.
     Unknown(u64),
     FloorDiv(Dim, Dim),
-    Max(Dim, Dim),
-    Min(Dim, Dim),
+    /// Of two or more sizes, in ascending order, none of which is known to be above another or itself such a maximum: what is broadcast again
+    /// and again stays one set.
+    Max(Arc<[Dim]>),
+    /// The same for the smallest.
+    Min(Arc<[Dim]>),
 }
 
 /// Values of symbols, by name.
@@ -71,9 +74,8 @@ impl Dim {
             Repr::Poly(poly) => poly.iter().flat_map(|(m, _)| m).all(|atom| match atom {
                 Atom::Symbol(_) => true,
                 Atom::Unknown(_) => false,
-                Atom::FloorDiv(a, b) | Atom::Max(a, b) | Atom::Min(a, b) => {
-                    a.is_determined() && b.is_determined()
-                }
+                Atom::FloorDiv(a, b) => a.is_determined() && b.is_determined(),
+                Atom::Max(dims) | Atom::Min(dims) => dims.iter().all(Dim::is_determined),
             }),
         }
     }
@@ -86,10 +88,11 @@ impl Dim {
             match atom {
                 Atom::Symbol(name) => names.push(name.clone()),
                 Atom::Unknown(_) => {}
-                Atom::FloorDiv(a, b) | Atom::Max(a, b) | Atom::Min(a, b) => {
+                Atom::FloorDiv(a, b) => {
                     names.extend(a.symbols());
                     names.extend(b.symbols());
                 }
+                Atom::Max(dims) | Atom::Min(dims) => names.extend(dims.iter().flat_map(Dim::symbols)),
             }
         }
         names
@@ -109,8 +112,8 @@ impl Dim {
                     },
                     Atom::Unknown(_) => Dim::from_atom(atom.clone()),
                     Atom::FloorDiv(a, b) => a.bind(bindings).floor_div(&b.bind(bindings)),
-                    Atom::Max(a, b) => a.bind(bindings).max_with(&b.bind(bindings)),
-                    Atom::Min(a, b) => a.bind(bindings).min_with(&b.bind(bindings)),
+                    Atom::Max(dims) => bound(dims, bindings, Dim::max_with),
+                    Atom::Min(dims) => bound(dims, bindings, Dim::min_with),
                 };
                 term = term * factor;
             }
@@ -135,9 +138,7 @@ impl Dim {
         }
         // ⌊⌊a / b⌋ / c⌋ = ⌊a / (b·c)⌋ for positive b and c.
         if let Some(c) = divisor.known().filter(|c| *c > 0)
-            && let Repr::Poly(poly) = &self.0
-            && let [(monomial, 1)] = &poly[..]
-            && let [Atom::FloorDiv(a, b)] = &monomial[..]
+            && let Some(Atom::FloorDiv(a, b)) = self.atom()
             && let Some(product) = b.known().filter(|b| *b > 0).and_then(|b| b.checked_mul(c))
         {
             return a.floor_div(&Dim::from(product));
@@ -153,32 +154,76 @@ impl Dim {
 
     /// The larger of both.
     pub fn max_with(&self, other: &Dim) -> Dim {
-        match (self.known(), other.known()) {
-            (Some(a), Some(b)) => Dim::from(a.max(b)),
-            _ if self.is_at_least(other) => self.clone(),
-            _ if other.is_at_least(self) => other.clone(),
-            _ if self < other => Dim::from_atom(Atom::Max(self.clone(), other.clone())),
-            _ => Dim::from_atom(Atom::Max(other.clone(), self.clone())),
-        }
+        let all = self.maximum_of().iter().chain(other.maximum_of());
+        Dim::extreme(all, |a, b| b.is_at_least(a), Atom::Max)
     }
 
     /// The smaller of both.
     pub fn min_with(&self, other: &Dim) -> Dim {
         match (self.known(), other.known()) {
-            (Some(a), Some(b)) => Dim::from(a.min(b)),
             // Exporters write "to the end" as the largest integer.
             (Some(a), None) if a > i64::from(i32::MAX) - 1 => other.clone(),
             (None, Some(b)) if b > i64::from(i32::MAX) - 1 => self.clone(),
-            _ if self.is_at_least(other) => other.clone(),
-            _ if other.is_at_least(self) => self.clone(),
-            _ if self < other => Dim::from_atom(Atom::Min(self.clone(), other.clone())),
-            _ => Dim::from_atom(Atom::Min(other.clone(), self.clone())),
+            _ => {
+                let all = self.minimum_of().iter().chain(other.minimum_of());
+                Dim::extreme(all, |a, b| a.is_at_least(b), Atom::Min)
+            }
+        }
+    }
+
+    /// The sizes that this is the largest of; itself, if it is no such size.
+    pub fn maximum_of(&self) -> &[Dim] {
+        match self.atom() {
+            Some(Atom::Max(dims)) => dims,
+            _ => std::slice::from_ref(self),
+        }
+    }
+
+    /// The sizes that this is the smallest of; itself, if it is no such size.
+    fn minimum_of(&self) -> &[Dim] {
+        match self.atom() {
+            Some(Atom::Min(dims)) => dims,
+            _ => std::slice::from_ref(self),
+        }
+    }
+
+    /// The set of those that no other one takes the place of, in the sense of `gives_way(a, b)`.
+    fn extreme<'d>(
+        all: impl Iterator<Item = &'d Dim>,
+        gives_way: impl Fn(&Dim, &Dim) -> bool,
+        set: fn(Arc<[Dim]>) -> Atom,
+    ) -> Dim {
+        let mut kept: Vec<Dim> = Vec::new();
+        for dim in all {
+            if !kept.iter().any(|other| gives_way(dim, other)) {
+                kept.retain(|other| !gives_way(other, dim));
+                kept.push(dim.clone());
+            }
+        }
+        kept.sort();
+        match kept.len() {
+            1 => kept.swap_remove(0),
+            _ => Dim::from_atom(set(kept.into())),
+        }
+    }
+
+    /// The atom that this is, if it is one and nothing else.
+    fn atom(&self) -> Option<&Atom> {
+        let Repr::Poly(poly) = &self.0 else { return None };
+        match &poly[..] {
+            [(monomial, 1)] if monomial.len() == 1 => monomial.first(),
+            _ => None,
         }
     }
 
     /// Whether this is `other` or more, whatever the sizes.
     pub fn is_at_least(&self, other: &Dim) -> bool {
-        (self.clone() - other.clone()).lower_bound().is_some_and(|n| n >= 0)
+        let above = |a: &Dim, b: &Dim| match (a.known(), b.known()) {
+            (Some(a), Some(b)) => a >= b,
+            _ => (a.clone() - b.clone()).lower_bound().is_some_and(|n| n >= 0),
+        };
+        let parts = |a: &Dim| other.minimum_of().iter().any(|b| above(a, b));
+        above(self, other) || self.maximum_of().iter().any(parts)
     }
 
     /// A number that this is never below, if one follows from named sizes being at least 1.
@@ -268,10 +313,19 @@ impl Atom {
                 (Some(a), None) if a >= 0 && b.lower_bound() >= Some(1) => Some(0),
                 _ => None,
             },
-            Atom::Max(a, b) => a.lower_bound().max(b.lower_bound()),
-            Atom::Min(a, b) => Some(a.lower_bound()?.min(b.lower_bound()?)),
+            Atom::Max(dims) => dims.iter().filter_map(Dim::lower_bound).max(),
+            Atom::Min(dims) => {
+                let bounds: Option<Vec<i64>> = dims.iter().map(Dim::lower_bound).collect();
+                bounds?.into_iter().min()
+            }
         }
     }
+}
+
+/// The largest or smallest of these sizes once symbols are numbers.
+fn bound(dims: &[Dim], bindings: &Bindings, with: fn(&Dim, &Dim) -> Dim) -> Dim {
+    let bound = dims.iter().map(|dim| dim.bind(bindings));
+    bound.reduce(|a, b| with(&a, &b)).unwrap_or_else(Dim::unknown)
 }
 
 /// The number of elements of a tensor of this shape: the product of its dimensions.
@@ -372,10 +426,15 @@ impl fmt::Display for Atom {
             Atom::Symbol(name) => f.write_str(name),
             Atom::Unknown(_) => f.write_str("?"),
             Atom::FloorDiv(a, b) => write!(f, "({a})/({b})"),
-            Atom::Max(a, b) => write!(f, "max({a},{b})"),
-            Atom::Min(a, b) => write!(f, "min({a},{b})"),
+            Atom::Max(dims) => write_set(f, "max", dims),
+            Atom::Min(dims) => write_set(f, "min", dims),
         }
     }
+}
+
+fn write_set(f: &mut fmt::Formatter<'_>, name: &str, dims: &[Dim]) -> fmt::Result {
+    let dims: Vec<String> = dims.iter().map(Dim::to_string).collect();
+    write!(f, "{name}({})", dims.join(","))
 }
 
 impl fmt::Debug for Dim {
@@ -430,6 +489,30 @@ mod tests {
         assert_eq!((-n()).lower_bound(), None);
     }
 
+    #[test]
+    fn maxima_and_minima_are_sets_of_sizes() {
+        let (n, m, k) = (n(), Dim::symbol("m"), Dim::symbol("k"));
+        let both = n.max_with(&m);
+        assert_eq!(both.max_with(&n), both);
+        assert_eq!(m.max_with(&n).max_with(&both), both);
+        assert_eq!(both.max_with(&k), k.max_with(&m).max_with(&n));
+        assert_eq!(both.max_with(&(n.clone() + 1.into())), m.max_with(&(n.clone() + 1.into())));
+        assert_eq!(both.min_with(&n), n);
+        assert_eq!(both.min_with(&both), both);
+        assert_eq!(n.min_with(&m).min_with(&n), m.min_with(&n));
+        assert!(both.is_at_least(&n.min_with(&k)) && !both.is_at_least(&k));
+        assert_eq!(n.max_with(&m).max_with(&k).to_string(), "max(k,m,n)");
+        assert_eq!(Dim::from(i64::MIN).max_with(&i64::MAX.into()), i64::MAX.into());
+    }
+
+    #[test]
+    fn sizes_that_are_broadcast_layer_after_layer_stay_small() {
+        let (batch, masks) = (n(), Dim::symbol("masks"));
+        let layer = |size: Dim| size.max_with(&masks).max_with(&size).max_with(&batch);
+        let last = (0..24).fold(batch.clone(), |size, _| layer(size));
+        assert_eq!(last.to_string(), "max(masks,n)");
+    }
+
     fn small() -> impl Strategy<Value = (Dim, fn(i64, i64) -> i64)> {
         prop_oneof![
             Just((n() + 3.into(), (|n, _| n + 3) as fn(i64, i64) -> i64)),
@@ -441,7 +524,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn binding_commutes_with_arithmetic(a in small(), b in small(), n in 1i64..20, m in 1i64..20) {
+        fn binding_commutes_with_arithmetic(a in small(), b in small(), c in small(), n in 1i64..20, m in 1i64..20) {
             let bindings = Bindings::from([("n".into(), n), ("m".into(), m)]);
             let (x, y) = (a.1(n, m), b.1(n, m));
             prop_assert_eq!((a.0.clone() + b.0.clone()).bind(&bindings), Dim::from(x + y));
@@ -449,6 +532,13 @@ mod tests {
             prop_assert_eq!((a.0.clone() * b.0.clone()).bind(&bindings), Dim::from(x * y));
             prop_assert_eq!(a.0.max_with(&b.0).bind(&bindings), Dim::from(x.max(y)));
             prop_assert_eq!(a.0.min_with(&b.0).bind(&bindings), Dim::from(x.min(y)));
+            let (least, most) = (a.0.min_with(&b.0), a.0.max_with(&b.0));
+            for (dim, number) in [(&c.0, c.1(n, m)), (&least, x.min(y)), (&most, x.max(y))] {
+                prop_assert_eq!(most.max_with(dim).bind(&bindings), Dim::from(x.max(y).max(number)));
+                prop_assert_eq!(most.min_with(dim).bind(&bindings), Dim::from(x.max(y).min(number)));
+                prop_assert_eq!(least.max_with(dim).bind(&bindings), Dim::from(x.min(y).max(number)));
+                prop_assert_eq!(least.min_with(dim).bind(&bindings), Dim::from(x.min(y).min(number)));
+            }
             if y > 0 {
                 prop_assert_eq!(a.0.floor_div(&b.0).bind(&bindings), Dim::from(x.div_euclid(y)));
             }

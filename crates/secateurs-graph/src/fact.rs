@@ -153,6 +153,22 @@ impl Content {
         self.len() == 0
     }
 
+    /// Whether all elements are numbers.
+    pub fn is_known(&self) -> bool {
+        match self {
+            Content::Ints(v) => v.iter().all(|d| d.known().is_some()),
+            Content::Floats(_) => true,
+        }
+    }
+
+    /// Whether no element depends on more than the sizes of the inputs.
+    pub fn is_determined(&self) -> bool {
+        match self {
+            Content::Ints(v) => v.iter().all(Dim::is_determined),
+            Content::Floats(_) => true,
+        }
+    }
+
     /// What a tensor of this type holds of these elements; `None` where an integer is out of its range.
     fn stored_as(self, element_type: ElementType) -> Option<Content> {
         use ElementType::*;

@@ -283,6 +283,15 @@ impl OpError {
     pub fn invalid(text: impl Into<String>) -> OpError {
         OpError::Invalid(text.into())
     }
+
+    /// What inference says where evaluation says this: shapes behind a call that we cannot run are not known, and the model around it is
+    /// as good as any.
+    pub fn in_inference(self) -> OpError {
+        match self {
+            OpError::Unsupported(_) => OpError::Undetermined,
+            other => other,
+        }
+    }
 }
 
 /// The inputs of an op during inference.
@@ -384,6 +393,11 @@ pub fn broadcast(shapes: &[&[Dim]]) -> Result<Shape, OpError> {
         }
     }
     Ok(out)
+}
+
+/// Whether an output other than the first is wanted: a node may list it without a name, and then nothing is known of it.
+pub fn is_wanted(outputs: &[Fact], output: usize) -> bool {
+    outputs.get(output).is_some_and(|fact| *fact != Fact::unknown())
 }
 
 /// Checks that two sizes can be equal: they are unless both are numbers that differ.
@@ -500,7 +514,7 @@ pub(crate) mod prelude {
     pub(crate) use super::Args;
     pub(crate) use super::{
         Affine, Initial, InputRole, Inputs, Mixed, Op, OpError, ParseContext, Register, SCALED, Table,
-        broadcast, expect_same, normalize_axes, normalize_axis,
+        broadcast, expect_same, is_wanted, normalize_axes, normalize_axis,
     };
     pub(crate) use crate::attribute::{Attribute, Attributes};
     pub(crate) use crate::axes::{Axis, AxisMap, Role, Segment, product, unit_axis};

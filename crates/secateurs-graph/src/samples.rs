@@ -62,14 +62,12 @@ pub fn first_samples(
 /// For each value the axis of the samples; none for values that have none, or in which samples cannot be told apart.
 pub fn sample_axes(graph: &Graph) -> SecondaryMap<ValueId, SampleAxis> {
     let mut found = SecondaryMap::new();
-    let mut samples = None;
     for &input in &graph.inputs {
-        if let Some([first, ..]) = graph.values[input].fact.shape.as_deref() {
-            samples.get_or_insert_with(|| first.clone());
+        if graph.values[input].fact.rank() > Some(0) {
             found.insert(input, SampleAxis::whole(0));
         }
     }
-    let Some(samples) = samples else { return found };
+    let samples = Samples::of(graph);
     for &id in &graph.order {
         let node = &graph.nodes[id];
         let outputs = graph.output_facts(node);
@@ -84,6 +82,33 @@ pub fn sample_axes(graph: &Graph) -> SecondaryMap<ValueId, SampleAxis> {
         }
     }
     found
+}
+
+/// The sizes that stand for how many samples there are: inputs may name their first axis apart.
+struct Samples(Vec<Dim>);
+
+impl Samples {
+    fn of(graph: &Graph) -> Samples {
+        let shapes = graph.inputs.iter().filter_map(|&input| graph.values[input].fact.shape.as_deref());
+        let shapes: Vec<&[Dim]> = shapes.filter(|shape| !shape.is_empty()).collect();
+        // Numbers tell little, and what another axis is named after are no samples.
+        let is_own =
+            |size: &Dim| size.known().is_none() && !shapes.iter().any(|shape| shape[1..].contains(size));
+        let firsts = shapes.iter().map(|shape| &shape[0]).enumerate();
+        Samples(firsts.filter(|(i, size)| *i == 0 || is_own(size)).map(|(_, size)| size.clone()).collect())
+    }
+
+    /// Whether so many are all samples: as many as an input has, or as inputs have that are broadcast.
+    fn are(&self, size: &Dim) -> bool {
+        size.maximum_of().iter().all(|size| self.0.contains(size))
+    }
+
+    /// Whether so many are `outer × samples × inner`.
+    fn lie_in(&self, size: &Dim, outer: &Dim, inner: &Dim) -> bool {
+        let around = outer.clone() * inner.clone();
+        self.0.iter().any(|samples| *size == around.clone() * samples.clone())
+            || size.divide_exactly(&around).is_some_and(|samples| self.are(&samples))
+    }
 }
 
 /// The values that depend on what is fed to the graph, other than by its sizes.
@@ -115,7 +140,7 @@ fn sample_atom(
     node: &Node,
     map: &AxisMap,
     found: &SecondaryMap<ValueId, SampleAxis>,
-    samples: &Dim,
+    samples: &Samples,
 ) -> Option<SampleAtom> {
     node.inputs.iter().enumerate().find_map(|(i, value)| {
         let place = found.get((*value)?)?;
@@ -127,8 +152,8 @@ fn sample_atom(
         (0..atoms.len()).find_map(|at| {
             let outer = place.outer.divide_exactly(&size(&atoms[..at]))?;
             let inner = place.inner.divide_exactly(&size(&atoms[at + 1..]))?;
-            let whole = outer.clone() * samples.clone() * inner.clone();
-            (map.atoms[atoms[at].0].size == whole).then_some(SampleAtom { atom: atoms[at], outer, inner })
+            let held = samples.lie_in(&map.atoms[atoms[at].0].size, &outer, &inner);
+            held.then_some(SampleAtom { atom: atoms[at], outer, inner })
         })
     })
 }
@@ -149,9 +174,10 @@ fn place(axes: &[Axis], map: &AxisMap, samples: &SampleAtom) -> Option<SampleAxi
 }
 
 /// The only axis of as many indices as there are samples, where that number is a symbol.
-fn by_size(fact: &Fact, samples: &Dim) -> Option<SampleAxis> {
-    let shape = fact.shape.as_ref().filter(|_| samples.known().is_none())?;
-    let mut equal = (0..shape.len()).filter(|&axis| shape[axis] == *samples);
+fn by_size(fact: &Fact, samples: &Samples) -> Option<SampleAxis> {
+    let shape = fact.shape.as_ref()?;
+    let mut equal =
+        (0..shape.len()).filter(|&axis| shape[axis].known().is_none() && samples.are(&shape[axis]));
     let axis = equal.next()?;
     equal.next().is_none().then(|| SampleAxis::whole(axis))
 }
@@ -202,6 +228,27 @@ mod tests {
         assert_eq!(places(tokens(), "s"), place_of(1, "1", "2"));
         assert_eq!(places(tokens(), "y"), place_of(0, "1", "2"));
         assert_eq!(places(tokens(), "w"), None);
+    }
+
+    #[test]
+    fn samples_of_inputs_that_name_them_apart_are_followed() {
+        let net = |first: &str| {
+            ModelBuilder::new(17)
+                .input("x", ElementType::Float32, &["batch", "tokens", "4"])
+                .input("mask", ElementType::Float32, &[first, "1", "4"])
+                .constant("merged", &shape(&[-1, 4]))
+                .node("Add", &["mask", "x"], &["a"])
+                .node("Add", &["a", "x"], &["b"])
+                .node("Reshape", &["b", "merged"], &["y"])
+                .output("y")
+        };
+        for first in ["batch", "masks"] {
+            assert_eq!(places(net(first), "b"), place_of(0, "1", "1"));
+            assert_eq!(places(net(first), "y"), place_of(0, "1", "tokens"));
+        }
+        // What another axis is named after, and numbers, are no samples.
+        assert_eq!(places(net("tokens"), "b"), None);
+        assert_eq!(places(net("7"), "b"), None);
     }
 
     #[test]

@@ -7,8 +7,10 @@ use secateurs_onnx::Model;
 use secateurs_onnx::proto::{AttributeProto, ValueInfoProto};
 use slotmap::SecondaryMap;
 
+use crate::dim::Dim;
 use crate::fact::Fact;
 use crate::graph::{Graph, ValueId};
+use crate::infer::Facts;
 use crate::load::captured_names;
 use crate::op::{Inputs, OpError};
 
@@ -66,6 +68,25 @@ impl Subgraph {
     /// that is never taken.
     pub fn infer(&self, own: &[Fact], outside: &Inputs) -> Vec<Fact> {
         let Ok(graph) = &self.graph else { return Vec::new() };
+        let inferred = self.facts(graph, own, outside);
+        let output = |id: &ValueId| {
+            inferred.get(*id).cloned().unwrap_or_else(|| {
+                let element_type = graph.values[*id].fact.element_type;
+                Fact { element_type, ..Fact::unknown() }
+            })
+        };
+        graph.outputs.iter().map(output).collect()
+    }
+
+    /// Multiply–accumulates of one run of it.
+    pub fn macs(&self, own: &[Fact], outside: &Inputs) -> Dim {
+        match &self.graph {
+            Ok(graph) => graph.macs_at(&self.facts(graph, own, outside)),
+            Err(_) => Dim::unknown(),
+        }
+    }
+
+    fn facts(&self, graph: &Graph, own: &[Fact], outside: &Inputs) -> Facts {
         let outer =
             |name: &String| outside.captures.iter().find(|(known, _)| known == name).map(|(_, fact)| *fact);
         let given = own.iter().map(Some).chain(self.captures.iter().map(outer));
@@ -77,14 +98,7 @@ impl Subgraph {
             let shape = fact.shape.clone().or_else(|| declared.shape.clone());
             facts.insert(id, Fact { element_type, shape, content: fact.content.clone() });
         }
-        let inferred = graph.infer(&facts).unwrap_or_default();
-        let output = |id: &ValueId| {
-            inferred.get(*id).cloned().unwrap_or_else(|| {
-                let element_type = graph.values[*id].fact.element_type;
-                Fact { element_type, ..Fact::unknown() }
-            })
-        };
-        graph.outputs.iter().map(output).collect()
+        graph.infer(&facts).unwrap_or_default()
     }
 
     /// Its outputs for these inputs of its own.
@@ -121,7 +135,6 @@ impl Subgraph {
 
 /// What is true of a value that is one or the other.
 pub fn either(a: &Fact, b: &Fact) -> Fact {
-    use crate::dim::Dim;
     let shape = match (&a.shape, &b.shape) {
         (Some(a), Some(b)) if a.len() == b.len() => {
             let dims = a

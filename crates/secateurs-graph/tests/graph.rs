@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use secateurs_graph::coupling::{Costs, Remaining};
 use secateurs_graph::graph::Use;
 use secateurs_graph::ops::{Identity, Relu};
 use secateurs_graph::patch::Patch;
@@ -331,4 +332,159 @@ fn new_initializers_of_old_files_are_inputs_too() {
     assert!(missing.is_empty(), "{missing:?}");
     let reread = Graph::from_model(written).unwrap();
     assert_eq!(reread.inputs.len(), graph.inputs.len());
+}
+
+/// A layer with what an attribute says that we lack, between two products.
+fn with_variant(op: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> Model {
+    let builder = ModelBuilder::new(19)
+        .domain("com.microsoft", 1)
+        .input("x", ElementType::Float32, &["batch", "5", "8"])
+        .constant("w", &floats(&[8, 8], |i| (i as f32 * 0.7).sin()))
+        .constant("qkv", &floats(&[8, 24], |i| (i as f32 * 1.3).cos()))
+        .constant("kernel", &floats(&[5, 5, 1], |i| i as f32))
+        .constant("last", &Tensor::from_slice(vec![1], &[4i32]).unwrap())
+        .constant("total", &Tensor::from_slice(vec![1], &[5i32]).unwrap())
+        .node("MatMul", &["x", "w"], &["h"])
+        .node_with(op, inputs, &["a"], attributes)
+        .node("MatMul", &["a", "w"], &["y"]);
+    builder.output("y").build().unwrap()
+}
+
+#[test]
+fn variants_of_ops_that_we_lack_are_carried_through() {
+    let int = AttributeProto::from_int;
+    let grouped = "com.microsoft::GroupQueryAttention";
+    let table = [
+        (
+            "com.microsoft::Attention",
+            vec!["h", "qkv"],
+            vec![int("num_heads", 2), int("do_rotary", 1)],
+            "do_rotary",
+        ),
+        (
+            grouped,
+            vec!["h", "h", "h", "", "", "last", "total"],
+            vec![int("num_heads", 2), int("kv_num_heads", 2), int("smooth_softmax", 1)],
+            "smooth_softmax",
+        ),
+        (
+            grouped,
+            vec!["h", "", "", "", "", "last", "total"],
+            vec![int("num_heads", 2), int("kv_num_heads", 1)],
+            "packed",
+        ),
+        (
+            "com.microsoft::MultiHeadAttention",
+            vec!["h"],
+            vec![int("num_heads", 2)],
+            "queries, keys and values",
+        ),
+        ("DeformConv", vec!["h", "kernel", "h"], vec![], "other than two spatial axes"),
+    ];
+    for (op, inputs, attributes, lacking) in table {
+        let model = with_variant(op, &inputs, attributes);
+        let mut graph = Graph::from_model(model.clone()).unwrap();
+        assert_eq!(graph.to_model().proto, model.proto, "{op}");
+        let coupling = graph.coupling(&Default::default());
+        assert!(coupling.groups.is_empty(), "{op}");
+        let x = floats(&[2, 5, 8], |i| (i as f32).sin());
+        let error = session(&graph, false).run(&[x]).unwrap_err().to_string();
+        assert!(error.contains("'make_a'") && error.contains(lacking), "{op}: {error}");
+        // As it was, also in a file that is changed elsewhere.
+        let mut patch = Patch::new();
+        patch.set_tensor(value(&graph, "w"), floats(&[8, 8], |i| i as f32));
+        patch.apply(&mut graph).unwrap();
+        assert_eq!(graph.to_model().graph().node, model.graph().node, "{op}");
+    }
+}
+
+#[test]
+fn attention_of_two_batch_sizes_stays_small_however_many_layers_there_are() {
+    let mut builder = ModelBuilder::new(17)
+        .input("x0", ElementType::Float32, &["m", "s", "8"])
+        .input("mask", ElementType::Float32, &["c", "1", "s"])
+        .constant("w", &floats(&[8, 8], |i| (i as f32 * 0.7).sin()));
+    for layer in 0..24 {
+        let n = |name: &str| format!("{name}{layer}");
+        let (x, next) = (n("x"), format!("x{}", layer + 1));
+        builder = builder
+            .node("MatMul", &[&x, "w"], &[&n("q")])
+            .node_with("Transpose", &[&x], &[&n("k")], vec![AttributeProto::from_ints("perm", [0i64, 2, 1])])
+            .node("MatMul", &[&n("q"), &n("k")], &[&n("scores")])
+            .node("Add", &[&n("scores"), "mask"], &[&n("masked")])
+            .node("Softmax", &[&n("masked")], &[&n("p")])
+            .node("MatMul", &[&n("p"), &x], &[&n("a")])
+            .node("Add", &[&n("a"), &x], &[&next]);
+    }
+    let graph = graph(builder.output("x24"));
+    assert_eq!(graph.values[graph.outputs[0]].fact.to_string(), "float32[max(c,m), s, 8]");
+    let macs = graph.cost().macs;
+    assert!(macs.to_string().len() < 200, "{macs}");
+    let sizes = [("m", 2), ("c", 1), ("s", 3)].map(|(name, size)| (name.to_owned(), size));
+    assert_eq!(macs.bind(&sizes.into()).known(), Some(24 * (2 * 3 * 8 * 8 + 2 * (2 * 3 * 3 * 8))));
+}
+
+#[test]
+fn what_subgraphs_compute_and_hold_is_counted() {
+    let int = |n: i64| Tensor::scalar(n);
+    // h c, or h c d with a d of its own.
+    let then = ModelBuilder::new(17).node("MatMul", &["h", "c"], &["t"]).output("t").proto().graph.unwrap();
+    let other = ModelBuilder::new(17)
+        .constant("d", &floats(&[4, 4], |i| i as f32))
+        .node("MatMul", &["h", "c"], &["hc"])
+        .node("MatMul", &["hc", "d"], &["o"])
+        .output("o");
+    // s ← s e, with an e from outside.
+    let body = ModelBuilder::new(17)
+        .input("trip", ElementType::Int64, &[])
+        .input("going", ElementType::Bool, &[])
+        .input("s", ElementType::Float32, &["batch", "4"])
+        .node("Identity", &["going"], &["goes"])
+        .node("MatMul", &["s", "e"], &["next"])
+        .output("goes")
+        .output("next");
+    let net = |trips: Option<i64>| {
+        let builder = ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &["batch", "8"])
+            .input("if", ElementType::Bool, &[])
+            .constant("w", &floats(&[8, 8], |i| i as f32))
+            .constant("c", &floats(&[8, 4], |i| i as f32))
+            .constant("e", &floats(&[4, 4], |i| i as f32))
+            .node("MatMul", &["x", "w"], &["h"])
+            .node_with(
+                "If",
+                &["if"],
+                &["y"],
+                vec![
+                    AttributeProto::from_graph("then_branch", then.clone()),
+                    AttributeProto::from_graph("else_branch", other.clone().proto().graph.unwrap()),
+                ],
+            );
+        let builder = match trips {
+            Some(trips) => builder.constant("trips", &int(trips)),
+            None => builder.input("trips", ElementType::Int64, &[]),
+        };
+        let body = AttributeProto::from_graph("body", body.clone().proto().graph.unwrap());
+        graph(builder.node_with("Loop", &["trips", "", "y"], &["z"], vec![body]).output("z"))
+    };
+    let counted = net(Some(3));
+    let cost = counted.cost();
+    assert_eq!(cost.params, 64 + 32 + 16 + 16);
+    assert_eq!(cost.bytes, 4 * (64 + 32 + 16 + 16) + 8);
+    // 64 for h, 32 or 48 in the branches, 3 times 16 in the loop.
+    assert_eq!(cost.macs.to_string(), "160*batch");
+    assert!(!net(None).cost().macs.is_determined());
+    assert!(!net(Some(i64::MAX)).cost().macs.is_determined());
+    let by_node: Vec<usize> =
+        counted.order.iter().filter_map(|id| counted.params_by_node().get(id).copied()).collect();
+    assert_eq!(by_node, [64, 32 + 16, 16]);
+    // They are counted only.
+    assert_eq!(counted.parameters().len(), 1);
+    let coupling = counted.coupling(&Default::default());
+    assert!(coupling.groups.is_empty());
+    let costs = Costs::new(&counted, &coupling, &Default::default());
+    let whole = Remaining::new(&coupling);
+    assert_eq!((costs.params(&whole), costs.bytes(&whole)), (cost.params, cost.bytes));
+    assert_eq!(costs.macs(&whole), cost.macs);
+    assert_eq!(coupling.layers(&counted).len(), 1);
 }

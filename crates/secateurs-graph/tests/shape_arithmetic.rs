@@ -136,3 +136,31 @@ fn a_tensor_made_from_a_shape_has_that_shape() {
         Builder::new().node("Shape", &["x"], "shape", None).node("ConstantOfShape", &["shape"], "y", None);
     assert_eq!(fact.fact("y"), "float32[batch, 12, h, w]");
 }
+
+#[test]
+fn one_size_computed_in_floats_leaves_the_others_known() {
+    let one = |name: &str, to: i64| AttributeProto::from_int(name, to);
+    let mut builder = Builder::new()
+        .scalar("two", 2)
+        .ints("first", &[0])
+        .ints("zeros", &[0, 0, 0, 0])
+        .ints("none", &[0])
+        .node("Shape", &["x"], "shape", None)
+        .node("Gather", &["shape", "two"], "h", None)
+        .node("Cast", &["h"], "float", None)
+        .node("Cast", &["two"], "divisor", None)
+        .node("Div", &["float", "divisor"], "half", None)
+        .node("Ceil", &["half"], "rounded", None)
+        .node("Cast", &["rounded"], "rows", None)
+        .node("Unsqueeze", &["rows", "first"], "pad", None)
+        .node("Concat", &["zeros", "none", "none", "pad", "none"], "pads", Some(0))
+        .node("Pad", &["x", "pads"], "y", None);
+    for node in &mut builder.0.node {
+        match node.output[0].as_str() {
+            "float" | "divisor" => node.attribute.push(one("to", 1)),
+            "rows" => node.attribute.push(one("to", 7)),
+            _ => {}
+        }
+    }
+    assert_eq!(builder.fact("y"), "float32[batch, 12, ?+h, w]");
+}

@@ -33,6 +33,8 @@ pub struct Costs<'g> {
     formed: Vec<FormedRows>,
     /// Nodes that are counted.
     counted: HashSet<NodeId>,
+    /// Parameters and bytes that stay whatever goes: what subgraphs hold or alone read.
+    enclosed: [usize; 2],
 }
 
 /// A parameter's sizes, and for each use the space of each axis with the edges that the parameter gets to there, maybe behind views.
@@ -100,7 +102,19 @@ impl<'g> Costs<'g> {
             graph.order.iter().copied().filter(|id| counted.contains(id) && !graph.macs(*id).is(0)).collect();
         let (parameters, bindings) = (parameters.collect(), bindings.clone());
         let constants = constants(graph, coupling, &counts_value);
-        Costs { graph, coupling, parameters, constants, nodes, bindings, formed: Vec::new(), counted }
+        let enclosed = graph.enclosed().into_iter().filter(|e| counted.contains(&e.node));
+        let enclosed = enclosed.fold([0, 0], |[params, bytes], e| [params + e.params, bytes + e.bytes]);
+        Costs {
+            graph,
+            coupling,
+            parameters,
+            constants,
+            nodes,
+            bindings,
+            formed: Vec::new(),
+            counted,
+            enclosed,
+        }
     }
 
     /// From now on these nodes, and no others, compute the implanted units of what remains in these forms.
@@ -138,7 +152,7 @@ impl<'g> Costs<'g> {
         };
         let formed = self.formed.iter().filter(|formed| self.counted.contains(&formed.node));
         let own: usize = formed.map(|formed| formed.params(self, remaining)).sum();
-        self.parameters.iter().map(count).sum::<usize>() + own
+        self.parameters.iter().map(count).sum::<usize>() + own + self.enclosed[0]
     }
 
     /// Bytes of the constants that the smaller model stores: [`Cost::bytes`](crate::cost::Cost::bytes) without building it. Numbers
@@ -156,7 +170,7 @@ impl<'g> Costs<'g> {
             });
             sizes.sum::<usize>()
         };
-        let whole: usize = self.constants.iter().map(count).sum();
+        let whole = self.constants.iter().map(count).sum::<usize>() + self.enclosed[1];
         let formed = self.formed.iter().filter(|formed| self.counted.contains(&formed.node));
         let saved: i64 = formed.map(|formed| formed.saved_bytes(self, remaining)).sum();
         (whole as i64 - saved).max(0) as usize

@@ -6,6 +6,7 @@ use secateurs_onnx::{ElementType, Model, ModelBuilder, Tensor};
 
 use super::groups::Coupling;
 use super::selection::Remaining;
+use crate::attribute::Attribute;
 use crate::dim::Bindings;
 use crate::error::GraphError;
 use crate::fact::Fact;
@@ -33,12 +34,15 @@ pub struct LayerModel {
 }
 
 impl Coupling {
-    /// The nodes that compute, in the order in which they run.
+    /// The nodes that compute, in the order in which they run. Those with subgraphs, of which nothing can go, are no models of their own.
     pub fn layers(&self, graph: &Graph) -> Vec<Layer> {
         let units = self.groups.iter().flat_map(|group| &group.units);
         let pruned: HashSet<u32> =
             units.flat_map(|unit| unit.indices.iter().map(|(space, _)| *space)).collect();
-        let computes = graph.order.iter().copied().filter(|&id| !graph.macs(id).is(0));
+        let has_subgraphs = |id: NodeId| {
+            graph.nodes[id].op.attributes().iter().any(|(_, value)| matches!(value, Attribute::Graph(_)))
+        };
+        let computes = graph.order.iter().copied().filter(|&id| !graph.macs(id).is(0) && !has_subgraphs(id));
         let layer = |node| {
             let atoms = 0..self.spaces.maps[node].atoms.len();
             let mut spaces: Vec<u32> = Vec::new();

@@ -11,6 +11,7 @@ use super::frames::Frames;
 use super::reason::Reason;
 use crate::axes::{AtomId, Axis, AxisMap, Role, Segment};
 use crate::dim::Dim;
+use crate::fact::Content;
 use crate::graph::{Graph, NodeId, Source, ValueId};
 use crate::op::InputRole;
 
@@ -206,7 +207,9 @@ impl<'g> Builder<'g> {
                 _ => match node.op.role(i) {
                     InputRole::Sizes => {}
                     // Known contents are compared after surgery; others may not change.
-                    InputRole::Control if facts[i].is_some_and(|f| f.content.is_some()) => {}
+                    InputRole::Control
+                        if facts[i]
+                            .is_some_and(|f| f.content.as_ref().is_some_and(Content::is_determined)) => {}
                     InputRole::Control => self.bar_value(value, &Reason::Op(id, "an input read as it is")),
                     InputRole::Data | InputRole::Parameter | InputRole::Statistic => {
                         self.bar_value(

@@ -68,7 +68,7 @@ impl Op for DeformConv {
         let (x, w) = (inputs.shape(0)?, inputs.shape(1)?);
         let kernel = convolution::kernel(&self.window, x, w, self.group)?;
         if kernel.len() != 2 {
-            return Err(OpError::Unsupported(format!("DeformConv over {} spatial axes", kernel.len())));
+            return Err(OpError::Undetermined);
         }
         expect_same(
             &x[1],
@@ -96,10 +96,10 @@ impl Op for DeformConv {
         Ok(vec![Fact::of(inputs.element_type(0)?, shape)])
     }
 
-    /// As `Conv`; with several offset groups all is blocked.
+    /// As `Conv`; with several offset groups, and over other than two spatial axes, all is blocked.
     fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
         let reason = "learned offsets";
-        if self.offset_group != 1 {
+        if self.offset_group != 1 || inputs.get(0).and_then(Fact::rank) != Some(4) {
             return AxisMap::blocked(inputs.facts, outputs, reason);
         }
         let mut map = convolution::axes(inputs, outputs, self.group, 3, false);
@@ -151,7 +151,7 @@ impl DeformConv {
         let (&[n, c, height, width], &[m, _, kh, kw], &[_, _, oh, ow]) =
             (&x.size()[..], &w.size()[..], &offset.size()[..])
         else {
-            return Err(OpError::invalid("input, weight and offset must have 4 axes"));
+            return Err(OpError::Unsupported("DeformConv over other than two spatial axes".into()));
         };
         let (g, og) = (self.group, self.offset_group);
         // Sampling points, in pixels, then in the −1..1 of grid_sampler.

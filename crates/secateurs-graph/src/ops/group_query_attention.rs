@@ -132,7 +132,8 @@ impl Op for GroupQueryAttention {
     }
 
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>, OpError> {
-        let mut outputs = self.attention().infer(&Inputs { facts: &Self::inner(inputs)?, ..*inputs })?;
+        let inner = Self::inner(inputs).map_err(OpError::in_inference)?;
+        let mut outputs = self.attention().infer(&Inputs { facts: &inner, ..*inputs })?;
         // A buffer of past keys may be longer than what it holds of them.
         for fact in outputs.iter_mut().skip(1).filter(|_| inputs.get(PAST[0]).is_some()) {
             if let Some(size) = fact.shape.as_mut().and_then(|shape| shape.get_mut(2)) {

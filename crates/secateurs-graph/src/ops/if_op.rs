@@ -63,6 +63,17 @@ impl Op for If {
         AxisMap::blocked(inputs.facts, outputs, "a branch of the graph")
     }
 
+    /// Those of the branch that costs more, unless it is known which one runs.
+    fn macs(&self, inputs: &Inputs, _: &[Fact]) -> Dim {
+        let branches = [&self.then_branch, &self.else_branch].map(|branch| branch.macs(&[], inputs));
+        let [then, other] = branches;
+        match inputs.ints(0).ok().as_deref().and_then(<[i64]>::first) {
+            Some(0) => other,
+            Some(_) => then,
+            None => then.max_with(&other),
+        }
+    }
+
     fn role(&self, _: usize) -> InputRole {
         InputRole::Control
     }

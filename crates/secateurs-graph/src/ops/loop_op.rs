@@ -57,6 +57,12 @@ impl Register for Loop {
     }
 }
 
+/// What the body takes of its own.
+fn own(states: &[Fact]) -> Vec<Fact> {
+    let number = |element_type| Fact::new(element_type, Vec::new());
+    [number(ElementType::Int64), number(ElementType::Bool)].into_iter().chain(states.iter().cloned()).collect()
+}
+
 impl Loop {
     /// The facts of the states after any number of trips, and of the rest.
     fn settled(&self, inputs: &Inputs) -> Option<(Vec<Fact>, Vec<Fact>)> {
@@ -64,9 +70,7 @@ impl Loop {
         let mut states: Vec<Fact> = (STATES..inputs.len()).map(|i| Fact { content: None, ..given(i) }).collect();
         // A size that changes from trip to trip is unknown after the first; what depends on it, after the next ones.
         for _ in 0..4 {
-            let number = |element_type| Fact::new(element_type, Vec::new());
-            let own = [number(ElementType::Int64), number(ElementType::Bool)].into_iter().chain(states.clone());
-            let outputs = self.body.infer(&own.collect::<Vec<_>>(), inputs);
+            let outputs = self.body.infer(&own(&states), inputs);
             if outputs.len() <= states.len() {
                 return None;
             }
@@ -104,6 +108,17 @@ impl Op for Loop {
 
     fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
         AxisMap::blocked(inputs.facts, outputs, "a loop")
+    }
+
+    /// Those of the body, as many times as it may run.
+    fn macs(&self, inputs: &Inputs, _: &[Fact]) -> Dim {
+        let Some((states, _)) = self.settled(inputs) else { return Dim::unknown() };
+        let each = self.body.macs(&own(&states), inputs);
+        let trips = inputs.dims(0).ok().and_then(<[Dim]>::first).filter(|trips| {
+            // As the largest integer exporters write "until its condition fails".
+            trips.known().is_none_or(|n| (0..i64::from(i32::MAX)).contains(&n))
+        });
+        if each.is(0) { each } else { each * trips.cloned().unwrap_or_else(Dim::unknown) }
     }
 
     fn role(&self, input: usize) -> InputRole {

@@ -71,10 +71,10 @@ impl Op for MaxPool {
     }
 
     fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
-        match outputs {
-            [_] => pool::axes(inputs, outputs),
-            _ => AxisMap::blocked(inputs.facts, outputs, "indices into the flattened input"),
+        if is_wanted(outputs, 1) {
+            return AxisMap::blocked(inputs.facts, outputs, "indices into the flattened input");
         }
+        pool::axes(inputs, outputs)
     }
 
     fn mixed(&self) -> Mixed {
@@ -85,7 +85,7 @@ impl Op for MaxPool {
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         let x = args.tensor(0)?;
         let geometry = pool::Geometry::new(&self.window, x)?;
-        if args.outputs.len() > 1 {
+        if is_wanted(args.outputs, 1) {
             return self.eval_with_indices(x, &geometry);
         }
         Ok(vec![pool::widened(x, |x| {

@@ -156,7 +156,7 @@ impl Op for MicrosoftAttention {
             return AxisMap::blocked(inputs.facts, outputs, "attention of unknown sizes");
         };
         // Keys and values that are handed on lie in one tensor.
-        let kept = inputs.get(PAST).is_some() || outputs.len() > 1;
+        let kept = inputs.get(PAST).is_some() || is_wanted(outputs, 1);
         let role = |role: Role| if kept { Role::Blocked("keys and values in one tensor") } else { role };
         let h = factor(&mut map, &self.heads.into(), Role::Free);
         let d = factor(&mut map, &head, role(Role::Summed));
@@ -203,7 +203,7 @@ impl Op for MicrosoftAttention {
     /// With the heads and widths that are kept, written down; so is the default scale where features of a head go.
     fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
         let Sizes { head, v_head, .. } = self.sizes(&kept.inputs)?;
-        let cached = kept.inputs.get(PAST).is_some() || kept.outputs.len() > 1;
+        let cached = kept.inputs.get(PAST).is_some() || is_wanted(kept.outputs, 1);
         let [h, d, e] = match cached {
             true => {
                 let [h, d] = kept_factors(kept, [&self.heads.into(), &head]);
@@ -283,7 +283,7 @@ impl Op for MicrosoftAttention {
         let own = args.with(&tensors, args.inputs);
         let mut outputs = attention.run(&Args { outputs: &args.outputs[..1], ..own })?;
         let y = outputs.swap_remove(0);
-        if args.outputs.len() < 2 {
+        if !is_wanted(args.outputs, 1) {
             return Ok(vec![y]);
         }
         let [v, k] = &outputs[..2] else { return Err(OpError::Undetermined) };

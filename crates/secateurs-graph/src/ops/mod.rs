@@ -246,7 +246,8 @@ registry! {
     xor::Xor,
 }
 
-/// The op of a node. An op that is not registered becomes [`Unknown`]: it is shown and carried through, and cannot run.
+/// The op of a node. An op that is not registered, or not in this variant, becomes [`Unknown`]: it is shown and carried through, and
+/// cannot run.
 pub fn parse(
     name: &str,
     domain: &str,
@@ -254,7 +255,15 @@ pub fn parse(
     cx: &ParseContext,
 ) -> Result<Box<dyn Op>, OpError> {
     match find(name, domain) {
-        Some(entry) => (entry.parse)(&mut attributes, cx),
+        Some(entry) => {
+            let all = attributes.clone();
+            match (entry.parse)(&mut attributes, cx) {
+                Err(OpError::Unsupported(lacking)) => {
+                    Ok(Box::new(Unknown::new(name, domain, all.rest()).variant(lacking)))
+                }
+                parsed => parsed,
+            }
+        }
         None => Ok(Box::new(Unknown::new(name, domain, attributes.rest()))),
     }
 }

@@ -65,6 +65,9 @@ impl MultiHeadAttention {
             let text = "MultiHeadAttention of queries, keys and values that are not [batch, length, width] each";
             return Err(OpError::Unsupported(text.into()));
         }
+        if rank(PADDING).is_some_and(|rank| !(2..=3).contains(&rank)) {
+            return Err(OpError::Unsupported("key_padding_mask of other than 2 or 3 axes".into()));
+        }
         if inputs.len() > 8 {
             return Err(OpError::Unsupported("past_sequence_length or cache_indirection of MultiHeadAttention".into()));
         }
@@ -95,14 +98,12 @@ impl Op for MultiHeadAttention {
     }
 
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>, OpError> {
-        let mut outputs = self.attention.infer(&Inputs { facts: &Self::inner(inputs)?, ..*inputs })?;
+        let inner = Self::inner(inputs).map_err(OpError::in_inference)?;
+        let mut outputs = self.attention.infer(&Inputs { facts: &inner, ..*inputs })?;
         if let Some(bias) = inputs.get(BIAS).and_then(|bias| bias.shape.as_deref()) {
             let [q, k, v] = [inputs.shape(0)?, inputs.shape(1)?, inputs.shape(2)?].map(|shape| shape[2].clone());
             let [size] = bias else { return Err(OpError::invalid("the bias needs 1 axis")) };
             expect_same(size, &(q + k + v), "the bias and the widths of q, k and v")?;
-        }
-        if inputs.get(PADDING).and_then(Fact::rank).is_some_and(|rank| !(2..=3).contains(&rank)) {
-            return Err(OpError::Unsupported("key_padding_mask of other than 2 or 3 axes".into()));
         }
         outputs.truncate(inputs.outputs);
         Ok(outputs)

@@ -85,8 +85,14 @@ impl Reshape {
         if let Some(open) = target.iter().position(|d| d.known().is_none()) {
             let inferred = target.iter().position(|d| d.is(-1));
             if inferred.is_none_or(|i| to[i].known().is_some()) {
-                inferred.into_iter().for_each(|i| target[i] = to[i].clone());
-                target[open] = (-1).into();
+                let mut with_open = target.clone();
+                inferred.into_iter().for_each(|i| with_open[i] = to[i].clone());
+                with_open[open] = (-1).into();
+                // What is left need not be the same size by name, as where another batch is broadcast.
+                let differs = |(a, b): (&Dim, &Dim)| a != b && a.is_determined() && b.is_determined();
+                if self.target(from, &with_open).is_ok_and(|shape| !shape.iter().zip(to).any(differs)) {
+                    target = with_open;
+                }
             }
         }
         target

@@ -83,6 +83,25 @@ impl Scan {
     fn states(&self, inputs: usize) -> usize {
         inputs.saturating_sub(self.scanned)
     }
+
+    /// What the body takes of its own, and how often it runs.
+    fn own(&self, inputs: &Inputs) -> Result<(Vec<Fact>, Dim), OpError> {
+        let count = self.states(inputs.len());
+        let mut length = Dim::unknown();
+        let mut own: Vec<Fact> =
+            (0..count).map(|i| Ok(Fact { content: None, ..inputs.fact(i)?.clone() })).collect::<Result<_, OpError>>()?;
+        for (i, &axis) in self.input_axes.iter().enumerate() {
+            let mut shape = inputs.shape(count + i)?.to_vec();
+            let size = shape.remove(normalize_axis(axis, shape.len())?);
+            if length.is_determined() {
+                expect_same(&length, &size, "the axes that are scanned")?;
+            } else {
+                length = size;
+            }
+            own.push(Fact::of(inputs.element_type(count + i)?, shape));
+        }
+        Ok((own, length))
+    }
 }
 
 impl Op for Scan {
@@ -103,19 +122,7 @@ impl Op for Scan {
 
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>, OpError> {
         let count = self.states(inputs.len());
-        let mut length = Dim::unknown();
-        let mut own: Vec<Fact> =
-            (0..count).map(|i| Ok(Fact { content: None, ..inputs.fact(i)?.clone() })).collect::<Result<_, OpError>>()?;
-        for (i, &axis) in self.input_axes.iter().enumerate() {
-            let mut shape = inputs.shape(count + i)?.to_vec();
-            let size = shape.remove(normalize_axis(axis, shape.len())?);
-            if length.is_determined() {
-                expect_same(&length, &size, "the axes that are scanned")?;
-            } else {
-                length = size;
-            }
-            own.push(Fact::of(inputs.element_type(count + i)?, shape));
-        }
+        let (own, length) = self.own(inputs)?;
         let outputs = self.body.infer(&own, inputs);
         if outputs.len() < count {
             return Err(OpError::Undetermined);
@@ -134,6 +141,10 @@ impl Op for Scan {
 
     fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
         AxisMap::blocked(inputs.facts, outputs, "a scan")
+    }
+
+    fn macs(&self, inputs: &Inputs, _: &[Fact]) -> Dim {
+        self.own(inputs).map_or_else(|_| Dim::unknown(), |(own, length)| self.body.macs(&own, inputs) * length)
     }
 
     #[cfg(feature = "torch")]

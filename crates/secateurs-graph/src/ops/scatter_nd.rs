@@ -130,7 +130,7 @@ impl Op for ScatterND {
     #[cfg(feature = "torch")]
     fn eval(&self, args: &Args) -> Result<Vec<Tensor>, OpError> {
         use super::shared::at_run::{check_range, wrapped};
-        let known = args.inputs.get(1).is_some_and(|f| f.content.is_some());
+        let known = args.inputs.get(1).is_some_and(|f| f.content.as_ref().is_some_and(Content::is_known));
         let (x, indices, updates) = (args.tensor(0)?, args.tensor(1)?, args.tensor(2)?);
         let shape = x.size();
         let depth = depth(

@@ -50,13 +50,13 @@ impl Op for SimplifiedLayerNormalization {
 
     fn axes(&self, inputs: &Inputs, outputs: &[Fact]) -> AxisMap {
         // What is given out besides depends on how many indices there are.
-        let role = if outputs.len() > 1 { Role::Mixed("a root mean square that is read") } else { Role::Averaged };
+        let role = if is_wanted(outputs, 1) { Role::Mixed("a root mean square that is read") } else { Role::Averaged };
         self.norm.axis_map(inputs, outputs, role)
     }
 
     /// With m of n indices kept, x / √(Σx²/n + ε) is √(n/m) · x / √(Σx²/m + ε·n/m).
     fn shrink(&self, kept: &Kept) -> Result<Shrunk, OpError> {
-        if kept.outputs.len() > 1 {
+        if is_wanted(kept.outputs, 1) {
             return Ok(Shrunk::default());
         }
         let growth = 1.0 / kept.averaged_share().factor();

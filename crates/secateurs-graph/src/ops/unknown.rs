@@ -1,4 +1,4 @@
-//! An op that is not in the registry.
+//! An op that is not in the registry, or in a variant that we lack.
 
 use crate::attribute::Attribute;
 use crate::axes::AxisMap;
@@ -11,12 +11,23 @@ pub struct Unknown {
     name: String,
     domain: String,
     attributes: Vec<(String, Attribute)>,
+    lacking: Option<String>,
 }
 
 impl Unknown {
     /// The op of this name and domain.
     pub fn new(name: &str, domain: &str, attributes: Vec<(String, Attribute)>) -> Unknown {
-        Unknown { name: name.into(), domain: domain.into(), attributes }
+        Unknown { name: name.into(), domain: domain.into(), attributes, lacking: None }
+    }
+
+    /// A variant of an op that we know, and what of it we lack.
+    pub fn variant(self, lacking: String) -> Unknown {
+        Unknown { lacking: Some(lacking), ..self }
+    }
+
+    /// What we lack of an op that we know otherwise.
+    pub fn lacking(&self) -> Option<&str> {
+        self.lacking.as_deref()
     }
 
     /// The attributes in file order.
@@ -48,6 +59,9 @@ impl Op for Unknown {
 
     #[cfg(feature = "torch")]
     fn eval(&self, _args: &crate::op::Args) -> Result<Vec<secateurs_torch::tch::Tensor>, OpError> {
+        if let Some(lacking) = &self.lacking {
+            return Err(OpError::Unsupported(lacking.clone()));
+        }
         let domain = if self.domain.is_empty() { "ai.onnx" } else { &self.domain };
         Err(OpError::Unsupported(format!("the op {domain}::{} cannot be run yet", self.name)))
     }

@@ -389,7 +389,11 @@ fn observed(
     let own = graph.nodes[node].inputs.len().min(facts.len());
     let given = Inputs { facts: &facts[..own], outputs: output_facts.len(), captures: &captured };
     match graph.nodes[node].op.infer(&given) {
-        Ok(outputs) if outputs.len() == output_facts.len() => Ok(Some((inputs, outputs))),
+        Ok(mut outputs) if outputs.len() == output_facts.len() => {
+            let values = outputs.iter_mut().zip(&graph.nodes[node].outputs);
+            values.filter(|(_, value)| value.is_none()).for_each(|(fact, _)| *fact = Fact::unknown());
+            Ok(Some((inputs, outputs)))
+        }
         Ok(_) | Err(OpError::Undetermined) => Ok(Some((inputs, output_facts.to_vec()))),
         Err(error) => Err(error),
     }

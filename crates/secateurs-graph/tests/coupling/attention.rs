@@ -395,3 +395,38 @@ fn one_key_head_beside_those_of_the_queries_in_one_projection() {
         ["2 head_dim: qkv.weight[1]×5 qkv.bias[0]×5 cos[1] o.weight[0]×3"]
     );
 }
+
+#[test]
+fn heads_are_found_where_the_mask_names_its_batch_apart() {
+    let mut net = projections(tokens().input("m", &[0, 1, 1, 5]));
+    for name in ["q", "k", "v"] {
+        let n = |part: &str| format!("{name}{part}");
+        net = net.reshape(&n("1"), &[0, -1, 4, 2], &n("2")).transpose(&n("2"), &[0, 2, 1, 3], &n("4"));
+    }
+    // ⌊(2n + 1) / 2⌋ is n, and no polynomial.
+    net = net
+        .ints("first", &[0])
+        .ints("one", &[1])
+        .ints("two", &[2])
+        .ints("one_one_tokens", &[1, 1, 5])
+        .ints("tokens_width", &[5, 8])
+        .node("Shape", &["x"], "shape")
+        .node("Gather", &["shape", "first"], "batch")
+        .node("Mul", &["batch", "two"], "twice")
+        .node("Add", &["twice", "one"], "odd")
+        .node("Div", &["odd", "two"], "apart")
+        .with("Concat", &["apart", "one_one_tokens"], &["mask_target"], vec![int("axis", 0)])
+        .node("Reshape", &["m", "mask_target"], "mask")
+        .with("Concat", &["batch", "tokens_width"], &["target"], vec![int("axis", 0)])
+        .transpose("k4", &[0, 1, 3, 2], "kt")
+        .node("MatMul", &["q4", "kt"], "qk")
+        .node("Add", &["qk", "mask"], "masked")
+        .with("Softmax", &["masked"], &["p"], vec![int("axis", -1)])
+        .node("MatMul", &["p", "v4"], "av")
+        .transpose("av", &[0, 2, 1, 3], "avt")
+        .node("Reshape", &["avt", "target"], "merged");
+    let model = net.dense("merged", "o", [8, 3], "y").done(&["y"]);
+    let scores = &model.graph.values[model.graph.value_named("masked").unwrap()].fact;
+    assert_eq!(scores.to_string(), "float32[max(batch,(2*batch+1)/(2)), 4, 5, 5]");
+    assert_eq!(model.exact().groups(), HEADS);
+}

@@ -1,6 +1,6 @@
 //! Convolutional networks.
 
-use crate::net::{Net, int, ints, random};
+use crate::net::{Net, int, ints, random, run};
 
 fn stem() -> Net {
     Net::new(17).input("x", &[0, 3, 6, 6])
@@ -305,4 +305,78 @@ fn sizes_that_only_a_run_can_tell_stay_beside_units_that_go() {
         .node("MatMul", &["m", "v"], "y")
         .done(&["y"]);
     assert_eq!(model.exact().groups(), ["6 channel: w[0] v[0]"]);
+}
+
+#[test]
+fn pooling_bars_channels_only_where_its_indices_are_wanted() {
+    let net = |indices: &str| {
+        stem().conv("x", "a", [4, 3], 3, 1, "a").with(
+            "MaxPool",
+            &["a"],
+            &["p", indices],
+            vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2])],
+        )
+    };
+    let groups = ["4 channel: a.weight[0] a.bias[0] head.weight[1]"];
+    assert_eq!(head(net(""), "p", 4).exact().groups(), groups);
+    let read = net("i").conv("p", "head", [2, 4], 1, 1, "y").done(&["y", "i"]);
+    assert!(read.groups().is_empty());
+    assert!(read.reason("a.weight", 0).contains("indices into the flattened input"));
+}
+
+/// As much padding on one side of the rows as half the batch, rounded up, then twice as many rows and columns: computed in floats, as
+/// exporters write it.
+#[test]
+fn channels_are_free_beside_axes_whose_sizes_are_computed_in_floats() {
+    let model = stem()
+        .conv("x", "a", [6, 3], 1, 1, "a")
+        .ints("first", &[0])
+        .number("two", 2.0)
+        .ints("zeros", &[0, 0, 0, 0, 0])
+        .ints("zero", &[0])
+        .node("Shape", &["x"], "shape")
+        .node("Gather", &["shape", "first"], "batch")
+        .with("Cast", &["batch"], &["float"], vec![int("to", 1)])
+        .node("Div", &["float", "two"], "half")
+        .node("Ceil", &["half"], "rounded")
+        .with("Cast", &["rounded"], &["pad"], vec![int("to", 7)])
+        .with("Concat", &["zeros", "zero", "pad", "zero"], &["pads"], vec![int("axis", 0)])
+        .node("Pad", &["a", "pads"], "wide")
+        .ints("outer", &[0, 1])
+        .ints("inner", &[2, 3])
+        .node("Shape", &["wide"], "sizes")
+        .node("Gather", &["sizes", "outer"], "same")
+        .node("Gather", &["sizes", "inner"], "small")
+        .with("Cast", &["small"], &["floats"], vec![int("to", 1)])
+        .node("Mul", &["floats", "two"], "twice")
+        .node("Floor", &["twice"], "floored")
+        .with("Cast", &["floored"], &["large"], vec![int("to", 7)])
+        .with("Concat", &["same", "large"], &["to"], vec![int("axis", 0)])
+        .node("Resize", &["wide", "", "", "to"], "larger")
+        .conv("larger", "d", [6, 1], 3, 6, "d")
+        .conv("d", "e", [5, 6], 1, 1, "e")
+        .node("GlobalAveragePool", &["e"], "m");
+    let model = head(model, "m", 5);
+    assert_eq!(
+        model.groups(),
+        [
+            "6 channel: a.weight[0] a.bias[0] d.weight[0] d.bias[0] e.weight[1]",
+            "5 channel: e.weight[0] e.bias[0] head.weight[1]",
+        ]
+    );
+    let coupling = model.coupling();
+    for seed in 0..3 {
+        let kept = random(&coupling, seed);
+        let (mut smaller, mut masked) = ((*model.graph).clone(), (*model.graph).clone());
+        coupling.surgery(&model.graph, &kept).unwrap().apply(&mut smaller).unwrap();
+        coupling.masking(&model.graph, &kept).unwrap().apply(&mut masked).unwrap();
+        for batch in [2, 3] {
+            let feed = model.feed(batch);
+            let outputs = [&smaller, &masked].map(|graph| run(graph, &feed)[0].to_f64_vec().unwrap());
+            assert_eq!(outputs[0].len(), batch * 2);
+            for (a, b) in outputs[0].iter().zip(&outputs[1]) {
+                assert!((a - b).abs() < 1e-9, "{a} and {b}");
+            }
+        }
+    }
 }

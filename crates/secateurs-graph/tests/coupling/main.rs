@@ -14,3 +14,4 @@ mod recurrent;
 mod resizable;
 mod stream;
 mod tying;
+mod variants;

@@ -342,7 +342,7 @@ fn layers(
     sizes: &Bindings,
     units: &BTreeMap<NodeId, LayerUnits>,
 ) -> Vec<Layer> {
-    let (before, after) = (parameters(original), parameters(result));
+    let (before, after) = (original.params_by_node(), result.params_by_node());
     let by_name: BTreeMap<String, NodeId> =
         result.order.iter().map(|&id| (result.node_label(id), id)).collect();
     let channels = |graph: &Graph, id: NodeId| {
@@ -373,15 +373,6 @@ fn layers(
         })
     };
     original.order.iter().filter_map(layer).collect()
-}
-
-/// Trained numbers of every node.
-fn parameters(graph: &Graph) -> BTreeMap<NodeId, usize> {
-    let mut parameters = BTreeMap::new();
-    for parameter in graph.parameters().iter().filter(|p| !p.statistic) {
-        *parameters.entry(parameter.node).or_default() += parameter.elements;
-    }
-    parameters
 }
 
 fn training(stages: &Stages) -> Option<Training> {

@@ -8,7 +8,6 @@ use std::io::{self, Write};
 use clap::Args;
 use secateurs::format::{bytes, count};
 use secateurs::pipeline::dim_json;
-use secateurs_graph::graph::NodeId;
 use secateurs_graph::{Graph, ops};
 use serde::Serialize;
 
@@ -77,6 +76,8 @@ struct Layer {
 struct UnknownOp {
     op: String,
     domain: String,
+    /// What of it is lacking, where it can be run and pruned otherwise.
+    lacking: Option<String>,
     count: usize,
     first_node: String,
 }
@@ -110,10 +111,7 @@ impl Inspect {
 
     fn report(&self, graph: &Graph) -> Report {
         let cost = graph.cost();
-        let mut parameters = BTreeMap::<NodeId, usize>::new();
-        for parameter in graph.parameters().iter().filter(|p| !p.statistic) {
-            *parameters.entry(parameter.node).or_default() += parameter.elements;
-        }
+        let parameters = graph.params_by_node();
         let port = |&id: &_| {
             let value = &graph.values[id];
             Port {
@@ -154,14 +152,16 @@ fn unknown_ops(graph: &Graph) -> Vec<UnknownOp> {
     let mut found: Vec<UnknownOp> = Vec::new();
     for &id in &graph.order {
         let op = &graph.nodes[id].op;
-        if op.downcast::<ops::Unknown>().is_none() {
-            continue;
-        }
-        match found.iter_mut().find(|u| u.op == op.name() && u.domain == op.domain()) {
+        let Some(lacking) = op.downcast::<ops::Unknown>().map(ops::Unknown::lacking) else { continue };
+        let same = |u: &&mut UnknownOp| {
+            u.op == op.name() && u.domain == op.domain() && u.lacking.as_deref() == lacking
+        };
+        match found.iter_mut().find(same) {
             Some(known) => known.count += 1,
             None => found.push(UnknownOp {
                 op: op.name().to_owned(),
                 domain: op.domain().to_owned(),
+                lacking: lacking.map(ToOwned::to_owned),
                 count: 1,
                 first_node: graph.node_label(id),
             }),
@@ -227,7 +227,8 @@ fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
         for unknown in &report.unknown_ops {
             let domain = if unknown.domain.is_empty() { "ai.onnx" } else { &unknown.domain };
             let (op, count, node) = (&unknown.op, unknown.count, &unknown.first_node);
-            writeln!(out, "  {domain}::{op}, {count} nodes, the first is {node}")?;
+            let lacking = unknown.lacking.as_ref().map(|text| format!(" ({text})")).unwrap_or_default();
+            writeln!(out, "  {domain}::{op}{lacking}, {count} nodes, the first is {node}")?;
         }
     }
     Ok(())

@@ -21,7 +21,8 @@ pub(in crate::ops) fn at_run<T>(
         };
         let given = args.inputs.get(i);
         let shape = tensor.size().into_iter().map(Dim::from).collect();
-        let content = match given.and_then(|f| f.content.clone()) {
+        let known = given.and_then(|f| f.content.clone()).filter(Content::is_known);
+        let content = match known {
             None if control.contains(&i) => Some(match tensor.f_kind()? {
                 Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16 => Content::from(args.floats(i)?),
                 _ => Content::Ints(args.ints(i)?.into_iter().map(Dim::from).collect()),

@@ -1,5 +1,6 @@
 //! What Cast and CastLike have in common.
 
+use super::content::MAX_RANK;
 use super::elementwise_content::{is_positive, truth};
 use crate::attribute::{Attribute, Attributes};
 use crate::dim::Dim;
@@ -53,7 +54,22 @@ impl Rounding {
 /// The fact of a cast to a type, with contents where the cast keeps them knowable.
 pub(in crate::ops) fn cast(from: &Fact, to: Option<ElementType>) -> Fact {
     let content = to.zip(from.content.as_ref()).and_then(|(to, content)| convert(content, to));
+    let content = content.or_else(|| rounded_sizes(from, to?));
     Fact { element_type: to, shape: from.shape.clone(), content: None }.with_content(content)
+}
+
+/// As many as there can be in the padding of a tensor.
+const MAX_SIZES: usize = 2 * MAX_RANK;
+
+/// Integers that were computed as floats, as sizes are that are halved: where they stand among known ones those are still known.
+fn rounded_sizes(from: &Fact, to: ElementType) -> Option<Content> {
+    let count = match from.shape.as_deref()? {
+        [] => 1,
+        [n] => usize::try_from(n.known()?).ok().filter(|n| *n <= MAX_SIZES)?,
+        _ => return None,
+    };
+    let rounds = to.is_integer() && from.element_type.is_some_and(ElementType::is_float);
+    rounds.then(|| Content::Ints((0..count).map(|_| Dim::unknown()).collect()))
 }
 
 fn convert(content: &Content, to: ElementType) -> Option<Content> {

@@ -5,7 +5,7 @@
 use crate::attribute::{Attribute, Attributes};
 use crate::axes::{AxisMap, Role};
 use crate::fact::{Fact, Shape};
-use crate::op::{InputRole, Inputs, OpError, expect_same};
+use crate::op::{InputRole, Inputs, OpError, expect_same, is_wanted};
 #[cfg(feature = "torch")]
 use secateurs_torch::tch::{Kind, Reduction as TorchReduction, Tensor};
 
@@ -79,7 +79,7 @@ impl ClassLoss {
         let Ok([n, c, rest @ ..]) = inputs.shape(0) else { return map };
         let role = match self.reduction {
             Reduction::None => Role::Free,
-            _ if !zero || outputs.len() > 1 => Role::Mixed("a loss over all elements"),
+            _ if !zero || is_wanted(outputs, 1) => Role::Mixed("a loss over all elements"),
             Reduction::Sum => Role::Summed,
             Reduction::Mean if inputs.get(2).is_none() && self.ignore_index.is_none() => Role::Averaged,
             Reduction::Mean => Role::Mixed("a weighted mean over all elements"),
