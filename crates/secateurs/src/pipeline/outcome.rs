@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use secateurs_graph::graph::NodeId;
-use secateurs_graph::{Bindings, Graph};
+use secateurs_graph::op::Op;
+use secateurs_graph::{Bindings, Dim, Graph, Source, ValueId};
 
 use super::chosen::{self, Chosen};
 use super::environment::environment;
@@ -335,7 +336,8 @@ fn missed(limit: &Limit, timed: Option<(usize, f64, f64)>, planned: Option<f64>)
     })
 }
 
-/// Nodes with matrices, kernels or MACs, as they were and as they are; norms follow the layers before them.
+/// Nodes with matrices, kernels or MACs, as they were and as they are; norms follow the layers before them. What a layer is in the result
+/// is all that now makes what it made: the node itself, implants, and what puts both together.
 fn layers(
     original: &Graph,
     result: &Graph,
@@ -343,36 +345,53 @@ fn layers(
     units: &BTreeMap<NodeId, LayerUnits>,
 ) -> Vec<Layer> {
     let (before, after) = (parameters(original), parameters(result));
-    let by_name: BTreeMap<String, NodeId> =
-        result.order.iter().map(|&id| (result.node_label(id), id)).collect();
-    let channels = |graph: &Graph, id: NodeId| {
-        let node = &graph.nodes[id];
-        let shape = node.outputs.first().copied().flatten().and_then(|v| graph.values[v].fact.shape.as_ref());
-        let size = shape.and_then(|shape| shape.get(node.op.channel_axis(shape.len()))?.bind(sizes).known());
+    let names: BTreeSet<&str> = original.values.values().map(|value| value.name.as_str()).collect();
+    let made: BTreeMap<&str, ValueId> =
+        result.values.iter().map(|(id, value)| (value.name.as_str(), id)).collect();
+    let channels = |graph: &Graph, op: &dyn Op, value: Option<ValueId>| {
+        let shape = value.and_then(|value| graph.values[value].fact.shape.as_ref());
+        let size = shape.and_then(|shape| shape.get(op.channel_axis(shape.len()))?.bind(sizes).known());
         size.and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
     };
-    let macs = |graph: &Graph, id: NodeId| Count::from(&graph.macs(id).bind(sizes));
+    let sums = |graph: &Graph, of: &BTreeMap<NodeId, usize>, nodes: &[NodeId]| {
+        let parameters: usize = nodes.iter().filter_map(|id| of.get(id)).sum();
+        let macs = nodes.iter().fold(Dim::from(0), |sum, &id| sum + graph.macs(id));
+        (parameters as u64, Count::from(&macs.bind(sizes)))
+    };
     let layer = |&id: &NodeId| {
-        let label = original.node_label(id);
-        let own = before.get(&id).copied().unwrap_or(0);
+        let node = &original.nodes[id];
         let matrix =
             |input: &Option<_>| input.and_then(|v| original.tensor(v)).is_some_and(|t| t.shape().len() > 1);
-        let has_matrix = own > 0 && original.nodes[id].inputs.iter().any(matrix);
-        if !has_matrix && original.macs(id).is(0) {
+        let (own, macs) = sums(original, &before, &[id]);
+        if !(own > 0 && node.inputs.iter().any(matrix)) && original.macs(id).is(0) {
             return None;
         }
-        let new = by_name.get(&label).copied();
-        let now = new.and_then(|id| after.get(&id).copied()).unwrap_or(0);
+        let output = node.outputs.iter().flatten().next().copied();
+        let new = output.and_then(|value| made.get(original.values[value].name.as_str()).copied());
+        let (now, macs_now) = sums(result, &after, &new.map_or_else(Vec::new, |v| makers(result, v, &names)));
         Some(Layer {
-            name: label.trim_matches('\'').to_owned(),
-            op: original.nodes[id].op.name().to_owned(),
-            channels: [channels(original, id), new.map_or(0, |id| channels(result, id))],
-            parameters: [own as u64, now as u64],
+            name: original.node_name(id),
+            op: node.op.name().to_owned(),
+            channels: [channels(original, &*node.op, output), channels(result, &*node.op, new)],
+            parameters: [own, now],
             units: units.get(&id).cloned(),
-            macs: [macs(original, id), new.map_or(Count::Number(0), |id| macs(result, id))],
+            macs: [macs, macs_now],
         })
     };
     original.order.iter().filter_map(layer).collect()
+}
+
+/// The nodes that a value comes from, back to values of these names.
+fn makers(graph: &Graph, value: ValueId, known: &BTreeSet<&str>) -> Vec<NodeId> {
+    let (mut found, mut open) = (BTreeSet::new(), vec![value]);
+    while let Some(value) = open.pop() {
+        let Source::Node(id, _) = graph.values[value].source else { continue };
+        if found.insert(id) {
+            let inputs = graph.nodes[id].inputs.iter().flatten().copied();
+            open.extend(inputs.filter(|&input| !known.contains(graph.values[input].name.as_str())));
+        }
+    }
+    found.into_iter().collect()
 }
 
 /// Trained numbers of every node.
