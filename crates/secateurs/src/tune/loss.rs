@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::error::TuneError;
 use crate::data::{Dataset, IGNORED};
 
+/// Smaller probabilities, which may have been rounded to 0, count as this one, so that losses are finite.
+pub(crate) const LEAST_PROBABILITY: f64 = 1e-30;
+
 /// What an output holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -128,7 +131,7 @@ impl Head {
         temperature: f64,
     ) -> Result<Option<Tensor>, TchError> {
         let kind = if output.f_kind()? == Kind::Double { Kind::Double } else { Kind::Float };
-        let logarithms = |p: Tensor| p.f_clamp_min(1e-30)?.f_log();
+        let logarithms = |p: Tensor| p.f_clamp_min(LEAST_PROBABILITY)?.f_log();
         let along = |axis: usize| {
             let classes = output.size()[axis];
             output.f_movedim_int(axis as i64, -1)?.f_reshape([-1, classes])?.f_to_kind(kind)

@@ -26,8 +26,8 @@ mod tests;
 mod trainer;
 
 pub use error::TuneError;
-pub(crate) use loss::Head;
 pub use loss::Meaning;
+pub(crate) use loss::{Head, LEAST_PROBABILITY};
 pub use options::{BatchNormMode, Objective, OptimizerKind, Schedule, TuneOptions, TunePrecision};
 pub use outputs::{WeightedOutput, fixed_outputs};
 pub(crate) use outputs::{heads, labelled_output, none_one_or_many};
