@@ -60,6 +60,15 @@ fn plan(run: &str, name: &str) -> Plan {
     Plan::read(&Path::new(run).join(name)).unwrap()
 }
 
+/// What the table of steps says of a step.
+fn quantity(report: &Value, step: &str, name: &str) -> Value {
+    let steps = report["ledger"].as_array().unwrap().iter();
+    let own = steps.filter(|own| own["name"] == step).flat_map(|own| own["quantities"].as_array().unwrap());
+    let found: Vec<&Value> = own.filter(|quantity| quantity["name"] == name).collect();
+    assert_eq!(found.len(), 1, "{step}, {name}: {}", report["ledger"]);
+    found[0].clone()
+}
+
 fn accuracy(report: &Value, model: &str) -> f64 {
     report["report"][model]["validation"]["metrics"]["accuracy"]["value"].as_f64().unwrap()
 }
@@ -183,7 +192,13 @@ fn steps_measure_anew_and_end_with_one_plan_on_the_original() {
         quantities.len() == 3 && quantities.iter().all(|q| q["predicted"]["value"].is_number()),
         "{quantities:?}"
     );
-    assert_eq!(report["report"]["frontier"]["predicted"].as_array().unwrap().len(), 3);
+    let frontier = &report["report"]["frontier"];
+    assert_eq!(frontier["predicted"].as_array().unwrap().len(), 3);
+    // What was chosen changes the original by all steps.
+    let sum: f64 = tried.iter().map(|trial| number(trial, "predicted")).sum();
+    let change = quantity(&report["report"], "plan", "change of the outputs");
+    assert_eq!(change["predicted"]["value"], frontier["chosen"]["change"]);
+    assert!((change["predicted"]["value"].as_f64().unwrap() - sum).abs() < 1e-9, "{change} {tried:?}");
     // Kept and pruned units of the layer that makes them.
     assert_eq!(report["report"]["layers"][0]["units"]["kept"], 6);
     assert_eq!(report["report"]["layers"][0]["units"]["removed"], 10);

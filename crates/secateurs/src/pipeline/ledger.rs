@@ -8,7 +8,7 @@ use super::record::{Record, Trial};
 use super::stages::{Models, Stages, VALIDATION};
 use crate::plan::{Plan, PlannedShare};
 use crate::recipe::PlanSettings;
-use crate::report::{Measured, Metric, Quantity, Step, Unit};
+use crate::report::{Frontier, Measured, Metric, Quantity, Step, Unit};
 use crate::runtime::Timing;
 use crate::search::Resource;
 
@@ -46,7 +46,12 @@ fn tried(trial: &Trial, settings: Option<&PlanSettings>) -> (String, Vec<Quantit
 }
 
 /// The steps, in their order.
-pub(super) fn ledger(stages: &Stages, plan: Option<&Plan>, models: &Models) -> Vec<Step> {
+pub(super) fn ledger(
+    stages: &Stages,
+    plan: Option<&Plan>,
+    models: &Models,
+    frontier: Option<&Frontier>,
+) -> Vec<Step> {
     // In one step the plan predicts what the model that tuning starts from is measured to change.
     let untuned = untuned(stages);
     let predicted = plan.filter(|plan| plan.asked.max_drop.is_none()).and_then(|plan| plan.predicted);
@@ -96,8 +101,8 @@ pub(super) fn ledger(stages: &Stages, plan: Option<&Plan>, models: &Models) -> V
                 });
                 // What was measured of latency is told by round.
                 let counted = reached.filter(|(resource, _)| *resource != Resource::Latency.name());
-                let predicted = plan.and_then(|plan| plan.predicted);
-                let change = predicted.map(|change| quantity(CHANGE, Unit::Nats, Some(change), None));
+                // That of all steps.
+                let change = frontier.map(|own| quantity(CHANGE, Unit::Nats, Some(own.chosen.change), None));
                 ("plan".into(), counted.map(kept).chain(change).chain(timed).collect())
             }
             Record::Pruned { .. } => {

@@ -62,6 +62,8 @@ pub(super) fn report(
     };
     let (before, after) = (units.map(|u| u[0]), units.map(|u| u[1]));
     let untuned = untuned(stages);
+    let frontier = chosen::frontier(stages, plan.as_ref())?;
+    let ledger = ledger(stages, plan.as_ref(), models, frontier.as_ref());
     let started = started(stages);
     let mut settings = settings_table(config);
     if let Some(Event::Started { resolved, .. }) = &started {
@@ -86,10 +88,10 @@ pub(super) fn report(
             &chosen.as_ref().map_or_else(BTreeMap::new, Chosen::units),
         ),
         attention: chosen.as_ref().map_or_else(Vec::new, Chosen::attention),
-        frontier: chosen::frontier(stages, plan.as_ref())?,
+        ledger,
+        frontier,
         sensitivity: sensitivity::of_run(stages, plan.as_ref(), &models.original)?,
         training: training(stages),
-        ledger: ledger(stages, plan.as_ref(), models),
         samples: samples(stages, &models.original, result)?,
         data: Some(description(stages, result)),
         settings,
