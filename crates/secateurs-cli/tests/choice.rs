@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use secateurs::plan::Plan;
 use secateurs::rng::Rng;
-use secateurs::run::{METRICS, MODEL, PLAN};
+use secateurs::run::{METRICS, MODEL, PLAN, REPORT_HTML};
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 use serde_json::Value;
-use support::{Folder, ends, start};
+use support::{Folder, ends, normal, start};
 
 /// A model that is right on [`Folder::data`]: of its hidden neurons two for each coordinate that counts are needed, ±x; `idle` more do
 /// nothing.
@@ -208,6 +208,44 @@ fn steps_measure_anew_and_end_with_one_plan_on_the_original() {
     assert!(trials(&run).is_empty());
     let left = std::fs::read_dir(&run).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(left.map(|name| name.to_string_lossy().into_owned()).all(|name| !name.contains("-2.")));
+}
+
+#[test]
+fn what_is_counted_in_parts_is_told_of_these_parts() {
+    let folder = Folder::new();
+    let deep = ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "4"])
+        .constant("w", &normal(&[4, 24], 1))
+        .constant("v", &normal(&[24, 20], 3))
+        .constant("u", &normal(&[20, 3], 5))
+        .node("MatMul", &["x", "w"], &["h"])
+        .node("Relu", &["h"], &["i"])
+        .node("MatMul", &["i", "v"], &["j"])
+        .node("Relu", &["j"], &["k"])
+        .node("MatMul", &["k", "u"], &["y"])
+        .output("y");
+    let (model, data) = (folder.model("model.onnx", deep), folder.data("data.npz", 200, true));
+    for resource in ["params", "bytes", "macs"] {
+        let run = folder.path(resource);
+        let keep = format!("{resource}=0.5");
+        let more = ["--keep", &keep, "--count", "v,u"];
+        let report = json(&ends(0, &words(&model, &data, &run, &more), &[]));
+        let report = &report["report"];
+        let name = format!("{resource} of v, u kept");
+        let kept = quantity(report, "prune", &name);
+        let value = |of: &str| kept[of]["value"].as_f64().unwrap();
+        assert!((value("predicted") - value("measured")).abs() < 1e-9 && value("measured") <= 0.5, "{kept}");
+        assert_eq!(quantity(report, "plan", &name)["predicted"], kept["predicted"]);
+        let page = std::fs::read_to_string(Path::new(&run).join(REPORT_HTML)).unwrap();
+        assert!(page.contains(" of v, u kept"));
+    }
+    // What implants cost there is not measured.
+    let more = ["--keep", "params=0.6", "--count", "v", "--implant", "0.5"];
+    let report = json(&ends(0, &words(&model, &data, &folder.path("implants"), &more), &[]));
+    quantity(&report["report"], "plan", "params of v kept");
+    let steps = report["report"]["ledger"].as_array().unwrap();
+    let pruned = steps.iter().find(|step| step["name"] == "prune").unwrap();
+    assert_eq!(pruned["quantities"], json("[]"));
 }
 
 #[test]

@@ -149,6 +149,7 @@ pub(super) fn frontier(stages: &Stages, plan: Option<&Plan>) -> Result<Option<Fr
     let kept = share(plan).unwrap_or(1.0);
     Ok(Some(Frontier {
         resource: resource.to_owned(),
+        parts: plan.counted(resource).to_vec(),
         predicted,
         measured,
         chosen: FrontierPoint { kept, change: sum },

@@ -1,16 +1,18 @@
 //! What the steps of a run predicted and measured, from its log.
 
-use secateurs_graph::Graph;
+use secateurs_graph::cost::Cost;
+use secateurs_graph::coupling::{Costs, CouplingOptions, Remaining};
+use secateurs_graph::{Bindings, Graph};
 
 use super::metric_drop::metric;
 use super::outcome::{quality, untuned};
 use super::record::{Record, Trial};
 use super::stages::{Models, Stages, VALIDATION};
-use crate::plan::{Plan, PlannedShare};
+use crate::plan::Plan;
 use crate::recipe::PlanSettings;
 use crate::report::{Frontier, Measured, Metric, Quantity, Step, Unit};
 use crate::runtime::Timing;
-use crate::search::Resource;
+use crate::search::{Parts, Resource};
 
 /// What units are measured for.
 const CHANGE: &str = "change of the outputs";
@@ -22,6 +24,13 @@ fn quantity(name: &str, unit: Unit, predicted: Option<f64>, measured: Option<f64
         predicted: predicted.map(Measured::exact),
         measured: measured.map(Measured::exact),
     }
+}
+
+/// What is left of a resource, in the parts of the model that are counted.
+fn kept(plan: &Plan, resource: &str) -> String {
+    let parts = plan.counted(resource);
+    let of = if parts.is_empty() { String::new() } else { format!(" of {}", parts.join(", ")) };
+    format!("{resource}{of} kept")
 }
 
 /// A smaller model that was tried on the way to the choice.
@@ -45,6 +54,21 @@ fn tried(trial: &Trial, settings: Option<&PlanSettings>) -> (String, Vec<Quantit
     (format!("trial {}{step}: {}", trial.number, trial.kept()), quantities)
 }
 
+/// What the pruned model costs, in the parts that the plan counts; `None` where that cannot be told.
+fn pruned_cost(plan: &Plan, pruned: &Graph, sizes: &Bindings) -> Option<Cost> {
+    if plan.asked.count.is_empty() {
+        return Some(pruned.cost());
+    }
+    // Which part an implant belongs to, its name does not tell.
+    if !plan.implants.is_empty() {
+        return None;
+    }
+    let (parts, coupling) = (Parts(plan.asked.count.clone()), pruned.coupling(&CouplingOptions::default()));
+    let costs = Costs::of_parts(pruned, &coupling, sizes, &|name| parts.has(name));
+    let all = Remaining::new(&coupling);
+    Some(Cost { params: costs.params(&all), statistics: 0, bytes: costs.bytes(&all), macs: costs.macs(&all) })
+}
+
 /// The steps, in their order.
 pub(super) fn ledger(
     stages: &Stages,
@@ -56,6 +80,11 @@ pub(super) fn ledger(
     let untuned = untuned(stages);
     let predicted = plan.filter(|plan| plan.asked.max_drop.is_none()).and_then(|plan| plan.predicted);
     let predicted = predicted.filter(|_| stages.config.plan.as_ref().is_some_and(|plan| plan.steps == 1));
+    let reached = || {
+        plan.iter().flat_map(|plan| {
+            plan.reached.iter().map(|(resource, share)| (resource.as_str(), kept(plan, resource), share))
+        })
+    };
     let step = |record: Record| {
         let seconds = record.seconds();
         let (name, quantities) = match record {
@@ -89,45 +118,36 @@ pub(super) fn ledger(
                 ("compensate".into(), quantities)
             }
             Record::Planned { .. } => {
-                let reached = plan.iter().flat_map(|plan| &plan.reached);
-                let kept = |(resource, share): (&String, &PlannedShare)| {
-                    quantity(&format!("{resource} kept"), Unit::Share, Some(share.share), None)
-                };
+                // What was measured of latency is told by round.
+                let counted = reached().filter(|(resource, ..)| *resource != Resource::Latency.name());
+                let kept =
+                    counted.map(|(_, name, share)| quantity(&name, Unit::Share, Some(share.share), None));
                 let rounds = plan.iter().flat_map(|plan| &plan.latency).enumerate();
                 let timed = rounds.map(|(i, round)| {
                     let name =
                         format!("latency, round {}{}", i + 1, if round.chosen { ", chosen" } else { "" });
                     quantity(&name, Unit::Milliseconds, Some(round.predicted_ms), Some(round.measured_ms))
                 });
-                // What was measured of latency is told by round.
-                let counted = reached.filter(|(resource, _)| *resource != Resource::Latency.name());
                 // That of all steps.
                 let change = frontier.map(|own| quantity(CHANGE, Unit::Nats, Some(own.chosen.change), None));
-                ("plan".into(), counted.map(kept).chain(change).chain(timed).collect())
+                ("plan".into(), kept.chain(change).chain(timed).collect())
             }
             Record::Pruned { .. } => {
-                let cost = |graph: &Graph| graph.cost();
-                let (before, after) = (cost(&models.original), models.pruned.as_deref().map(cost));
-                let macs =
-                    |dim: &secateurs_graph::Dim| dim.bind(&stages.config.sizes).known().map(|n| n as f64);
+                let sizes = &stages.config.sizes;
+                let both = plan.zip(models.pruned.as_deref());
+                let cost = both.and_then(|(plan, pruned)| pruned_cost(plan, pruned, sizes));
                 let measured = |resource: &str| {
-                    let after = after.as_ref()?;
+                    let cost = cost.as_ref()?;
                     match resource {
-                        "params" => Some(after.params as f64 / before.params.max(1) as f64),
-                        "bytes" => Some(after.bytes as f64 / before.bytes.max(1) as f64),
-                        "macs" => Some(macs(&after.macs)? / macs(&before.macs)?),
+                        "params" => Some(cost.params as f64),
+                        "bytes" => Some(cost.bytes as f64),
+                        "macs" => cost.macs.bind(sizes).known().map(|macs| macs as f64),
                         _ => None,
                     }
                 };
-                let reached = plan.iter().flat_map(|plan| &plan.reached);
-                let kept = reached.filter_map(|(resource, share)| {
-                    let measured = measured(resource)?;
-                    Some(quantity(
-                        &format!("{resource} kept"),
-                        Unit::Share,
-                        Some(share.share),
-                        Some(measured),
-                    ))
+                let kept = reached().filter_map(|(resource, name, share)| {
+                    let measured = measured(resource)? / share.of.max(1.0);
+                    Some(quantity(&name, Unit::Share, Some(share.share), Some(measured)))
                 });
                 ("prune".into(), kept.collect())
             }

@@ -9,7 +9,9 @@ use crate::format::significant;
 
 /// The chart, and how it is read.
 pub fn section(frontier: &Frontier) -> Markup {
-    let what = resource(&frontier.resource);
+    let parts =
+        if frontier.parts.is_empty() { String::new() } else { format!(" of {}", frontier.parts.join(", ")) };
+    let what = format!("{}{parts}", resource(&frontier.resource));
     let points = |points: &[FrontierPoint]| -> Vec<(f64, f64)> {
         points.iter().map(|point| (100.0 * point.kept, point.change)).collect()
     };

@@ -219,6 +219,9 @@ pub enum Fate {
 pub struct Frontier {
     /// The resource whose share is the cost, as in `params`.
     pub resource: String,
+    /// The parts of the model that it is counted in; none for all.
+    #[serde(default)]
+    pub parts: Vec<String>,
     /// What the search predicted along the order in which units go: a line for every step.
     pub predicted: Vec<FrontierLine>,
     /// Smaller models that were made, compensated and measured on the validation split, the smallest first.
