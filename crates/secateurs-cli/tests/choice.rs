@@ -249,6 +249,52 @@ fn what_is_counted_in_parts_is_told_of_these_parts() {
 }
 
 #[test]
+fn what_numbers_change_by_is_predicted_and_measured_in_one_unit() {
+    let folder = Folder::new();
+    let data = folder.data("data.npz", 200, false);
+    let told = |scale: f32, more: &[&str]| {
+        let times = |tensor: Tensor| {
+            let values: Vec<f32> = tensor.to_f64_vec().unwrap().iter().map(|x| scale * *x as f32).collect();
+            Tensor::from_slice(tensor.shape().to_vec(), &values).unwrap()
+        };
+        let model = ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &["batch", "4"])
+            .constant("w", &normal(&[4, 16], 1))
+            .constant("b", &normal(&[16], 2))
+            .constant("v", &times(normal(&[16, 3], 3)))
+            .constant("c", &times(normal(&[3], 4)))
+            .node("Gemm", &["x", "w", "b"], &["h"])
+            .node("Relu", &["h"], &["r"])
+            .node("Gemm", &["r", "v", "c"], &["numbers"])
+            .output("numbers");
+        let name = format!("{scale}-{}", more.len());
+        let model = folder.model(&format!("{name}.onnx"), model);
+        let more = [&["--objective", "values", "--keep", "units=0.6"], more].concat();
+        json(&ends(0, &words(&model, &data, &folder.path(&name), &more), &[]))["report"].take()
+    };
+    let value = |value: &Value| value["value"].as_f64().unwrap();
+    for (step, more) in [
+        ("compensated model on validation data", &[][..]),
+        ("trial 1, step 1 of 2: units=0.7746", &["--steps", "2"]),
+    ] {
+        let [one, thousand] = [1.0, 1000.0].map(|scale| {
+            let report = told(scale, more);
+            let change = quantity(&report, step, "change of the outputs");
+            assert_eq!(change["unit"], "number");
+            let last = report["frontier"]["measured"].as_array().unwrap().last().unwrap().clone();
+            assert_eq!(last["change"], change["measured"]["value"]);
+            let metrics = &report["pruned"]["validation"]["metrics"];
+            [value(&change["predicted"]), value(&change["measured"]), value(&metrics["distance"])]
+        });
+        let near = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 0.01, "{step}: {one:?} {thousand:?}");
+        near(thousand[0], 1e6 * one[0]);
+        near(thousand[1], 1e6 * one[1]);
+        // Over the variance.
+        near(thousand[2], one[2]);
+    }
+}
+
+#[test]
 fn methods_without_evidence_score_the_models_of_steps() {
     let folder = Folder::new();
     let (model, data, run) =

@@ -13,6 +13,7 @@ use crate::recipe::PlanSettings;
 use crate::report::{Frontier, Measured, Metric, Quantity, Step, Unit};
 use crate::runtime::Timing;
 use crate::search::{Parts, Resource};
+use crate::tune::{Head, Meaning};
 
 /// What units are measured for.
 const CHANGE: &str = "change of the outputs";
@@ -34,16 +35,19 @@ fn kept(plan: &Plan, resource: &str) -> String {
 }
 
 /// A smaller model that was tried on the way to the choice.
-fn tried(trial: &Trial, settings: Option<&PlanSettings>) -> (String, Vec<Quantity>) {
+fn tried(trial: &Trial, settings: Option<&PlanSettings>, unit: Unit) -> (String, Vec<Quantity>) {
     let steps = settings.map_or(1, |plan| plan.steps);
     let step = if steps > 1 { format!(", step {} of {steps}", trial.of_step) } else { String::new() };
     let most = settings.and_then(|plan| plan.max_drop);
     let mut quantities = Vec::new();
     if trial.predicted.is_some() || trial.change.is_some() {
         let from = if trial.of_step > 1 { " from the step before" } else { "" };
-        quantities.push(quantity(&format!("{CHANGE}{from}"), Unit::Nats, trial.predicted, trial.change));
+        quantities.push(quantity(&format!("{CHANGE}{from}"), unit, trial.predicted, trial.change));
     }
-    quantities.extend(trial.loss_change.map(|by| quantity("change of the loss", Unit::Nats, None, Some(by))));
+    quantities.extend(trial.loss_change.map(|by| {
+        let unit = Metric::loss(trial.scores.accuracy.is_some()).unit();
+        quantity("change of the loss", unit, None, Some(by))
+    }));
     quantities.extend(trial.drop.map(|drop| {
         let limit = most.map_or(String::new(), |most| {
             format!(", {} {most} points", if trial.holds { "within" } else { "beyond" })
@@ -74,8 +78,13 @@ pub(super) fn ledger(
     stages: &Stages,
     plan: Option<&Plan>,
     models: &Models,
+    heads: &[Head],
     frontier: Option<&Frontier>,
 ) -> Vec<Step> {
+    let unit = match heads {
+        [head] if head.meaning != Meaning::Values => Unit::Nats,
+        _ => Unit::Number,
+    };
     // In one step the plan predicts what the model that tuning starts from is measured to change.
     let untuned = untuned(stages);
     let predicted = plan.filter(|plan| plan.asked.max_drop.is_none()).and_then(|plan| plan.predicted);
@@ -90,18 +99,17 @@ pub(super) fn ledger(
         let (name, quantities) = match record {
             Record::Scored { model, on, scores, .. } => {
                 let metrics = quality(&scores).metrics.into_iter();
-                let is_predicted = model == untuned && on == VALIDATION;
-                let quantities = metrics.map(|(metric, measured)| Quantity {
+                let metrics = metrics.map(|(metric, measured)| Quantity {
                     name: metric.name().into(),
                     unit: metric.unit(),
-                    predicted: predicted
-                        .filter(|_| is_predicted && matches!(metric, Metric::Divergence | Metric::Distance))
-                        .map(Measured::exact),
+                    predicted: None,
                     measured: Some(measured),
                 });
-                (format!("{model} model on {on} data"), quantities.collect())
+                let predicted = predicted.filter(|_| model == untuned && on == VALIDATION);
+                let change = predicted.map(|change| quantity(CHANGE, unit, Some(change), scores.change));
+                (format!("{model} model on {on} data"), metrics.chain(change).collect())
             }
-            Record::Tried(trial) => tried(&trial, stages.config.plan.as_ref()),
+            Record::Tried(trial) => tried(&trial, stages.config.plan.as_ref(), unit),
             Record::Measured { for_step, samples, reliability, .. } => {
                 let quantities = vec![
                     quantity("samples", Unit::Count, None, Some(samples as f64)),
@@ -129,7 +137,7 @@ pub(super) fn ledger(
                     quantity(&name, Unit::Milliseconds, Some(round.predicted_ms), Some(round.measured_ms))
                 });
                 // That of all steps.
-                let change = frontier.map(|own| quantity(CHANGE, Unit::Nats, Some(own.chosen.change), None));
+                let change = frontier.map(|own| quantity(CHANGE, unit, Some(own.chosen.change), None));
                 ("plan".into(), kept.chain(change).chain(timed).collect())
             }
             Record::Pruned { .. } => {

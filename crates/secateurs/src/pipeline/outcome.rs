@@ -28,7 +28,7 @@ use crate::report::{
 use crate::run::{self, settings_table};
 use crate::runtime::Timing;
 use crate::search::{Limit, Resource};
-use crate::tune::{Event, Scores, labelled_output};
+use crate::tune::{Event, Scores, heads, labelled_output};
 
 pub(super) fn report(
     stages: &Stages,
@@ -63,7 +63,8 @@ pub(super) fn report(
     let (before, after) = (units.map(|u| u[0]), units.map(|u| u[1]));
     let untuned = untuned(stages);
     let frontier = chosen::frontier(stages, plan.as_ref())?;
-    let ledger = ledger(stages, plan.as_ref(), models, frontier.as_ref());
+    let heads = heads(&models.original, &stages.data, stages.job.outputs, config.tune.objective)?;
+    let ledger = ledger(stages, plan.as_ref(), models, &heads, frontier.as_ref());
     let started = started(stages);
     let mut settings = settings_table(config);
     if let Some(Event::Started { resolved, .. }) = &started {

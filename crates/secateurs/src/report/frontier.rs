@@ -54,8 +54,8 @@ pub fn section(frontier: &Frontier) -> Markup {
     };
     html! {
         p {
-            "What a smaller model is predicted to change, along the order in which units go: the KL divergence of its outputs in nats (or \
-             squared errors over their variance). Where layers are fitted afterwards, the units that stay take over what they can. Where 64 samples or more \
+            "What a smaller model is predicted to change, along the order in which units go: the KL divergence of its outputs in nats, and for outputs \
+             that are numbers the mean squared error, of several the sum by their weights. Where layers are fitted afterwards, the units that stay take over what they can. Where 64 samples or more \
              were measured, predictions come from some that did not choose. "
             @if steps { "Units were measured anew for every step; the changes of steps are added up. " }
             @if !frontier.measured.is_empty() {

@@ -244,7 +244,7 @@ pub struct FrontierLine {
 pub struct FrontierPoint {
     /// The share of the resource that it keeps.
     pub kept: f64,
-    /// The change of the outputs from the original's, in nats or squares; that of steps added up, where it is predicted.
+    /// The change of the outputs from the original's, in nats or squared errors; that of steps added up, where it is predicted.
     #[serde(deserialize_with = "encoding::or_nan")]
     pub change: f64,
 }

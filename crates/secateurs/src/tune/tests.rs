@@ -799,3 +799,50 @@ fn what_models_make_of_padding_counts_nowhere() {
     let scores = scores(&graph, Some(&original), &data, &[0, 1], &options, &mut |_| {}).unwrap();
     assert_eq!((scores.agreement, scores.divergence), (Some(1.0), Some(0.0)));
 }
+
+#[test]
+fn distances_from_the_original_do_not_depend_on_batches() {
+    secateurs_torch::load().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let measured = |batch: &str, scale: f64| {
+        let scaled = |shift: f64| {
+            let tensor = |shape: &[usize], f: f64, a: f64| wave(shape, f + shift, a * scale, 0.0);
+            let model = net_of(batch, shift)
+                .constant("scores", &tensor(&[4, 5], 0.61, 0.5))
+                .node("MatMul", &["f", "scores"], &["embedding"])
+                .output("embedding");
+            Arc::new(graph(model))
+        };
+        let (model, original) = (scaled(0.2), scaled(0.0));
+        let data = data(folder.path(), &original, false);
+        let of = |outputs: &[&str], objective: Objective| {
+            let outputs: Vec<WeightedOutput> = outputs.iter().map(|name| name.parse().unwrap()).collect();
+            let options = ScoreOptions { outputs: &outputs, objective, session: SessionOptions::default() };
+            let samples: Vec<usize> = (0..SAMPLES).collect();
+            scores(&model, Some(&original), &data, &samples, &options, &mut |_| {}).unwrap()
+        };
+        [
+            of(&["embedding"], Objective::Values),
+            of(&["logits"], Objective::Classes),
+            of(&["logits=0.5", "embedding=2"], Objective::Auto),
+        ]
+    };
+    let near = |a: Option<f64>, b: f64| (a.unwrap() - b).abs() <= 1e-4 * b;
+    let all = measured("batch", 1.0);
+    for batch in ["1", "2"] {
+        for (own, all) in measured(batch, 1.0).iter().zip(&all) {
+            assert!(near(own.divergence, all.divergence.unwrap()), "{batch}: {own:?} {all:?}");
+            assert!(near(own.change, all.change.unwrap()), "{batch}: {own:?} {all:?}");
+        }
+    }
+    let [numbers, classes, both] = &all;
+    assert_eq!(classes.divergence, classes.change);
+    assert_eq!([numbers.outputs, classes.outputs, both.outputs], [1, 1, 2]);
+    let sum = |of: fn(&Scores) -> Option<f64>| 0.5 * of(classes).unwrap() + 2.0 * of(numbers).unwrap();
+    assert!(near(both.divergence, sum(|scores| scores.divergence)));
+    assert!(near(both.change, sum(|scores| scores.change)));
+    // Divergence is the same in any unit, and the change of numbers is in theirs.
+    let [larger, ..] = measured("batch", 10.0);
+    assert!(near(larger.divergence, numbers.divergence.unwrap()));
+    assert!(near(larger.change, 100.0 * numbers.change.unwrap()));
+}
