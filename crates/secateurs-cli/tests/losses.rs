@@ -150,6 +150,17 @@ fn outputs_are_chosen_and_weighed() {
     let run = folder.path("run");
     let tune = words(&[
         "tune",
+    // What differs in all outputs is no KL divergence.
+    let run = folder.path("compressed");
+    let compress = ["compress", &model, "--data", &data, "--keep", "units=0.5", "--epochs", "0"];
+    let outputs = ["--output", "y=0.5", "--output", "embedding=4", "--no-latency", "--threads", "1"];
+    let text = ends(0, &words(&[&compress[..], &outputs, &["-o", &run]].concat()), &[]);
+    assert!(text.contains("of all outputs by their weights") && !text.contains("KL divergence"), "{text}");
+    let report = json(&std::fs::read_to_string(format!("{run}/report.json")).unwrap());
+    let metrics = report["result"]["validation"]["metrics"].as_object().unwrap();
+    assert_eq!(metrics.keys().collect::<Vec<_>>(), ["agreement", "distances"]);
+    let page = std::fs::read_to_string(format!("{run}/report.html")).unwrap();
+    assert!(page.contains("0.5 × KL divergence") && page.contains("4 × mean squared error"));
         &model,
         "--teacher",
         &model,

@@ -120,7 +120,7 @@ pub(super) fn quality(scores: &Scores) -> Quality {
         (Metric::Accuracy, scores.accuracy, scores.accuracy_standard_error),
         (Metric::loss(scores.accuracy.is_some()), scores.loss, None),
         (Metric::Agreement, scores.agreement, None),
-        (Metric::divergence(scores.agreement.is_some()), scores.divergence, None),
+        (Metric::divergence(scores.outputs, scores.agreement.is_some()), scores.divergence, None),
     ];
     let metrics = values.into_iter().filter_map(|(metric, value, standard_error)| {
         let change = scores.accuracy_change.filter(|_| metric == Metric::Accuracy);
@@ -413,6 +413,7 @@ fn training(stages: &Stages) -> Option<Training> {
         Event::Epoch { scores: Scores { accuracy: Some(_), .. }, .. } => Some(Metric::Accuracy),
         Event::Epoch { scores: Scores { agreement: Some(_), .. }, .. } => Some(Metric::Agreement),
         Event::Epoch { scores: Scores { loss: Some(_), .. }, .. } => Some(Metric::SquaredError),
+        Event::Epoch { scores, .. } => scores.divergence.map(|_| Metric::divergence(scores.outputs, false)),
         _ => None,
     });
     let metric = metric.unwrap_or(Metric::Distance);
@@ -420,7 +421,7 @@ fn training(stages: &Stages) -> Option<Training> {
         Metric::Accuracy => scores.accuracy,
         Metric::Agreement => scores.agreement,
         Metric::Loss | Metric::SquaredError => scores.loss,
-        Metric::Divergence | Metric::Distance => scores.divergence,
+        Metric::Divergence | Metric::Distance | Metric::Distances => scores.divergence,
     };
     let options = &stages.config.tune;
     let mut training = Training {
