@@ -18,6 +18,7 @@ use super::sensitivity;
 use super::stages::{Models, Stages, VALIDATION};
 use super::timed::WITHIN;
 use super::write::file_bytes;
+use crate::data::LabelKind;
 use crate::format::{count, significant};
 use crate::plan::Plan;
 use crate::report::{
@@ -28,7 +29,7 @@ use crate::report::{
 use crate::run::{self, settings_table};
 use crate::runtime::Timing;
 use crate::search::{Limit, Resource};
-use crate::tune::{Event, Scores, heads, labelled_output};
+use crate::tune::{Event, Head, Scores, heads};
 
 pub(super) fn report(
     stages: &Stages,
@@ -94,7 +95,7 @@ pub(super) fn report(
         sensitivity: sensitivity::of_run(stages, plan.as_ref(), &models.original)?,
         training: training(stages),
         samples: samples(stages, &models.original, result)?,
-        data: Some(description(stages, result)),
+        data: Some(description(stages, &heads)),
         settings,
         seeds: seeds(stages),
         environment: environment(&config.device, config.threads),
@@ -469,7 +470,7 @@ fn training(stages: &Stages) -> Option<Training> {
     Some(training)
 }
 
-fn description(stages: &Stages, result: &Graph) -> DataDescription {
+fn description(stages: &Stages, heads: &[Head]) -> DataDescription {
     let config = &stages.config;
     DataDescription {
         path: config.data.path.display().to_string(),
@@ -478,23 +479,22 @@ fn description(stages: &Stages, result: &Graph) -> DataDescription {
         training: stages.training.len() as u64,
         validation: stages.validation.indices.len() as u64,
         test: config.test.as_ref().map(|test| test.samples as u64),
-        classes: class_names(stages, result),
+        classes: class_names(stages, heads),
         preprocessing: lines(&config.reading.preprocess),
         augmentation: lines(&config.tune.augment),
     }
 }
 
-/// Names of the classes, or their numbers.
-fn class_names(stages: &Stages, result: &Graph) -> Vec<String> {
-    let data = &stages.data;
-    if !data.class_names().is_empty() || data.classes().is_none() {
-        return data.class_names().to_vec();
-    }
-    let wanted = stages.job.outputs.first().map(|output| output.name.as_str());
-    let output = labelled_output(result, wanted).ok();
-    match output.and_then(|place| result.values[result.outputs[place]].fact.shape.as_deref()) {
-        Some([_, classes]) => (0..classes.known().unwrap_or(0)).map(|class| class.to_string()).collect(),
-        _ => Vec::new(),
+/// Names of the classes, or their numbers; of labels that hold or not 0 and 1.
+fn class_names(stages: &Stages, heads: &[Head]) -> Vec<String> {
+    let names = stages.data.class_names();
+    let labelled = heads.first().filter(|head| head.labelled && names.is_empty());
+    match labelled.map(|head| head.label_kind(stages.job.graph)) {
+        Some(LabelKind::Classes(classes)) => {
+            (0..classes.unwrap_or(0)).map(|class| class.to_string()).collect()
+        }
+        Some(LabelKind::Flags) => vec!["0".into(), "1".into()],
+        Some(LabelKind::Numbers) | None => names.to_vec(),
     }
 }
 
