@@ -5,7 +5,7 @@ use secateurs_graph::coupling::{Costs, CouplingOptions, Remaining};
 use secateurs_graph::{Bindings, Graph};
 
 use super::metric_drop::metric;
-use super::outcome::{quality, untuned};
+use super::outcome::{quality, seconds_before, untuned};
 use super::record::{Record, Trial};
 use super::stages::{Models, Stages, VALIDATION};
 use crate::plan::Plan;
@@ -94,8 +94,9 @@ pub(super) fn ledger(
             plan.reached.iter().map(|(resource, share)| (resource.as_str(), kept(plan, resource), share))
         })
     };
+    let mut interrupted = 0.0;
     let step = |record: Record| {
-        let seconds = record.seconds();
+        let mut seconds = record.seconds();
         let (name, quantities) = match record {
             Record::Scored { model, on, scores, .. } => {
                 let metrics = quality(&scores).metrics.into_iter();
@@ -110,7 +111,12 @@ pub(super) fn ledger(
                 (format!("{model} model on {on} data"), metrics.chain(change).collect())
             }
             Record::Tried(trial) => tried(&trial, stages.config.plan.as_ref(), unit),
+            Record::Interrupted { .. } => {
+                interrupted += seconds;
+                return None;
+            }
             Record::Measured { for_step, samples, reliability, .. } => {
+                seconds += std::mem::take(&mut interrupted);
                 let quantities = vec![
                     quantity("samples", Unit::Count, None, Some(samples as f64)),
                     quantity("reliability of the ranking", Unit::Share, None, Some(reliability)),
@@ -160,6 +166,7 @@ pub(super) fn ledger(
                 ("prune".into(), kept.collect())
             }
             Record::Tuned { optimizer_steps, .. } => {
+                seconds += seconds_before(stages);
                 let steps = quantity("steps", Unit::Count, None, Some(optimizer_steps as f64));
                 ("tune".into(), vec![steps])
             }

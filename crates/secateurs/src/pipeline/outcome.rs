@@ -75,7 +75,7 @@ pub(super) fn report(
         format_version: crate::report::FORMAT_VERSION,
         model: file_name(&models.original),
         date,
-        seconds: seconds(stages),
+        seconds: ledger.iter().map(|step| step.seconds).sum(),
         command: stages.job.command.to_vec(),
         original: figures(Models::ORIGINAL, &models.original, before, original_times),
         pruned: models.pruned.as_ref().map(|graph| figures(untuned, graph, after, Vec::new())),
@@ -150,16 +150,15 @@ fn started(stages: &Stages) -> Option<Event> {
     stages.log.steps::<Event>().filter(|event| matches!(event, Event::Started { .. })).last()
 }
 
-/// Wall-clock time of all stages; of a training that was interrupted, that of its whole epochs before.
-fn seconds(stages: &Stages) -> f64 {
-    let stages_seconds: f64 = stages.log.stages::<Record>().map(|record| record.seconds()).sum();
+/// Wall-clock time of the whole epochs of a training before it was interrupted.
+pub(super) fn seconds_before(stages: &Stages) -> f64 {
     let events: Vec<Event> = stages.log.steps().collect();
     let last = events.iter().rposition(|event| matches!(event, Event::Started { .. })).unwrap_or(0);
     let epochs = events[..last].iter().map(|event| match event {
         Event::Epoch { seconds, .. } => *seconds,
         _ => 0.0,
     });
-    stages_seconds + epochs.sum::<f64>()
+    epochs.sum()
 }
 
 fn notes(stages: &Stages, plan: Option<&Plan>) -> Vec<Note> {
