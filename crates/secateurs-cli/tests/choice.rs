@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use secateurs::plan::Plan;
 use secateurs::rng::Rng;
-use secateurs::run::{METRICS, MODEL, PLAN};
+use secateurs::run::{METRICS, MODEL, PLAN, REPORT_HTML};
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 use serde_json::Value;
-use support::{Folder, ends, start};
+use support::{Folder, ends, normal, start};
 
 /// A model that is right on [`Folder::data`]: of its hidden neurons two for each coordinate that counts are needed, ±x; `idle` more do
 /// nothing.
@@ -58,6 +58,15 @@ fn trials(run: &str) -> Vec<Value> {
 
 fn plan(run: &str, name: &str) -> Plan {
     Plan::read(&Path::new(run).join(name)).unwrap()
+}
+
+/// What the table of steps says of a step.
+fn quantity(report: &Value, step: &str, name: &str) -> Value {
+    let steps = report["ledger"].as_array().unwrap().iter();
+    let own = steps.filter(|own| own["name"] == step).flat_map(|own| own["quantities"].as_array().unwrap());
+    let found: Vec<&Value> = own.filter(|quantity| quantity["name"] == name).collect();
+    assert_eq!(found.len(), 1, "{step}, {name}: {}", report["ledger"]);
+    found[0].clone()
 }
 
 fn accuracy(report: &Value, model: &str) -> f64 {
@@ -183,7 +192,13 @@ fn steps_measure_anew_and_end_with_one_plan_on_the_original() {
         quantities.len() == 3 && quantities.iter().all(|q| q["predicted"]["value"].is_number()),
         "{quantities:?}"
     );
-    assert_eq!(report["report"]["frontier"]["predicted"].as_array().unwrap().len(), 3);
+    let frontier = &report["report"]["frontier"];
+    assert_eq!(frontier["predicted"].as_array().unwrap().len(), 3);
+    // What was chosen changes the original by all steps.
+    let sum: f64 = tried.iter().map(|trial| number(trial, "predicted")).sum();
+    let change = quantity(&report["report"], "plan", "change of the outputs");
+    assert_eq!(change["predicted"]["value"], frontier["chosen"]["change"]);
+    assert!((change["predicted"]["value"].as_f64().unwrap() - sum).abs() < 1e-9, "{change} {tried:?}");
     // Kept and pruned units of the layer that makes them.
     assert_eq!(report["report"]["layers"][0]["units"]["kept"], 6);
     assert_eq!(report["report"]["layers"][0]["units"]["removed"], 10);
@@ -193,6 +208,90 @@ fn steps_measure_anew_and_end_with_one_plan_on_the_original() {
     assert!(trials(&run).is_empty());
     let left = std::fs::read_dir(&run).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(left.map(|name| name.to_string_lossy().into_owned()).all(|name| !name.contains("-2.")));
+}
+
+#[test]
+fn what_is_counted_in_parts_is_told_of_these_parts() {
+    let folder = Folder::new();
+    let deep = ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "4"])
+        .constant("w", &normal(&[4, 24], 1))
+        .constant("v", &normal(&[24, 20], 3))
+        .constant("u", &normal(&[20, 3], 5))
+        .node("MatMul", &["x", "w"], &["h"])
+        .node("Relu", &["h"], &["i"])
+        .node("MatMul", &["i", "v"], &["j"])
+        .node("Relu", &["j"], &["k"])
+        .node("MatMul", &["k", "u"], &["y"])
+        .output("y");
+    let (model, data) = (folder.model("model.onnx", deep), folder.data("data.npz", 200, true));
+    for resource in ["params", "bytes", "macs"] {
+        let run = folder.path(resource);
+        let keep = format!("{resource}=0.5");
+        let more = ["--keep", &keep, "--count", "v,u"];
+        let report = json(&ends(0, &words(&model, &data, &run, &more), &[]));
+        let report = &report["report"];
+        let name = format!("{resource} of v, u kept");
+        let kept = quantity(report, "prune", &name);
+        let value = |of: &str| kept[of]["value"].as_f64().unwrap();
+        assert!((value("predicted") - value("measured")).abs() < 1e-9 && value("measured") <= 0.5, "{kept}");
+        assert_eq!(quantity(report, "plan", &name)["predicted"], kept["predicted"]);
+        let page = std::fs::read_to_string(Path::new(&run).join(REPORT_HTML)).unwrap();
+        assert!(page.contains(" of v, u kept"));
+    }
+    // What implants cost there is not measured.
+    let more = ["--keep", "params=0.6", "--count", "v", "--implant", "0.5"];
+    let report = json(&ends(0, &words(&model, &data, &folder.path("implants"), &more), &[]));
+    quantity(&report["report"], "plan", "params of v kept");
+    let steps = report["report"]["ledger"].as_array().unwrap();
+    let pruned = steps.iter().find(|step| step["name"] == "prune").unwrap();
+    assert_eq!(pruned["quantities"], json("[]"));
+}
+
+#[test]
+fn what_numbers_change_by_is_predicted_and_measured_in_one_unit() {
+    let folder = Folder::new();
+    let data = folder.data("data.npz", 200, false);
+    let told = |scale: f32, more: &[&str]| {
+        let times = |tensor: Tensor| {
+            let values: Vec<f32> = tensor.to_f64_vec().unwrap().iter().map(|x| scale * *x as f32).collect();
+            Tensor::from_slice(tensor.shape().to_vec(), &values).unwrap()
+        };
+        let model = ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &["batch", "4"])
+            .constant("w", &normal(&[4, 16], 1))
+            .constant("b", &normal(&[16], 2))
+            .constant("v", &times(normal(&[16, 3], 3)))
+            .constant("c", &times(normal(&[3], 4)))
+            .node("Gemm", &["x", "w", "b"], &["h"])
+            .node("Relu", &["h"], &["r"])
+            .node("Gemm", &["r", "v", "c"], &["numbers"])
+            .output("numbers");
+        let name = format!("{scale}-{}", more.len());
+        let model = folder.model(&format!("{name}.onnx"), model);
+        let more = [&["--objective", "values", "--keep", "units=0.6"], more].concat();
+        json(&ends(0, &words(&model, &data, &folder.path(&name), &more), &[]))["report"].take()
+    };
+    let value = |value: &Value| value["value"].as_f64().unwrap();
+    for (step, more) in [
+        ("compensated model on validation data", &[][..]),
+        ("trial 1, step 1 of 2: units=0.7746", &["--steps", "2"]),
+    ] {
+        let [one, thousand] = [1.0, 1000.0].map(|scale| {
+            let report = told(scale, more);
+            let change = quantity(&report, step, "change of the outputs");
+            assert_eq!(change["unit"], "number");
+            let last = report["frontier"]["measured"].as_array().unwrap().last().unwrap().clone();
+            assert_eq!(last["change"], change["measured"]["value"]);
+            let metrics = &report["pruned"]["validation"]["metrics"];
+            [value(&change["predicted"]), value(&change["measured"]), value(&metrics["distance"])]
+        });
+        let near = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 0.01, "{step}: {one:?} {thousand:?}");
+        near(thousand[0], 1e6 * one[0]);
+        near(thousand[1], 1e6 * one[1]);
+        // Over the variance.
+        near(thousand[2], one[2]);
+    }
 }
 
 #[test]

@@ -6,12 +6,13 @@ use std::path::Path;
 
 use secateurs::data::npz;
 use secateurs::plan::{Plan, PlannedForm};
-use secateurs::run::{COMPENSATED, METRICS, PLAN, PRUNED};
+use secateurs::report::{Count, Report};
+use secateurs::run::{COMPENSATED, METRICS, PLAN, PRUNED, REPORT_JSON};
 use secateurs_graph::Graph;
 use secateurs_onnx::half::f16;
 use secateurs_onnx::proto::AttributeProto;
 use secateurs_onnx::proto::attribute_proto::AttributeType;
-use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
+use secateurs_onnx::{ElementType, ModelBuilder, Tensor, WriteOptions, write};
 use support::{Folder, ends, normal};
 
 /// Layers of 24 and 20 neurons.
@@ -62,7 +63,11 @@ fn words(model: &str, data: &str, run: &str, more: &[&str]) -> Vec<String> {
 #[test]
 fn a_share_of_what_would_go_is_implanted_and_fitted() {
     let folder = Folder::new();
-    let (model, data) = (folder.model("model.onnx", deep()), folder.data("data.npz", 400, true));
+    let (model, data) = (folder.path("model.onnx"), folder.data("data.npz", 400, true));
+    // A node need not have a name.
+    let mut nameless = deep().build().unwrap();
+    nameless.proto.graph.as_mut().unwrap().node[2].name = None;
+    write(&nameless, Path::new(&model), &WriteOptions::default()).unwrap();
     for (start, more) in
         [("least-squares", &["--compensate", "none"][..]), ("zero", &[]), ("least-squares", &[])]
     {
@@ -98,6 +103,21 @@ fn a_share_of_what_would_go_is_implanted_and_fitted() {
         assert_eq!(seconds.iter().all(|x| *x == 0.0), start == "zero");
         let log = std::fs::read_to_string(Path::new(&run).join(METRICS)).unwrap();
         assert!(log.contains("\"event\":\"pruned\""), "{log}");
+        // Implants are of the layer whose rows they compute.
+        let report: Report = serde_json::from_slice(&folder.bytes(&run, REPORT_JSON)).unwrap();
+        let layers = &report.layers;
+        assert_eq!(layers.iter().map(|layer| layer.parameters[1]).sum::<u64>(), report.result.parameters);
+        let macs = |count: &Count| match count {
+            Count::Number(n) => *n,
+            Count::Formula(formula) => panic!("{formula}"),
+        };
+        assert_eq!(layers.iter().map(|layer| macs(&layer.macs[1])).sum::<u64>(), macs(&report.result.macs));
+        let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
+        assert_eq!(names, ["make_h", "producing 'j'", "make_y"]);
+        let units = layers.iter().filter_map(|layer| Some((layer.channels[1], layer.units.as_ref()?)));
+        let units: Vec<_> = units.collect();
+        assert!(units.iter().any(|(_, units)| units.implanted > 0));
+        assert!(units.iter().all(|(channels, units)| *channels == units.kept + units.implanted), "{units:?}");
     }
 }
 

@@ -64,7 +64,8 @@ fn what_labels_say_is_measured_tuned_and_evaluated() {
         ),
         ((model, vec![4], numbers), "auto", "taken for numbers", "(mean squared error)", None),
     ];
-    for ((model, shape, y), objective, said, loss, counted) in cases {
+    let classes = [json(r#"["0", "1", "2"]"#), json(r#"["0", "1"]"#), json("[]")];
+    for (((model, shape, y), objective, said, loss, counted), classes) in cases.into_iter().zip(classes) {
         let data = data(&folder, &shape, &y);
         let common = ["--data", &data, "--objective", objective, "--ignore-label", "255"];
         let eval = |more: &[&str]| ends(0, &words(&[&["eval", &model], &common[..], more].concat()), &[]);
@@ -109,6 +110,8 @@ fn what_labels_say_is_measured_tuned_and_evaluated() {
         let text = ends(0, &words(&[&["compress", &model], &common[..], &smaller].concat()), &[]);
         assert_eq!(text.contains("loss (mean squared error), validation"), counted.is_none(), "{text}");
         assert_eq!(text.contains("squared error from the original"), counted.is_none(), "{text}");
+        let report = json(&std::fs::read_to_string(format!("{run}/report.json")).unwrap());
+        assert_eq!(report["data"]["classes"], classes);
         std::fs::remove_dir_all(&run).unwrap();
     }
 }
@@ -147,6 +150,17 @@ fn outputs_are_chosen_and_weighed() {
         &words(&["measure", &model, "--data", &data, "--double", "--output", "y", "-o", &other]),
         &["other settings"],
     );
+    // What differs in all outputs is no KL divergence.
+    let run = folder.path("compressed");
+    let compress = ["compress", &model, "--data", &data, "--keep", "units=0.5", "--epochs", "0"];
+    let outputs = ["--output", "y=0.5", "--output", "embedding=4", "--no-latency", "--threads", "1"];
+    let text = ends(0, &words(&[&compress[..], &outputs, &["-o", &run]].concat()), &[]);
+    assert!(text.contains("of all outputs by their weights") && !text.contains("KL divergence"), "{text}");
+    let report = json(&std::fs::read_to_string(format!("{run}/report.json")).unwrap());
+    let metrics = report["result"]["validation"]["metrics"].as_object().unwrap();
+    assert_eq!(metrics.keys().collect::<Vec<_>>(), ["agreement", "distances"]);
+    let page = std::fs::read_to_string(format!("{run}/report.html")).unwrap();
+    assert!(page.contains("0.5 × KL divergence") && page.contains("4 × mean squared error"));
     let run = folder.path("run");
     let tune = words(&[
         "tune",

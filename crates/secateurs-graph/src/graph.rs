@@ -207,9 +207,17 @@ impl Graph {
 
     /// How to name a node in a message: its name, or its first output.
     pub fn node_label(&self, id: NodeId) -> String {
+        match self.nodes[id].name.is_empty() {
+            true => self.node_name(id),
+            false => format!("'{}'", self.nodes[id].name),
+        }
+    }
+
+    /// The same in a list of nodes, without quotes around its own name.
+    pub fn node_name(&self, id: NodeId) -> String {
         let node = &self.nodes[id];
         if !node.name.is_empty() {
-            return format!("'{}'", node.name);
+            return node.name.clone();
         }
         match node.outputs.iter().flatten().next() {
             Some(&value) => format!("producing '{}'", self.values[value].name),

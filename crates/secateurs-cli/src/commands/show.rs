@@ -174,11 +174,7 @@ pub fn print(evidence: &Evidence, out: &mut impl Write) -> io::Result<()> {
 
 fn print_conditions(header: &Header, reliability: f64, out: &mut impl Write) -> io::Result<()> {
     let settings = &header.settings;
-    let weighted = |o: &MeasuredOutput| match o.weight {
-        1.0 => format!("{} of '{}'", o.loss, o.name),
-        weight => format!("{weight} × {} of '{}'", o.loss, o.name),
-    };
-    let losses: Vec<String> = header.outputs.iter().map(weighted).collect();
+    let losses: Vec<String> = header.outputs.iter().map(ToString::to_string).collect();
     writeln!(out)?;
     writeln!(out, "score     predicted {}", losses.join(" + "))?;
     if let Some(loss) = header.outputs.iter().find_map(|o| o.label_loss.as_ref()) {

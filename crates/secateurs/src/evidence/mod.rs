@@ -176,6 +176,14 @@ fn one() -> f64 {
     1.0
 }
 
+impl fmt::Display for MeasuredOutput {
+    /// The loss, and what it weighs among those of other outputs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let weight = if self.weight == 1.0 { String::new() } else { format!("{} × ", self.weight) };
+        write!(f, "{weight}{} of '{}'", self.loss, self.name)
+    }
+}
+
 /// A group that was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MeasuredGroup {

@@ -9,7 +9,7 @@ use secateurs_graph::Graph;
 use secateurs_graph::coupling::{Coupling, Remaining};
 use secateurs_graph::session::{Mask, Session, SessionOptions};
 use secateurs_graph::surgery::Consumed;
-use secateurs_torch::tch::{self, Reduction, TchError, Tensor};
+use secateurs_torch::tch::{self, Tensor};
 use serde::Serialize;
 
 use super::error::EvidenceError;
@@ -19,7 +19,7 @@ use crate::data::Dataset;
 use crate::resizable::coupling;
 use crate::rng::Rng;
 use crate::run::DataIdentity;
-use crate::tune::{Head, Meaning, heads, inputs};
+use crate::tune::{Head, heads, inputs};
 
 /// How evidence is verified.
 #[derive(Debug, Clone)]
@@ -168,7 +168,7 @@ pub fn verify(
             for (number, masks) in masks.iter().enumerate() {
                 let outputs = session.forward_masked(&inputs, masks)?.outputs;
                 for head in &heads {
-                    let change = closeness(head, &first(&outputs, head)?, &first(&reference, head)?)?;
+                    let change = head.closeness(&first(&outputs, head)?, &first(&reference, head)?)?;
                     truth.change[number] += change.f_double_value(&[])? * counted as f64;
                 }
                 truth.loss[number] += loss(&outputs)? - before;
@@ -204,15 +204,6 @@ impl Numbering {
         }
         numbering
     }
-}
-
-/// The loss that the evidence is of: the mean over samples of the distance of an output from that of the model itself, times its weight.
-pub(super) fn closeness(head: &Head, output: &Tensor, reference: &Tensor) -> Result<Tensor, TchError> {
-    let distance = match head.meaning {
-        Meaning::Values => output.f_mse_loss(reference, Reduction::Mean)?,
-        _ => head.distance(output, reference, 1.0)?,
-    };
-    distance.f_mul_scalar(head.weight)
 }
 
 /// The samples to verify on.

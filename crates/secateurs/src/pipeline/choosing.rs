@@ -12,7 +12,7 @@ use super::plan::{PlanOptions, PlanningError};
 use super::record::Record;
 use super::stages::Stages;
 use super::timed::{ROUNDS, Stopwatch, TimedProgress, child_clock, plan_timed};
-use crate::evidence::{Evidence, MeasureJob, MeasureOptions, Trace, measure};
+use crate::evidence::{Evidence, EvidenceError, MeasureJob, MeasureOptions, Trace, measure};
 use crate::methods::method;
 use crate::plan::Plan;
 use crate::run;
@@ -62,8 +62,12 @@ impl Stages<'_, '_> {
         let evidence = measure(&job, &mut |progress| {
             let new = progress.samples - std::mem::replace(&mut done, progress.samples);
             observe(Progress::Samples(new))
-        })?;
-        self.measured(for_step, Arc::new(evidence), start.elapsed().as_secs_f64())
+        });
+        let seconds = start.elapsed().as_secs_f64();
+        if let Err(EvidenceError::Interrupted { .. }) = evidence {
+            self.done(Record::Interrupted { seconds })?;
+        }
+        self.measured(for_step, Arc::new(evidence?), seconds)
     }
 
     /// Notes that there is evidence for a step.

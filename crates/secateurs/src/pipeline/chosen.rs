@@ -137,18 +137,19 @@ pub(super) fn frontier(stages: &Stages, plan: Option<&Plan>) -> Result<Option<Fr
     }
     let measured_at = |trial: &Trial| {
         let kept = plans.get(&trial.number).and_then(share)?;
-        Some(FrontierPoint { kept, change: trial.scores.divergence? })
+        Some(FrontierPoint { kept, change: trial.scores.change? })
     };
     let mut measured: Vec<FrontierPoint> = trials.iter().filter_map(measured_at).collect();
     if trials.is_empty() {
         let scores = stages.scores(untuned(stages), VALIDATION);
-        let change = scores.and_then(|scores| scores.divergence);
+        let change = scores.and_then(|scores| scores.change);
         measured.extend(share(plan).zip(change).map(|(kept, change)| FrontierPoint { kept, change }));
     }
     measured.sort_by(|a, b| a.kept.total_cmp(&b.kept));
     let kept = share(plan).unwrap_or(1.0);
     Ok(Some(Frontier {
         resource: resource.to_owned(),
+        parts: plan.counted(resource).to_vec(),
         predicted,
         measured,
         chosen: FrontierPoint { kept, change: sum },

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::data::{Batch, DataError, Dataset};
 use crate::metrics::{Accuracy, LabelLoss, MetricError};
 use crate::runtime::{Optimisation, OrtModel, RuntimeError, SessionOptions as RuntimeOptions};
-use crate::tune::{Head, Meaning, Objective, TuneError, labelled_output};
+use crate::tune::{Head, LEAST_PROBABILITY, Meaning, Objective, TuneError, labelled_output};
 
 /// What runs the model.
 #[derive(Debug, Clone)]
@@ -242,14 +242,54 @@ fn class_scores(output: &Tensor, meaning: Meaning) -> Option<(Tensor, usize)> {
     let tensor = |(values, shape): (Vec<f64>, Vec<usize>)| {
         Tensor::from_slice(shape, &values).expect("as many scores as numbers")
     };
+    let logarithm = |p: f64| p.clamp(LEAST_PROBABILITY, f64::INFINITY).ln();
     Some(match meaning {
         Meaning::Logits { axis } => (output.clone(), axis),
         Meaning::Probabilities { axis } => {
-            let logarithms = values().into_iter().map(f64::ln).collect();
+            let logarithms = values().into_iter().map(logarithm).collect();
             (tensor((logarithms, output.shape().to_vec())), axis)
         }
         Meaning::BinaryLogits => (tensor(of_two(&|score| [0.0, score])), 1),
-        Meaning::BinaryProbabilities => (tensor(of_two(&|p| [(1.0 - p).ln(), p.ln()])), 1),
+        Meaning::BinaryProbabilities => (tensor(of_two(&|p| [logarithm(1.0 - p), logarithm(p)])), 1),
         Meaning::Values => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use secateurs_torch::tch;
+
+    use super::*;
+
+    #[test]
+    fn probabilities_that_are_rounded_to_0_have_the_loss_of_tuning() {
+        secateurs_torch::load().unwrap();
+        // The sigmoid and the softmax of 40 and 200 in 32 bits, and the least that they are.
+        let certain = [1.0f32, 0.0, 1.0, 1e-38];
+        let labels = [0i64, 1];
+        for meaning in [Meaning::BinaryProbabilities, Meaning::Probabilities { axis: 1 }] {
+            let (values, shape) = match meaning {
+                Meaning::BinaryProbabilities => (&certain[..2], [2, 1]),
+                _ => (&certain[..], [2, 2]),
+            };
+            let (scores, axis) =
+                class_scores(&Tensor::from_slice(shape.to_vec(), values).unwrap(), meaning).unwrap();
+            let labels = if shape[1] == 1 { labels } else { [1, 1] };
+            let mut loss = LabelLoss::default();
+            loss.cross_entropy(&scores, axis, &labels).unwrap();
+            let head = Head { index: 0, meaning, weight: 1.0, labelled: true, reason: "" };
+            let output = tch::Tensor::f_from_slice(values).unwrap().f_view(shape.map(|n| n as i64)).unwrap();
+            let labels = tch::Tensor::f_from_slice(&labels).unwrap().f_view([2, 1]).unwrap();
+            let tuned = head.label_losses(&output, &labels, 0.0).unwrap();
+            let tuned = tuned.f_mean(tch::Kind::Double).unwrap().f_double_value(&[]).unwrap();
+            assert!(
+                (loss.mean() - tuned).abs() < 1e-4 && (69.0..69.2).contains(&tuned),
+                "{} {tuned}",
+                loss.mean()
+            );
+        }
+        let nan = Tensor::from_slice(vec![1, 1], &[f32::NAN]).unwrap();
+        let (scores, _) = class_scores(&nan, Meaning::BinaryProbabilities).unwrap();
+        assert!(scores.to_f64_vec().unwrap().iter().all(|score| score.is_nan()));
+    }
 }

@@ -20,6 +20,8 @@ mod outcome;
 mod parts_test;
 mod plan;
 mod record;
+#[cfg(test)]
+mod resumed_test;
 mod samples;
 mod sensitivity;
 mod stages;

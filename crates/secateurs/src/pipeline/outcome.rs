@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use secateurs_graph::graph::NodeId;
-use secateurs_graph::{Bindings, Graph};
+use secateurs_graph::op::Op;
+use secateurs_graph::{Bindings, Dim, Graph, Source, ValueId};
 
 use super::chosen::{self, Chosen};
 use super::environment::environment;
@@ -17,6 +18,7 @@ use super::sensitivity;
 use super::stages::{Models, Stages, VALIDATION};
 use super::timed::WITHIN;
 use super::write::file_bytes;
+use crate::data::LabelKind;
 use crate::format::{count, significant};
 use crate::plan::Plan;
 use crate::report::{
@@ -27,7 +29,7 @@ use crate::report::{
 use crate::run::{self, settings_table};
 use crate::runtime::Timing;
 use crate::search::{Limit, Resource};
-use crate::tune::{Event, Scores, labelled_output};
+use crate::tune::{Event, Head, Scores, heads};
 
 pub(super) fn report(
     stages: &Stages,
@@ -61,6 +63,9 @@ pub(super) fn report(
     };
     let (before, after) = (units.map(|u| u[0]), units.map(|u| u[1]));
     let untuned = untuned(stages);
+    let frontier = chosen::frontier(stages, plan.as_ref())?;
+    let heads = heads(&models.original, &stages.data, stages.job.outputs, config.tune.objective)?;
+    let ledger = ledger(stages, plan.as_ref(), models, &heads, frontier.as_ref());
     let started = started(stages);
     let mut settings = settings_table(config);
     if let Some(Event::Started { resolved, .. }) = &started {
@@ -70,7 +75,7 @@ pub(super) fn report(
         format_version: crate::report::FORMAT_VERSION,
         model: file_name(&models.original),
         date,
-        seconds: seconds(stages),
+        seconds: ledger.iter().map(|step| step.seconds).sum(),
         command: stages.job.command.to_vec(),
         original: figures(Models::ORIGINAL, &models.original, before, original_times),
         pruned: models.pruned.as_ref().map(|graph| figures(untuned, graph, after, Vec::new())),
@@ -85,12 +90,12 @@ pub(super) fn report(
             &chosen.as_ref().map_or_else(BTreeMap::new, Chosen::units),
         ),
         attention: chosen.as_ref().map_or_else(Vec::new, Chosen::attention),
-        frontier: chosen::frontier(stages, plan.as_ref())?,
+        ledger,
+        frontier,
         sensitivity: sensitivity::of_run(stages, plan.as_ref(), &models.original)?,
         training: training(stages),
-        ledger: ledger(stages, plan.as_ref(), models),
         samples: samples(stages, &models.original, result)?,
-        data: Some(description(stages, result)),
+        data: Some(description(stages, &heads)),
         settings,
         seeds: seeds(stages),
         environment: environment(&config.device, config.threads),
@@ -116,7 +121,7 @@ pub(super) fn quality(scores: &Scores) -> Quality {
         (Metric::Accuracy, scores.accuracy, scores.accuracy_standard_error),
         (Metric::loss(scores.accuracy.is_some()), scores.loss, None),
         (Metric::Agreement, scores.agreement, None),
-        (Metric::divergence(scores.agreement.is_some()), scores.divergence, None),
+        (Metric::divergence(scores.outputs, scores.agreement.is_some()), scores.divergence, None),
     ];
     let metrics = values.into_iter().filter_map(|(metric, value, standard_error)| {
         let change = scores.accuracy_change.filter(|_| metric == Metric::Accuracy);
@@ -145,16 +150,15 @@ fn started(stages: &Stages) -> Option<Event> {
     stages.log.steps::<Event>().filter(|event| matches!(event, Event::Started { .. })).last()
 }
 
-/// Wall-clock time of all stages; of a training that was interrupted, that of its whole epochs before.
-fn seconds(stages: &Stages) -> f64 {
-    let stages_seconds: f64 = stages.log.stages::<Record>().map(|record| record.seconds()).sum();
+/// Wall-clock time of the whole epochs of a training before it was interrupted.
+pub(super) fn seconds_before(stages: &Stages) -> f64 {
     let events: Vec<Event> = stages.log.steps().collect();
     let last = events.iter().rposition(|event| matches!(event, Event::Started { .. })).unwrap_or(0);
     let epochs = events[..last].iter().map(|event| match event {
         Event::Epoch { seconds, .. } => *seconds,
         _ => 0.0,
     });
-    stages_seconds + epochs.sum::<f64>()
+    epochs.sum()
 }
 
 fn notes(stages: &Stages, plan: Option<&Plan>) -> Vec<Note> {
@@ -335,7 +339,8 @@ fn missed(limit: &Limit, timed: Option<(usize, f64, f64)>, planned: Option<f64>)
     })
 }
 
-/// Nodes with matrices, kernels or MACs, as they were and as they are; norms follow the layers before them.
+/// Nodes with matrices, kernels or MACs, as they were and as they are; norms follow the layers before them. What a layer is in the result
+/// is all that now makes what it made: the node itself, implants, and what puts both together.
 fn layers(
     original: &Graph,
     result: &Graph,
@@ -343,36 +348,53 @@ fn layers(
     units: &BTreeMap<NodeId, LayerUnits>,
 ) -> Vec<Layer> {
     let (before, after) = (original.params_by_node(), result.params_by_node());
-    let by_name: BTreeMap<String, NodeId> =
-        result.order.iter().map(|&id| (result.node_label(id), id)).collect();
-    let channels = |graph: &Graph, id: NodeId| {
-        let node = &graph.nodes[id];
-        let shape = node.outputs.first().copied().flatten().and_then(|v| graph.values[v].fact.shape.as_ref());
-        let size = shape.and_then(|shape| shape.get(node.op.channel_axis(shape.len()))?.bind(sizes).known());
+    let names: BTreeSet<&str> = original.values.values().map(|value| value.name.as_str()).collect();
+    let made: BTreeMap<&str, ValueId> =
+        result.values.iter().map(|(id, value)| (value.name.as_str(), id)).collect();
+    let channels = |graph: &Graph, op: &dyn Op, value: Option<ValueId>| {
+        let shape = value.and_then(|value| graph.values[value].fact.shape.as_ref());
+        let size = shape.and_then(|shape| shape.get(op.channel_axis(shape.len()))?.bind(sizes).known());
         size.and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
     };
-    let macs = |graph: &Graph, id: NodeId| Count::from(&graph.macs(id).bind(sizes));
+    let sums = |graph: &Graph, of: &BTreeMap<NodeId, usize>, nodes: &[NodeId]| {
+        let parameters: usize = nodes.iter().filter_map(|id| of.get(id)).sum();
+        let macs = nodes.iter().fold(Dim::from(0), |sum, &id| sum + graph.macs(id));
+        (parameters as u64, Count::from(&macs.bind(sizes)))
+    };
     let layer = |&id: &NodeId| {
-        let label = original.node_label(id);
-        let own = before.get(&id).copied().unwrap_or(0);
+        let node = &original.nodes[id];
         let matrix =
             |input: &Option<_>| input.and_then(|v| original.tensor(v)).is_some_and(|t| t.shape().len() > 1);
-        let has_matrix = own > 0 && original.nodes[id].inputs.iter().any(matrix);
-        if !has_matrix && original.macs(id).is(0) {
+        let (own, macs) = sums(original, &before, &[id]);
+        if !(own > 0 && node.inputs.iter().any(matrix)) && original.macs(id).is(0) {
             return None;
         }
-        let new = by_name.get(&label).copied();
-        let now = new.and_then(|id| after.get(&id).copied()).unwrap_or(0);
+        let output = node.outputs.iter().flatten().next().copied();
+        let new = output.and_then(|value| made.get(original.values[value].name.as_str()).copied());
+        let (now, macs_now) = sums(result, &after, &new.map_or_else(Vec::new, |v| makers(result, v, &names)));
         Some(Layer {
-            name: label.trim_matches('\'').to_owned(),
-            op: original.nodes[id].op.name().to_owned(),
-            channels: [channels(original, id), new.map_or(0, |id| channels(result, id))],
-            parameters: [own as u64, now as u64],
+            name: original.node_name(id),
+            op: node.op.name().to_owned(),
+            channels: [channels(original, &*node.op, output), channels(result, &*node.op, new)],
+            parameters: [own, now],
             units: units.get(&id).cloned(),
-            macs: [macs(original, id), new.map_or(Count::Number(0), |id| macs(result, id))],
+            macs: [macs, macs_now],
         })
     };
     original.order.iter().filter_map(layer).collect()
+}
+
+/// The nodes that a value comes from, back to values of these names.
+fn makers(graph: &Graph, value: ValueId, known: &BTreeSet<&str>) -> Vec<NodeId> {
+    let (mut found, mut open) = (BTreeSet::new(), vec![value]);
+    while let Some(value) = open.pop() {
+        let Source::Node(id, _) = graph.values[value].source else { continue };
+        if found.insert(id) {
+            let inputs = graph.nodes[id].inputs.iter().flatten().copied();
+            open.extend(inputs.filter(|&input| !known.contains(graph.values[input].name.as_str())));
+        }
+    }
+    found.into_iter().collect()
 }
 
 fn training(stages: &Stages) -> Option<Training> {
@@ -382,6 +404,7 @@ fn training(stages: &Stages) -> Option<Training> {
         Event::Epoch { scores: Scores { accuracy: Some(_), .. }, .. } => Some(Metric::Accuracy),
         Event::Epoch { scores: Scores { agreement: Some(_), .. }, .. } => Some(Metric::Agreement),
         Event::Epoch { scores: Scores { loss: Some(_), .. }, .. } => Some(Metric::SquaredError),
+        Event::Epoch { scores, .. } => scores.divergence.map(|_| Metric::divergence(scores.outputs, false)),
         _ => None,
     });
     let metric = metric.unwrap_or(Metric::Distance);
@@ -389,7 +412,7 @@ fn training(stages: &Stages) -> Option<Training> {
         Metric::Accuracy => scores.accuracy,
         Metric::Agreement => scores.agreement,
         Metric::Loss | Metric::SquaredError => scores.loss,
-        Metric::Divergence | Metric::Distance => scores.divergence,
+        Metric::Divergence | Metric::Distance | Metric::Distances => scores.divergence,
     };
     let options = &stages.config.tune;
     let mut training = Training {
@@ -437,7 +460,7 @@ fn training(stages: &Stages) -> Option<Training> {
     Some(training)
 }
 
-fn description(stages: &Stages, result: &Graph) -> DataDescription {
+fn description(stages: &Stages, heads: &[Head]) -> DataDescription {
     let config = &stages.config;
     DataDescription {
         path: config.data.path.display().to_string(),
@@ -446,23 +469,22 @@ fn description(stages: &Stages, result: &Graph) -> DataDescription {
         training: stages.training.len() as u64,
         validation: stages.validation.indices.len() as u64,
         test: config.test.as_ref().map(|test| test.samples as u64),
-        classes: class_names(stages, result),
+        classes: class_names(stages, heads),
         preprocessing: lines(&config.reading.preprocess),
         augmentation: lines(&config.tune.augment),
     }
 }
 
-/// Names of the classes, or their numbers.
-fn class_names(stages: &Stages, result: &Graph) -> Vec<String> {
-    let data = &stages.data;
-    if !data.class_names().is_empty() || data.classes().is_none() {
-        return data.class_names().to_vec();
-    }
-    let wanted = stages.job.outputs.first().map(|output| output.name.as_str());
-    let output = labelled_output(result, wanted).ok();
-    match output.and_then(|place| result.values[result.outputs[place]].fact.shape.as_deref()) {
-        Some([_, classes]) => (0..classes.known().unwrap_or(0)).map(|class| class.to_string()).collect(),
-        _ => Vec::new(),
+/// Names of the classes, or their numbers; of labels that hold or not 0 and 1.
+fn class_names(stages: &Stages, heads: &[Head]) -> Vec<String> {
+    let names = stages.data.class_names();
+    let labelled = heads.first().filter(|head| head.labelled && names.is_empty());
+    match labelled.map(|head| head.label_kind(stages.job.graph)) {
+        Some(LabelKind::Classes(classes)) => {
+            (0..classes.unwrap_or(0)).map(|class| class.to_string()).collect()
+        }
+        Some(LabelKind::Flags) => vec!["0".into(), "1".into()],
+        Some(LabelKind::Numbers) | None => names.to_vec(),
     }
 }
 

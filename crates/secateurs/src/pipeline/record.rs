@@ -12,6 +12,8 @@ use crate::tune::Scores;
 pub(super) enum Record {
     /// A model was scored.
     Scored { model: String, on: String, scores: Scores, seconds: f64 },
+    /// Measuring units was interrupted, and goes on from there.
+    Interrupted { seconds: f64 },
     /// Units were measured.
     Measured {
         /// Those of the original are measured for the first step, those of the smaller model that a step makes for the next.
@@ -60,6 +62,7 @@ impl Record {
     pub fn seconds(&self) -> f64 {
         match self {
             Record::Scored { seconds, .. }
+            | Record::Interrupted { seconds }
             | Record::Measured { seconds, .. }
             | Record::Planned { seconds }
             | Record::Pruned { seconds, .. }

@@ -105,8 +105,8 @@ impl Stages<'_, '_> {
                     self.begins(Stage::Score, &what, samples.len())?;
                     trial.scores = self.scored(&model, Some(original), &data, &samples)?;
                     trial.change = match begin.of_step {
-                        1 => trial.scores.divergence,
-                        _ => self.scored(&model, Some(&begin.model), &data, &samples)?.divergence,
+                        1 => trial.scores.change,
+                        _ => self.scored(&model, Some(&begin.model), &data, &samples)?.change,
                     };
                 }
                 Some(model)

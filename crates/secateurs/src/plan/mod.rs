@@ -242,6 +242,12 @@ impl Plan {
         })
     }
 
+    /// The parts of the model that a resource is counted in, as in `params`; none for all.
+    pub fn counted(&self, resource: &str) -> &[String] {
+        let counted = [Resource::Params, Resource::Bytes, Resource::Macs];
+        if counted.iter().any(|own| own.name() == resource) { &self.asked.count } else { &[] }
+    }
+
     /// By what share of its limit on latency the choice was measured to be above it; negative below.
     pub fn beyond_latency(&self) -> Option<f64> {
         let limits = self.asked.keep.iter().filter_map(|limit| limit.parse::<Limit>().ok());

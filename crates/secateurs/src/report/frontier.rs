@@ -9,7 +9,9 @@ use crate::format::significant;
 
 /// The chart, and how it is read.
 pub fn section(frontier: &Frontier) -> Markup {
-    let what = resource(&frontier.resource);
+    let parts =
+        if frontier.parts.is_empty() { String::new() } else { format!(" of {}", frontier.parts.join(", ")) };
+    let what = format!("{}{parts}", resource(&frontier.resource));
     let points = |points: &[FrontierPoint]| -> Vec<(f64, f64)> {
         points.iter().map(|point| (100.0 * point.kept, point.change)).collect()
     };
@@ -52,8 +54,8 @@ pub fn section(frontier: &Frontier) -> Markup {
     };
     html! {
         p {
-            "What a smaller model is predicted to change, along the order in which units go: the KL divergence of its outputs in nats (or \
-             squared errors over their variance). Where layers are fitted afterwards, the units that stay take over what they can. Where 64 samples or more \
+            "What a smaller model is predicted to change, along the order in which units go: the KL divergence of its outputs in nats, and for outputs \
+             that are numbers the mean squared error, of several the sum by their weights. Where layers are fitted afterwards, the units that stay take over what they can. Where 64 samples or more \
              were measured, predictions come from some that did not choose. "
             @if steps { "Units were measured anew for every step; the changes of steps are added up. " }
             @if !frontier.measured.is_empty() {

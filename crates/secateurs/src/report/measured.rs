@@ -46,17 +46,20 @@ pub enum Metric {
     Divergence,
     /// Mean squared error of outputs that are numbers from the original's, over the variance of those.
     Distance,
+    /// Both of several outputs, added up by their weights.
+    Distances,
 }
 
 impl Metric {
     /// All metrics, in the order in which they are shown.
-    pub const ALL: [Metric; 6] = [
+    pub const ALL: [Metric; 7] = [
         Metric::Accuracy,
         Metric::Loss,
         Metric::SquaredError,
         Metric::Agreement,
         Metric::Divergence,
         Metric::Distance,
+        Metric::Distances,
     ];
 
     /// The loss of labels, which are classes or numbers.
@@ -64,9 +67,13 @@ impl Metric {
         if of_classes { Metric::Loss } else { Metric::SquaredError }
     }
 
-    /// How far outputs are from the original's, which are scores of classes or numbers.
-    pub fn divergence(of_classes: bool) -> Metric {
-        if of_classes { Metric::Divergence } else { Metric::Distance }
+    /// How far so many outputs are from the original's, which are scores of classes or numbers.
+    pub fn divergence(outputs: usize, of_classes: bool) -> Metric {
+        match (outputs, of_classes) {
+            (2.., _) => Metric::Distances,
+            (_, true) => Metric::Divergence,
+            (_, false) => Metric::Distance,
+        }
     }
 
     /// The name, for people.
@@ -78,6 +85,7 @@ impl Metric {
             Metric::Agreement => "agreement with the original",
             Metric::Divergence => "KL divergence from the original",
             Metric::Distance => "squared error from the original, of its variance",
+            Metric::Distances => "distance from the original, of all outputs by their weights",
         }
     }
 
@@ -86,7 +94,7 @@ impl Metric {
         match self {
             Metric::Accuracy | Metric::Agreement => Unit::Share,
             Metric::Loss | Metric::Divergence => Unit::Nats,
-            Metric::SquaredError | Metric::Distance => Unit::Number,
+            Metric::SquaredError | Metric::Distance | Metric::Distances => Unit::Number,
         }
     }
 }

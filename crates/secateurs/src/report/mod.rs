@@ -219,6 +219,9 @@ pub enum Fate {
 pub struct Frontier {
     /// The resource whose share is the cost, as in `params`.
     pub resource: String,
+    /// The parts of the model that it is counted in; none for all.
+    #[serde(default)]
+    pub parts: Vec<String>,
     /// What the search predicted along the order in which units go: a line for every step.
     pub predicted: Vec<FrontierLine>,
     /// Smaller models that were made, compensated and measured on the validation split, the smallest first.
@@ -241,7 +244,7 @@ pub struct FrontierLine {
 pub struct FrontierPoint {
     /// The share of the resource that it keeps.
     pub kept: f64,
-    /// The change of the outputs from the original's, in nats or squares; that of steps added up, where it is predicted.
+    /// The change of the outputs from the original's, in nats or squared errors; that of steps added up, where it is predicted.
     #[serde(deserialize_with = "encoding::or_nan")]
     pub change: f64,
 }

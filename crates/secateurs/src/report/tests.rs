@@ -100,6 +100,7 @@ fn frontier() -> Frontier {
         points: points.iter().map(|(kept, change)| point(*kept, *change)).collect(),
     };
     Frontier {
+        parts: Vec::new(),
         resource: "params".into(),
         predicted: vec![
             line("step 1", &[(0.7, 0.002), (0.85, 0.0004), (1.0, 0.0)]),

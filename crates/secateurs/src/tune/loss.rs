@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::error::TuneError;
 use crate::data::{Dataset, IGNORED};
 
+/// Smaller probabilities, which may have been rounded to 0, count as this one, so that losses are finite.
+pub(crate) const LEAST_PROBABILITY: f64 = 1e-30;
+
 /// What an output holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -128,7 +131,7 @@ impl Head {
         temperature: f64,
     ) -> Result<Option<Tensor>, TchError> {
         let kind = if output.f_kind()? == Kind::Double { Kind::Double } else { Kind::Float };
-        let logarithms = |p: Tensor| p.f_clamp_min(1e-30)?.f_log();
+        let logarithms = |p: Tensor| p.f_clamp_min(LEAST_PROBABILITY)?.f_log();
         let along = |axis: usize| {
             let classes = output.size()[axis];
             output.f_movedim_int(axis as i64, -1)?.f_reshape([-1, classes])?.f_to_kind(kind)
@@ -226,13 +229,19 @@ impl Head {
             }
             None => {
                 let teacher = teacher.f_to_kind(output.f_kind()?)?;
-                let (variance, square) = (teacher.f_var(false)?, teacher.f_square()?.f_mean(None)?);
-                let ones = square.f_ones_like()?;
-                let square = square.f_where_self(&square.f_gt(0.0)?, &ones)?;
-                let varies = variance.f_gt_tensor(&square.f_mul_scalar(1e-12)?)?;
-                output.f_mse_loss(&teacher, Reduction::Mean)?.f_div(&variance.f_where_self(&varies, &square)?)
+                let spread = spread(&teacher.f_var(false)?, &teacher.f_square()?.f_mean(None)?)?;
+                output.f_mse_loss(&teacher, Reduction::Mean)?.f_div(&spread)
             }
         }
+    }
+
+    /// The loss that evidence is of, times the output's weight: the same at temperature 1, but for values the squared error as it is.
+    pub fn closeness(&self, output: &Tensor, reference: &Tensor) -> Result<Tensor, TchError> {
+        let distance = match self.meaning {
+            Meaning::Values => output.f_mse_loss(&reference.f_to_kind(output.f_kind()?)?, Reduction::Mean)?,
+            _ => self.distance(output, reference, 1.0)?,
+        };
+        distance.f_mul_scalar(self.weight)
     }
 
     /// Which rows of an output with some for every token, `[N, length, …]`, are of no padding, all samples' tokens being counted through:
@@ -261,12 +270,27 @@ impl Head {
         temperature: f64,
         mask: Option<&Tensor>,
     ) -> Result<Tensor, TchError> {
-        let Some(tokens) = self.tokens(output, mask)? else {
-            return self.distance(output, teacher, temperature);
+        let [output, teacher] = self.without_padding([output, teacher], mask)?;
+        self.distance(&output, &teacher, temperature)
+    }
+
+    /// The rows of [`Head::tokens`] of some outputs, as if they were all of one sample, so that the axes keep their places.
+    pub fn without_padding<const N: usize>(
+        &self,
+        outputs: [&Tensor; N],
+        mask: Option<&Tensor>,
+    ) -> Result<[Tensor; N], TchError> {
+        let tokens = match outputs.first() {
+            Some(output) => self.tokens(output, mask)?,
+            None => None,
         };
-        // As if they were all of one sample, so that the axes keep their places.
-        let of_tokens = |all: &Tensor| all.f_flatten(0, 1)?.f_index_select(0, &tokens)?.f_unsqueeze(0);
-        self.distance(&of_tokens(output)?, &of_tokens(teacher)?, temperature)
+        let mut own = outputs.map(Tensor::shallow_clone);
+        if let Some(tokens) = tokens {
+            for output in &mut own {
+                *output = output.f_flatten(0, 1)?.f_index_select(0, &tokens)?.f_unsqueeze(0)?;
+            }
+        }
+        Ok(own)
     }
 
     /// The class with the highest score, for every row (of a label that holds or not 1 where its probability is above ½); −1, which is none, where a score is no number. `None` for values.
@@ -275,6 +299,13 @@ impl Head {
         let nan = logs.f_isnan()?.f_any_dim(-1, false)?;
         Ok(Some(logs.f_argmax(-1, false)?.f_masked_fill(&nan, -1)?))
     }
+}
+
+/// What squared errors of numbers are counted in: their variance, or their mean square where they do not vary, or 1 where that is 0 too.
+pub(super) fn spread(variance: &Tensor, square: &Tensor) -> Result<Tensor, TchError> {
+    let square = square.f_where_self(&square.f_gt(0.0)?, &square.f_ones_like()?)?;
+    let varies = variance.f_gt_tensor(&square.f_mul_scalar(1e-12)?)?;
+    variance.f_where_self(&varies, &square)
 }
 
 /// How many of the labels `[N, rows]` of every sample count.

@@ -5,6 +5,8 @@
 
 mod checkpoint;
 mod error;
+#[cfg(test)]
+mod exported_tests;
 mod hidden;
 mod loss;
 mod muon;
@@ -26,8 +28,8 @@ mod tests;
 mod trainer;
 
 pub use error::TuneError;
-pub(crate) use loss::Head;
 pub use loss::Meaning;
+pub(crate) use loss::{Head, LEAST_PROBABILITY};
 pub use options::{BatchNormMode, Objective, OptimizerKind, Schedule, TuneOptions, TunePrecision};
 pub use outputs::{WeightedOutput, fixed_outputs};
 pub(crate) use outputs::{heads, labelled_output, none_one_or_many};

@@ -8,7 +8,7 @@ use secateurs_torch::tch::{self, Kind, TchError, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::error::TuneError;
-use super::loss::{Head, counted};
+use super::loss::{Head, Meaning, counted, spread};
 use super::options::Objective;
 use super::outputs::{WeightedOutput, heads};
 use crate::data::{Batch, Dataset};
@@ -44,10 +44,16 @@ pub struct Scores {
     /// The share of rows (samples, tokens that are no padding, pixels) whose highest score is that of the original.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreement: Option<f64>,
-    /// The mean KL divergence from the original's probabilities in nats, or for outputs that are no class scores the squared error
-    /// over the variance; added up over the outputs, by their weights.
+    /// The mean over rows of the KL divergence from the original's probabilities in nats, or for outputs that are no class scores the
+    /// squared error over the variance; added up over the outputs, by their weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub divergence: Option<f64>,
+    /// The same in what evidence predicts: squared errors as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<f64>,
+    /// How many outputs are compared with the original's.
+    #[serde(default)]
+    pub outputs: usize,
 }
 
 impl Scores {
@@ -175,7 +181,8 @@ pub(super) fn evaluate(
     batch_size: usize,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Scores, TuneError> {
-    let mut sums = Sums::default();
+    let distances = original.map_or_else(Vec::new, |_| vec![Distance::default(); heads.len()]);
+    let mut sums = Sums { distances, ..Sums::default() };
     for batch in data.counted(data.grouped(samples.to_vec(), usize::MAX), batch_size) {
         let (batch, counted) = batch?;
         tch::no_grad(|| -> Result<(), TuneError> {
@@ -199,12 +206,10 @@ pub(super) fn evaluate(
                     sums.classes(head, &output, original.as_ref(), labels.as_ref(), mask.as_ref())?;
                 }
                 if let Some(original) = original {
-                    let distance = head.distance_of_tokens(&output, &original, 1.0, mask.as_ref())?;
-                    let distance = distance.f_double_value(&[])?;
-                    *sums.divergence.get_or_insert(0.0) += head.weight * distance * counted as f64;
+                    sums.distances[number].add(head, &output, &original, mask.as_ref())?;
                 }
             }
-            if !sums.scores().are_finite() {
+            if !sums.scores()?.are_finite() {
                 let original = original.zip(reference.as_ref());
                 let original = original.map(|(session, run)| (&**session.graph(), &run.outputs[..]));
                 check_finite(data, &batch.indices, session, &inputs, heads, original)?;
@@ -214,7 +219,52 @@ pub(super) fn evaluate(
         sums.samples += counted;
         progress(counted);
     }
-    Ok(sums.scores())
+    Ok(sums.scores()?)
+}
+
+/// How far an output is from the original's. Sums are over its numbers, whatever batch they come in.
+#[derive(Default, Clone)]
+struct Distance {
+    numbers: f64,
+    closeness: f64,
+    /// Of outputs that are no class scores: the original's numbers and their squares.
+    original: Option<[f64; 2]>,
+}
+
+impl Distance {
+    /// `mask` is that of [`Head::tokens`].
+    fn add(
+        &mut self,
+        head: &Head,
+        output: &Tensor,
+        original: &Tensor,
+        mask: Option<&Tensor>,
+    ) -> Result<(), TchError> {
+        let [output, original] = head.without_padding([output, original], mask)?;
+        let numbers = output.numel() as f64;
+        self.closeness += head.closeness(&output, &original)?.f_double_value(&[])? * numbers;
+        self.numbers += numbers;
+        if head.meaning == Meaning::Values {
+            let original = original.f_to_kind(Kind::Double)?;
+            let sum = |tensor: Tensor| tensor.f_sum(None::<Kind>)?.f_double_value(&[]);
+            let [first, second] = self.original.get_or_insert_default();
+            *second += sum(original.f_square()?)?;
+            *first += sum(original)?;
+        }
+        Ok(())
+    }
+
+    fn closeness(&self) -> f64 {
+        self.closeness / self.numbers.max(1.0)
+    }
+
+    /// What that is over the original's variance, if it has numbers.
+    fn divergence(&self) -> Result<f64, TchError> {
+        let Some(sums) = self.original else { return Ok(self.closeness()) };
+        let [mean, square] = sums.map(|sum| sum / self.numbers.max(1.0));
+        let [variance, square] = [square - mean * mean, square].map(|x| Tensor::f_from_slice(&[x]));
+        Ok(self.closeness() / spread(&variance?, &square?)?.f_double_value(&[0])?)
+    }
 }
 
 #[derive(Default)]
@@ -229,7 +279,8 @@ struct Sums {
     labelled: u64,
     agreeing: Option<u64>,
     rows: u64,
-    divergence: Option<f64>,
+    /// Of every output, where there is an original.
+    distances: Vec<Distance>,
 }
 
 impl Sums {
@@ -288,9 +339,10 @@ impl Sums {
         Ok(())
     }
 
-    fn scores(&self) -> Scores {
-        let n = self.samples.max(1) as f64;
-        Scores {
+    fn scores(&self) -> Result<Scores, TchError> {
+        let divergence = self.distances.iter().map(Distance::divergence).sum::<Result<f64, _>>()?;
+        let compared = !self.distances.is_empty();
+        Ok(Scores {
             samples: self.samples,
             correct: self.right.map(|right| right.count() as u64),
             accuracy: self.right.map(|right| right.value()),
@@ -301,8 +353,10 @@ impl Sums {
                 .map(|_| [self.change.value(), self.change.standard_error()]),
             loss: self.loss.map(|sum| sum / self.labelled.max(1) as f64),
             agreement: self.agreeing.map(|count| count as f64 / self.rows.max(1) as f64),
-            divergence: self.divergence.map(|sum| sum / n),
-        }
+            divergence: compared.then_some(divergence),
+            change: compared.then(|| self.distances.iter().map(Distance::closeness).sum()),
+            outputs: self.distances.len(),
+        })
     }
 }
 

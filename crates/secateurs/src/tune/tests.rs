@@ -29,7 +29,7 @@ pub(super) fn net(shift: f64) -> ModelBuilder {
 }
 
 /// The same in batches of this size.
-fn net_of(batch: &str, shift: f64) -> ModelBuilder {
+pub(super) fn net_of(batch: &str, shift: f64) -> ModelBuilder {
     ModelBuilder::new(17)
         .input("x", ElementType::Float32, &[batch, "2", "4", "4"])
         .constant("conv", &wave(&[4, 2, 3, 3], 0.71 + shift, 0.4, 0.0))
@@ -321,7 +321,7 @@ fn line(weight: f32) -> Graph {
 }
 
 /// Plain gradient descent on `line`, whose error in each eigendirection is multiplied by 1 − ηλ.
-fn descent(learning_rate: f64, epochs: usize) -> TuneOptions {
+pub(super) fn descent(learning_rate: f64, epochs: usize) -> TuneOptions {
     TuneOptions {
         epochs,
         optimizer: Some(OptimizerKind::Sgd),
@@ -801,122 +801,48 @@ fn what_models_make_of_padding_counts_nowhere() {
 }
 
 #[test]
-fn tables_of_positions_and_frequencies_are_not_trained() {
-    let table = |f: fn(f64) -> f64| {
-        let angle = |i: usize| (i / 4) as f64 * 0.3_f64.powi((i % 4) as i32);
-        let numbers: Vec<f32> = (0..32).map(|i| f(angle(i)) as f32).collect();
-        Tensor::from_slice(vec![8, 4], &numbers).unwrap()
-    };
-    let frequencies: Vec<f32> = (0..8).map(|i| 0.75_f32.powi(i)).collect();
-    let model = ModelBuilder::new(17)
-        .input("x", ElementType::Float32, &["batch", "8", "4"])
-        .constant("cos", &table(f64::cos))
-        .constant("sin", &table(f64::sin))
-        .constant("turn", &wave(&[4, 4], 0.7, 0.5, 0.0))
-        .constant("scale", &wave(&[8, 1], 2.3, 1e-3, 1.0))
-        .constant("frequencies", &Tensor::from_slice(vec![1, 8], &frequencies).unwrap())
-        .constant("column", &wave(&[8, 1], 1.9, 0.4, 0.2))
-        .node("MatMul", &["x", "turn"], &["turned"])
-        .node("Mul", &["x", "cos"], &["a"])
-        .node("Mul", &["turned", "sin"], &["b"])
-        .node("Add", &["a", "b"], &["rotated"])
-        .node("Mul", &["rotated", "scale"], &["scaled"])
-        .node("MatMul", &["column", "frequencies"], &["outer"])
-        .node("MatMul", &["outer", "scaled"], &["value"])
-        .output("value");
-    let graph = graph(model);
-    let mut left: Vec<&str> =
-        settings::computed(&graph).into_iter().map(|value| graph.values[value].name.as_str()).collect();
-    left.sort_unstable();
-    assert_eq!(left, ["cos", "frequencies", "sin"]);
-}
-
-#[test]
-fn batch_norms_keep_their_statistics_where_the_model_fixes_a_small_batch() {
+fn distances_from_the_original_do_not_depend_on_batches() {
     secateurs_torch::load().unwrap();
-    let kept = graph(net_of("1", 0.0));
-    let mut folded = kept.clone();
-    secateurs_graph::rewrite::fold_batch_norms(&mut folded).unwrap();
-    let options = TuneOptions { epochs: 1, learning_rate: Some(0.1), ..whole() };
-    for model in [&kept, &folded] {
-        let folder = tempfile::tempdir().unwrap();
-        let data = data(folder.path(), model, true);
-        let run = train(model, None, &data, &options, folder.path(), usize::MAX);
-        let tuned = run.tuned();
-        let said = |what: &str| tuned.notes.iter().any(|note| note.contains(what));
-        assert!(said("batches of 1") && !said("are put back"), "{:?}", tuned.notes);
-        let norm = |graph: &Graph| graph.value_named("variance").map(|_| values(graph, "variance"));
-        assert_eq!(norm(&tuned.graph), norm(model));
-        assert_ne!(values(&tuned.graph, "fc"), values(model, "fc"));
-    }
-}
-
-#[test]
-fn dropout_that_lists_its_mask_is_trained() {
-    for opset in [9, 10, 13] {
-        let model = ModelBuilder::new(opset)
-            .input("x", ElementType::Float32, &["batch", "2", "4", "4"])
-            .constant("kernel", &wave(&[3, 2, 1, 1], 0.7, 0.4, 0.0))
-            .node("Dropout", &["x"], &["d", "mask"])
-            .node("Conv", &["d", "kernel"], &["c"])
-            .node("GlobalAveragePool", &["c"], &["p"])
-            .node("Flatten", &["p"], &["logits"])
-            .output("logits");
-        let (folder, model) = (tempfile::tempdir().unwrap(), graph(model));
-        let data = data(folder.path(), &model, true);
-        let run = train(&model, None, &data, &descent(0.1, 2), folder.path(), usize::MAX);
-        assert_ne!(values(&run.tuned().graph, "kernel"), values(&model, "kernel"));
-    }
-}
-
-#[test]
-fn gradients_pass_through_quantization() {
-    let model = ModelBuilder::new(13)
-        .input("x", ElementType::Float32, &["batch", "2", "4", "4"])
-        .constant("first", &wave(&[3, 2, 1, 1], 0.7, 0.4, 0.0))
-        .constant("second", &wave(&[3, 3, 1, 1], 0.9, 0.4, 0.0))
-        .constant("scale", &Tensor::scalar(0.05_f32))
-        .constant("zero", &Tensor::scalar(0_i8))
-        .node("QuantizeLinear", &["first", "scale", "zero"], &["wq"])
-        .node("DequantizeLinear", &["wq", "scale", "zero"], &["w"])
-        .node("Conv", &["x", "w"], &["c"])
-        .node("QuantizeLinear", &["c", "scale", "zero"], &["q"])
-        .node("DequantizeLinear", &["q", "scale", "zero"], &["d"])
-        .node("Conv", &["d", "second"], &["s"])
-        .node("GlobalAveragePool", &["s"], &["p"])
-        .node("Flatten", &["p"], &["logits"])
-        .output("logits");
-    let (folder, model) = (tempfile::tempdir().unwrap(), graph(model));
-    let data = data(folder.path(), &model, true);
-    let run = train(&model, None, &data, &descent(0.1, 2), folder.path(), usize::MAX);
-    let (before, after) = (values(&model, "first"), values(&run.tuned().graph, "first"));
-    assert!(before.iter().zip(&after).all(|(a, b)| a != b), "{before:?} {after:?}");
-}
-
-#[test]
-fn constants_that_an_exporter_has_merged_are_trained_apart() {
-    let vector = |number: f32| Tensor::from_slice(vec![4], &[number; 4]).unwrap();
-    let model = ModelBuilder::new(17)
-        .input("x", ElementType::Float32, &["batch", "2", "4", "4"])
-        .constant("conv", &wave(&[4, 2, 3, 3], 0.71, 0.4, 0.0))
-        .constant("one", &vector(1.0))
-        .constant("zero", &vector(0.0))
-        .node("Conv", &["x", "conv", "zero"], &["c"])
-        .node("BatchNormalization", &["c", "one", "zero", "zero", "one"], &["n"])
-        .node("GlobalAveragePool", &["n"], &["p"])
-        .node("Flatten", &["p"], &["logits"])
-        .output("logits");
-    for reinit in [false, true] {
-        let (folder, model) = (tempfile::tempdir().unwrap(), graph(model.clone()));
-        let data = data(folder.path(), &model, true);
-        let options = TuneOptions { reinit, ..descent(0.1, 2) };
-        let run = train(&model, None, &data, &options, folder.path(), usize::MAX);
-        let graph = &run.tuned().graph;
-        let norm = graph.nodes.values().find(|node| node.op.name() == "BatchNormalization").unwrap();
-        let read = |i: usize| graph.tensor(norm.inputs[i].unwrap()).unwrap().to_f64_vec().unwrap();
-        for (a, b) in [(1, 4), (2, 3)] {
-            assert_ne!(read(a), read(b), "reinit {reinit}: inputs {a} and {b}");
+    let folder = tempfile::tempdir().unwrap();
+    let measured = |batch: &str, scale: f64| {
+        let scaled = |shift: f64| {
+            let tensor = |shape: &[usize], f: f64, a: f64| wave(shape, f + shift, a * scale, 0.0);
+            let model = net_of(batch, shift)
+                .constant("scores", &tensor(&[4, 5], 0.61, 0.5))
+                .node("MatMul", &["f", "scores"], &["embedding"])
+                .output("embedding");
+            Arc::new(graph(model))
+        };
+        let (model, original) = (scaled(0.2), scaled(0.0));
+        let data = data(folder.path(), &original, false);
+        let of = |outputs: &[&str], objective: Objective| {
+            let outputs: Vec<WeightedOutput> = outputs.iter().map(|name| name.parse().unwrap()).collect();
+            let options = ScoreOptions { outputs: &outputs, objective, session: SessionOptions::default() };
+            let samples: Vec<usize> = (0..SAMPLES).collect();
+            scores(&model, Some(&original), &data, &samples, &options, &mut |_| {}).unwrap()
+        };
+        [
+            of(&["embedding"], Objective::Values),
+            of(&["logits"], Objective::Classes),
+            of(&["logits=0.5", "embedding=2"], Objective::Auto),
+        ]
+    };
+    let near = |a: Option<f64>, b: f64| (a.unwrap() - b).abs() <= 1e-4 * b;
+    let all = measured("batch", 1.0);
+    for batch in ["1", "2"] {
+        for (own, all) in measured(batch, 1.0).iter().zip(&all) {
+            assert!(near(own.divergence, all.divergence.unwrap()), "{batch}: {own:?} {all:?}");
+            assert!(near(own.change, all.change.unwrap()), "{batch}: {own:?} {all:?}");
         }
-        assert_ne!(read(4), [1.0; 4], "reinit {reinit}");
     }
+    let [numbers, classes, both] = &all;
+    assert_eq!(classes.divergence, classes.change);
+    assert_eq!([numbers.outputs, classes.outputs, both.outputs], [1, 1, 2]);
+    let sum = |of: fn(&Scores) -> Option<f64>| 0.5 * of(classes).unwrap() + 2.0 * of(numbers).unwrap();
+    assert!(near(both.divergence, sum(|scores| scores.divergence)));
+    assert!(near(both.change, sum(|scores| scores.change)));
+    // Divergence is the same in any unit, and the change of numbers is in theirs.
+    let [larger, ..] = measured("batch", 10.0);
+    assert!(near(larger.divergence, numbers.divergence.unwrap()));
+    assert!(near(larger.change, 100.0 * numbers.change.unwrap()));
 }

@@ -91,7 +91,7 @@ impl Groups {
             parameter: graph.values[b.value].name.clone(),
             axis: b.axis,
             reason: b.reason.describe(graph),
-            node: b.reason.node().map(|n| graph.node_label(n).trim_matches('\'').to_owned()),
+            node: b.reason.node().map(|n| graph.node_name(n)),
             shared: match &b.reason {
                 Reason::Op(node, why) => format!("{}: {why}", graph.nodes[*node].op.name()),
                 other => other.describe(graph),

@@ -125,7 +125,7 @@ impl Inspect {
             let (parameters, macs) = (parameters.get(&id).copied().unwrap_or(0), graph.macs(id));
             let unknown = node.op.downcast::<ops::Unknown>().is_some();
             (self.all || parameters > 0 || !macs.is(0) || unknown).then(|| Layer {
-                name: graph.node_label(id).trim_matches('\'').to_owned(),
+                name: graph.node_name(id),
                 op: node.op.name().to_owned(),
                 outputs: node.outputs.iter().flatten().map(port).collect(),
                 parameters,

@@ -7,7 +7,6 @@ use super::per_sample::tensors;
 use super::{Sums, Traces};
 use crate::data::Batch;
 use crate::evidence::EvidenceError;
-use crate::evidence::verify::closeness;
 use crate::rng::Rng;
 use crate::tune::{Head, inputs};
 
@@ -27,7 +26,7 @@ impl Traces<'_> {
         let mut loss: Option<Tensor> = None;
         for head in heads {
             let output = run.outputs[head.index].f_narrow(0, 0, counted as i64)?;
-            let own = closeness(head, &output, &output.f_detach()?)?;
+            let own = head.closeness(&output, &output.f_detach()?)?;
             loss = Some(match loss {
                 Some(loss) => loss.f_add(&own)?,
                 None => own,

@@ -17,7 +17,6 @@ use crate::evidence::tests::{
     assert_near, assert_unbiased, attention, convolutional, data, double, graph, ints, measured, tied,
     two_outputs, wave,
 };
-use crate::evidence::verify::closeness;
 use crate::evidence::{Estimator, MeasureOptions, Score, Trace};
 use crate::tune::{heads, inputs};
 
@@ -72,7 +71,7 @@ fn by_double_backward(graph: &Arc<Graph>, data: &Arc<Dataset>) -> (Vec<f64>, Vec
     let mut loss = Tensor::f_zeros([], (Kind::Double, options.device)).unwrap();
     for head in &heads {
         let output = &run.outputs[head.index];
-        loss = loss.f_add(&closeness(head, output, &output.f_detach().unwrap()).unwrap()).unwrap();
+        loss = loss.f_add(&head.closeness(output, &output.f_detach().unwrap()).unwrap()).unwrap();
     }
     let all: Vec<usize> = (0..weights.parts.len()).collect();
     let tensors = per_sample::tensors(&session, &weights, &all);

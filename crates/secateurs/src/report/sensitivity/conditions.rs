@@ -10,7 +10,7 @@ use crate::report::settings::group;
 /// Names and values, for people.
 pub fn of(header: &Header, score: Score) -> Vec<(String, String)> {
     let settings = &header.settings;
-    let losses: Vec<String> = header.outputs.iter().map(|o| format!("{} of '{}'", o.loss, o.name)).collect();
+    let losses: Vec<String> = header.outputs.iter().map(ToString::to_string).collect();
     let passes = match (settings.estimator, settings.draws) {
         (Estimator::Exact, _) => String::new(),
         (_, 1) => ", 1 backward pass a batch".into(),
