@@ -37,7 +37,7 @@ pub struct PruningArguments {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keep: Vec<Limit>,
     /// Remove units that are provably dead first, which changes nothing: what makes them is zero, or what reads them. Without --keep nothing
-    /// else goes
+    /// else goes, whatever a recipe keeps
     #[arg(long)]
     #[serde(skip_serializing_if = "is_false")]
     lossless: bool,
