@@ -25,6 +25,7 @@ mod sensitivity;
 mod stages;
 mod steps;
 mod stored;
+mod teacher;
 #[cfg(test)]
 mod text_test;
 mod timed;
@@ -42,9 +43,9 @@ pub use compress::compress;
 pub use evaluate::{Engine, EvaluateError, EvaluateOptions, Evaluation, evaluate};
 pub use job::{JobError, Observe, Progress, RunJob, Stage};
 pub use latency::{LatencyError, latency_job};
-pub use plan::{PlanOptions, PlanParts, PlanningError, dim_json, macs_sizes, plan};
 #[cfg(test)]
 pub(crate) use metric_drop::furthest;
+pub use plan::{PlanOptions, PlanParts, PlanningError, dim_json, macs_sizes, plan};
 pub use sensitivity::write_sensitivity;
 pub use timed::{ROUNDS, Stopwatch, TimedProgress, WITHIN, child_clock, plan_timed};
 pub use tune::tune_run;
