@@ -84,7 +84,11 @@ impl<'a, 'o> Stages<'a, 'o> {
         let open = |path: &Path, options: &DataOptions| {
             open_data(job.graph, path, options, output, objective).map(Arc::new)
         };
-        for data in [Some(job.data), job.validation, job.test].into_iter().flatten() {
+        let places = [Some(job.folder), job.teacher_cache, job.evidence];
+        let files = [Some(Path::new(job.graph.source.file())), teacher.map(|t| Path::new(t.source.file()))];
+        let data = [Some(job.data), job.validation, job.test];
+        places.into_iter().chain(files).chain(data).flatten().try_for_each(writable_name)?;
+        for data in data.into_iter().flatten() {
             for place in [Some(job.folder), job.teacher_cache].into_iter().flatten() {
                 run::outside_data(place, data)?;
             }
@@ -484,6 +488,17 @@ impl<'a, 'o> Stages<'a, 'o> {
 
     pub(super) fn done(&mut self, record: Record) -> Result<(), JobError> {
         Ok(self.log.append_synced(&record)?)
+    }
+}
+
+/// Refuses names that `config.toml` and the report, which are texts, cannot hold. Those of models are texts already.
+fn writable_name(path: &Path) -> Result<(), JobError> {
+    match path.to_str().filter(|name| !name.contains(char::REPLACEMENT_CHARACTER)) {
+        Some(_) => Ok(()),
+        None => Err(JobError::Settings(format!(
+            "{}: the name is no UTF-8, and a run keeps the names of its files as text; rename it",
+            path.display()
+        ))),
     }
 }
 
