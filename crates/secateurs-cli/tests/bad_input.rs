@@ -401,3 +401,26 @@ fn bad_usage_is_refused() {
     let read = secateurs_onnx::Model::read(Path::new(&model)).unwrap();
     assert!(encode(&read).is_ok());
 }
+
+#[cfg(unix)]
+#[test]
+fn names_that_are_no_text_are_refused_by_name_where_a_run_keeps_them() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = Folder::new();
+    let model = folder.model("model.onnx", |_| {});
+    let data = folder.path("").join(std::ffi::OsStr::from_bytes(b"tr\xffain.npz"));
+    std::fs::write(&data, "").unwrap();
+    let output = std::process::Command::new(SECATEURS)
+        .arg("tune")
+        .arg(&model)
+        .arg("--data")
+        .arg(&data)
+        .arg("-o")
+        .arg(folder.path("run"))
+        .output()
+        .unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("ain.npz: the name is no UTF-8"), "{message}");
+}

@@ -12,7 +12,7 @@ use secateurs::pipeline::PlanOptions;
 use secateurs::plan::PlannedSplit;
 use secateurs::recipe::Recipe;
 use secateurs::search::Limit;
-use secateurs_graph::{Bindings, Graph};
+use secateurs_graph::{Bindings, Dim, Graph};
 use serde::Serialize;
 use toml::Table;
 
@@ -37,7 +37,7 @@ pub struct PruningArguments {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keep: Vec<Limit>,
     /// Remove units that are provably dead first, which changes nothing: what makes them is zero, or what reads them. Without --keep nothing
-    /// else goes
+    /// else goes, whatever a recipe keeps
     #[arg(long)]
     #[serde(skip_serializing_if = "is_false")]
     lossless: bool,
@@ -200,9 +200,18 @@ impl ModelArguments {
         self.sizes.bind(&mut bound)?;
         let mut sizes = Bindings::new();
         for &input in &graph.inputs {
-            let shape = |graph: &Graph| graph.values[input].fact.shape.clone().unwrap_or_default();
-            for (old, new) in shape(&graph).iter().zip(shape(&bound)) {
-                if let ([symbol], Some(n)) = (&old.symbols()[..], new.known()) {
+            let (name, old) = (&graph.values[input].name, graph.values[input].fact.shape.as_ref());
+            if old.is_none() && self.sizes.shapes.iter().any(|(given, _)| given == name) {
+                return Err(CliError::Input(format!(
+                    "--shape {name}: the file gives this input no shape, and what is made of the model would have none either; export the model \
+                     with one, of which sizes may be names"
+                )));
+            }
+            let new = bound.values[input].fact.shape.iter().flatten();
+            for (old, new) in old.into_iter().flatten().zip(new) {
+                if let ([symbol], Some(n)) = (&old.symbols()[..], new.known())
+                    && *old == Dim::symbol(symbol.clone())
+                {
                     sizes.insert(symbol.to_string(), n);
                 }
             }
@@ -210,5 +219,59 @@ impl ModelArguments {
         // A size that stands alone in no axis, as in `2*n`.
         sizes.extend(self.sizes.dims.iter().cloned());
         Ok((graph, sizes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secateurs_onnx::{ElementType, ModelBuilder, WriteOptions, write};
+
+    use super::*;
+    use crate::arguments::SizeArguments;
+
+    /// The sizes of a model of two inputs, of which the first may have no shape.
+    fn unbound(first: Option<&[&str]>, shapes: &[(&str, &[i64])]) -> Result<Bindings, String> {
+        let mut model = ModelBuilder::new(17)
+            .input("x", ElementType::Float32, first.unwrap_or_default())
+            .input("mask", ElementType::Float32, &["batch", "past + 1"])
+            .node("Relu", &["x"], &["y"])
+            .node("Relu", &["mask"], &["z"])
+            .output("y")
+            .output("z")
+            .build()
+            .unwrap();
+        if first.is_none() {
+            let graph = model.proto.graph.as_mut().unwrap();
+            let r#type = graph.input[0].r#type.as_mut().unwrap();
+            let Some(secateurs_onnx::proto::type_proto::Value::TensorType(tensor)) = r#type.value.as_mut()
+            else {
+                unreachable!("an input is a tensor")
+            };
+            tensor.shape = None;
+        }
+        let file = tempfile::NamedTempFile::with_suffix(".onnx").unwrap();
+        write(&model, file.path(), &WriteOptions::default()).unwrap();
+        let shapes = shapes.iter().map(|(input, shape)| ((*input).to_owned(), shape.to_vec())).collect();
+        let sizes = SizeArguments { dims: Vec::new(), shapes };
+        let model = ModelArguments { model: file.path().to_owned(), sizes };
+        model.read_unbound().map(|(_, sizes)| sizes).map_err(|error| match error {
+            CliError::Input(text) => text,
+            _ => "another error".into(),
+        })
+    }
+
+    #[test]
+    fn a_shape_binds_symbols_that_are_whole_axes() {
+        let sizes = unbound(Some(&["batch", "past"]), &[("mask", &[1, 17])]).unwrap();
+        assert_eq!(sizes, Bindings::from([("batch".into(), 1)]));
+        let sizes = unbound(Some(&["batch", "past"]), &[("mask", &[1, 17]), ("x", &[1, 16])]).unwrap();
+        assert_eq!(sizes, Bindings::from([("batch".into(), 1), ("past".into(), 16)]));
+    }
+
+    #[test]
+    fn a_shape_that_the_file_does_not_hold_is_refused_with_the_reason() {
+        let error = unbound(None, &[("x", &[1, 3])]).unwrap_err();
+        assert!(error.contains("--shape x: the file gives this input no shape"), "{error}");
+        assert_eq!(unbound(None, &[("mask", &[1, 17])]).unwrap(), Bindings::from([("batch".into(), 1)]));
     }
 }

@@ -54,7 +54,8 @@ pub struct Compress {
 #[command(next_help_heading = "Pruning")]
 struct ChoiceArguments {
     /// Look for the smallest model that loses at most so many points of accuracy (without labels: of agreement with the original) on the
-    /// held-out samples, compensated and before tuning. Smallest is by --keep, which is then the least that is tried, or else by parameters
+    /// held-out samples, compensated and before tuning. Smallest is by --keep, which is then the least that is tried, or else by
+    /// parameters; the keep of a recipe does not count then
     #[arg(long, value_name = "POINTS", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_drop: Option<f64>,

@@ -25,7 +25,7 @@ use crate::error::Result;
 pub struct Tune {
     #[command(flatten)]
     model: ModelArguments,
-    /// The model whose outputs the tuned one is to have
+    /// The model whose outputs the tuned one is to have; its inputs and outputs are matched by name, or by place where no name is the same
     #[arg(long, value_name = "MODEL")]
     teacher: Option<PathBuf>,
     /// The plan that made the model of its teacher, to compare hidden states whose width was pruned (--hidden-distillation)

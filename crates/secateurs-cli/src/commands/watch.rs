@@ -30,7 +30,7 @@ pub fn run(
     let (device, threads) = arguments.prepare()?;
     interrupt::watch(arguments.restart)?;
     let executable = std::env::current_exe()?;
-    let command: Vec<String> = std::env::args().collect();
+    let command: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     let job = RunJob {
         graph: &graph,
         data: &arguments.data.data,

@@ -12,7 +12,9 @@ use super::curve::Grid;
 use super::{LatencyTable, Machine, Times};
 use crate::implants::{ImplantSettings, ImplantShare};
 use crate::methods::method;
-use crate::pipeline::{PlanOptions, PlanningError, ROUNDS, Stopwatch, TimedProgress, apply, plan_timed};
+use crate::pipeline::{
+    PlanOptions, PlanningError, ROUNDS, Stopwatch, TimedProgress, apply, furthest, plan_timed,
+};
 use crate::plan::Plan;
 use crate::runtime::{LatencyOptions, LatencyRequest, RuntimeError, Timing};
 use crate::search::{Budget, SelectError};
@@ -243,6 +245,25 @@ fn a_limit_that_is_found_unmeetable_in_measuring_says_what_is_measured_to_be_nea
     assert!((0.5..0.6).contains(&share), "{nearest:?}");
     let plan = setting.plan(&[&format!("latency={:.3}", share + 0.001)], overhead).unwrap();
     assert!(plan.beyond_latency().unwrap() <= 0.05, "{:?}", plan.latency);
+}
+
+#[test]
+fn the_smallest_model_is_searched_for_also_where_measuring_says_that_the_end_cannot_be_met() {
+    let setting = Setting::new(&[128, 128, 96]);
+    // Half of the time stays, which the table of layers does not know; all that can be met loses little enough.
+    let overhead = clocked(Path::new(setting.graph.source.file()), 0.0);
+    let mut best: f64 = 1.0;
+    let search =
+        furthest(0.7, |way| match setting.plan(&[&format!("latency={:.4}", 1.0 - 0.7 * way)], overhead) {
+            Ok(plan) => {
+                best = best.min(plan.reached["latency"].share);
+                Ok(true)
+            }
+            Err(PlanningError::Select(SelectError::Unmeetable { .. })) => Ok(false),
+            Err(error) => Err(error),
+        });
+    search.unwrap();
+    assert!((0.5..0.6).contains(&best), "{best}");
 }
 
 fn implanting(share: f64, keep: &str) -> PlanOptions {

@@ -64,8 +64,8 @@ pub struct Check {
 }
 
 impl Check {
-    /// Runs the original in both engines, on random inputs of batch 2 and, should it fail, on zeros. `sizes` are those of the
-    /// other symbolic axes.
+    /// Runs the original in both engines, on random inputs of batch 2 and, should it fail, on zeros, or at the sizes as they are given.
+    /// `sizes` are those of symbolic axes.
     pub fn new(graph: &Graph, sizes: &Bindings) -> Result<Check, CheckError> {
         let mut original = load(Path::new(graph.source.file())).map_err(|e| match e {
             e @ (RuntimeError::NotFound { .. } | RuntimeError::Load { .. }) => {
@@ -78,10 +78,10 @@ impl Check {
             e => CheckError::CannotRun(e.to_string()),
         })?;
         let mut first = None;
-        // Sizes that stand for nothing in particular may be too large for a table of positions.
-        for others in [None, Some(32)] {
+        // A first axis may need the size that it is given, and sizes that stand for nothing in particular may be too large for a table of
+        // positions.
+        for sizes in [check_sizes(graph, sizes, None), sizes.clone(), check_sizes(graph, sizes, Some(32))] {
             for filling in [Filling::Random, Filling::Zeros] {
-                let sizes = check_sizes(graph, sizes, others);
                 let tried = example_inputs(graph, &sizes, filling)
                     .and_then(|inputs| Check::try_on(graph, &session, &mut original, inputs));
                 match tried {

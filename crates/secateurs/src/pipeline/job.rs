@@ -18,6 +18,7 @@ use crate::plan::PlanError;
 use crate::recipe::Settings;
 use crate::run::RunError;
 use crate::runtime::RuntimeError;
+use crate::search::SelectError;
 use crate::tune::{Event, TuneError, WeightedOutput};
 
 /// What [`compress`](super::compress()) and [`tune_run`](super::tune_run()) work on.
@@ -161,6 +162,14 @@ pub enum JobError {
     /// The observer asked to stop.
     #[error("interrupted; the same command goes on")]
     Interrupted,
+}
+
+impl JobError {
+    /// Whether no choice meets the budget.
+    pub(super) fn is_unmeetable(&self) -> bool {
+        let JobError::Planning { source, .. } = self else { return false };
+        matches!(source, PlanningError::Select(SelectError::Unmeetable { .. }))
+    }
 }
 
 /// What cannot be written has one message, whoever wrote it.

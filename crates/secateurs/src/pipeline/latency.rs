@@ -1,6 +1,7 @@
 //! What shapes a model's latency is measured at.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use secateurs_graph::{Bindings, Dim, Graph};
 
@@ -29,7 +30,7 @@ pub enum LatencyError {
     },
 }
 
-/// A model with a number for every size of its inputs: `batch` for the first axes where they are symbolic, `sizes` for others.
+/// A model with a number for every size of its inputs: `sizes`, and `batch` for first axes where they do not say it.
 /// The model is that of `file`, which computes at the shapes of `graph`.
 pub fn latency_job(
     graph: &Graph,
@@ -38,8 +39,7 @@ pub fn latency_job(
     sizes: &Bindings,
 ) -> Result<LatencyJob, LatencyError> {
     let model = || file.to_owned();
-    let mut bound = sizes.clone();
-    bound.extend(batch_symbols(graph).into_iter().map(|symbol| (symbol, batch as i64)));
+    let bound = with_batch(graph, batch, sizes);
     let shapes = graph.inputs.iter().map(|&input| {
         let value = &graph.values[input];
         let name = || value.name.clone();
@@ -71,9 +71,35 @@ pub(super) fn batches(graph: &Graph, asked: &[usize], sizes: &Bindings) -> Vec<u
     first.into_iter().chain(others.iter().copied().filter(|batch| Some(*batch) != first)).collect()
 }
 
-/// The symbolic sizes of the inputs' first axes, which count samples.
-pub(super) fn batch_symbols(graph: &Graph) -> Vec<String> {
-    first_axes(graph).flat_map(Dim::symbols).map(|symbol| symbol.to_string()).collect()
+/// Sizes with `batch` for first axes where they do not say it.
+pub(super) fn with_batch(graph: &Graph, batch: usize, sizes: &Bindings) -> Bindings {
+    let symbols = first_axes(graph).flat_map(Dim::symbols).map(|symbol| (symbol.to_string(), batch as i64));
+    symbols.chain(sizes.clone()).collect()
+}
+
+/// The same for another batch than the first of [`batches`]: what is bound to that is changed with it. First axes that are bound to
+/// something else do not count samples.
+pub(super) fn at_batch(graph: &Graph, batch: usize, sizes: &Bindings) -> Bindings {
+    let symbols = batch_symbols(graph);
+    let first = symbols.iter().find_map(|symbol| sizes.get(symbol)).copied();
+    let others = sizes.iter().filter(|(symbol, size)| Some(**size) != first || !symbols.contains(symbol));
+    with_batch(graph, batch, &others.map(|(symbol, size)| (symbol.clone(), *size)).collect())
+}
+
+/// Whether a model takes a batch of one size alone.
+pub(super) fn fixes_batch(graph: &Graph) -> bool {
+    batch_symbols(graph).is_empty()
+}
+
+/// The symbolic sizes that count samples: of the inputs' first axes, but for those that count something within a sample elsewhere, as the
+/// length of texts does.
+fn batch_symbols(graph: &Graph) -> Vec<String> {
+    let shapes = || graph.inputs.iter().filter_map(|&input| graph.values[input].fact.shape.as_ref());
+    let within: Vec<Arc<str>> = shapes().flat_map(|s| s.iter().skip(1)).flat_map(Dim::symbols).collect();
+    let all: Vec<Arc<str>> = first_axes(graph).flat_map(Dim::symbols).collect();
+    let own: Vec<&Arc<str>> = all.iter().filter(|symbol| !within.contains(symbol)).collect();
+    let symbols = if own.is_empty() { all.iter().collect() } else { own };
+    symbols.into_iter().map(|symbol| symbol.to_string()).collect()
 }
 
 fn first_axes(graph: &Graph) -> impl Iterator<Item = &Dim> {
@@ -100,5 +126,46 @@ mod tests {
         assert_eq!(batches(&graph("batch"), &[1, 32], &bound(32)), [32, 1]);
         // With --no-latency.
         assert_eq!(batches(&graph("16"), &[], &bound(8)), [0; 0]);
+    }
+
+    fn shaped(inputs: &[(&str, &[&str])]) -> Graph {
+        let model = inputs.iter().fold(ModelBuilder::new(17), |model, &(name, shape)| {
+            model.input(name, ElementType::Float32, shape)
+        });
+        let model = inputs.iter().fold(model, |model, &(name, _)| {
+            let output = format!("{name}-output");
+            model.node("Relu", &[name], &[&output]).output(&output)
+        });
+        Graph::from_model(model.build().unwrap()).unwrap()
+    }
+
+    fn shapes(graph: &Graph, batch: usize, sizes: &[(&str, i64)]) -> Vec<Vec<usize>> {
+        let sizes = sizes.iter().map(|(symbol, size)| ((*symbol).into(), *size)).collect();
+        let job = latency_job(graph, Path::new("m.onnx"), batch, &sizes).unwrap();
+        job.shapes.into_iter().map(|(_, shape)| shape).collect()
+    }
+
+    #[test]
+    fn sizes_that_are_bound_are_kept_also_where_they_are_those_of_first_axes() {
+        let texts = shaped(&[("positions", &["len"]), ("ids", &["batch", "len"])]);
+        assert_eq!(shapes(&texts, 1, &[("batch", 1), ("len", 128)]), [vec![128], vec![1, 128]]);
+        assert_eq!(shapes(&texts, 4, &[("len", 128)]), [vec![128], vec![4, 128]]);
+        assert_eq!(shapes(&texts, 4, &[]), [vec![4], vec![4, 4]]);
+        let bound = Bindings::from([("batch".into(), 1), ("len".into(), 128)]);
+        assert_eq!(batches(&texts, &[1, 32], &bound), [1, 32]);
+        assert_eq!(at_batch(&texts, 32, &bound), Bindings::from([("batch".into(), 32), ("len".into(), 128)]));
+        let table = shaped(&[("x", &["n", "4"]), ("table", &["m", "4"])]);
+        let bound = Bindings::from([("n".into(), 8), ("m".into(), 100)]);
+        assert_eq!(shapes(&table, 8, &[("n", 8), ("m", 100)]), [vec![8, 4], vec![100, 4]]);
+        assert_eq!(at_batch(&table, 32, &bound), Bindings::from([("n".into(), 32), ("m".into(), 100)]));
+        // As exporters that name no axes have them.
+        let anonymous = shaped(&[("x", &["x.0", "4"]), ("y", &["y.0", "4"])]);
+        assert_eq!(shapes(&anonymous, 3, &[]), [vec![3, 4], vec![3, 4]]);
+        let bound = Bindings::from([("x.0".into(), 8), ("y.0".into(), 8)]);
+        assert_eq!(
+            at_batch(&anonymous, 32, &bound),
+            Bindings::from([("x.0".into(), 32), ("y.0".into(), 32)])
+        );
+        assert_eq!(shapes(&shaped(&[("x", &["n", "n"])]), 3, &[]), [vec![3, 3]]);
     }
 }

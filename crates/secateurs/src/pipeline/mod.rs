@@ -27,6 +27,7 @@ mod sensitivity;
 mod stages;
 mod steps;
 mod stored;
+mod teacher;
 #[cfg(test)]
 mod text_test;
 mod timed;
@@ -44,6 +45,8 @@ pub use compress::compress;
 pub use evaluate::{Engine, EvaluateError, EvaluateOptions, Evaluation, evaluate};
 pub use job::{JobError, Observe, Progress, RunJob, Stage};
 pub use latency::{LatencyError, latency_job};
+#[cfg(test)]
+pub(crate) use metric_drop::furthest;
 pub use plan::{PlanOptions, PlanParts, PlanningError, dim_json, macs_sizes, plan};
 pub use sensitivity::write_sensitivity;
 pub use timed::{ROUNDS, Stopwatch, TimedProgress, WITHIN, child_clock, plan_timed};

@@ -247,7 +247,7 @@ fn choose(
     let band = places.as_ref().map(|places| Band { share: options.implant.share, places });
     let select = |budget: &Budget| select(graph, coupling, &meter, &ranking, budget, band.as_ref(), guards);
     let selected = match options.parts.count.is_all() {
-        true => within_bytes(graph, coupling, &options.budget, select)?,
+        true => within_bytes(graph, coupling, &options.budget, guards, select)?,
         // What surgery adds belongs to no part.
         false => select(&options.budget)?,
     };

@@ -26,6 +26,8 @@ pub(super) enum Record {
     },
     /// A smaller model was made on the way to the choice, and scored.
     Tried(Trial),
+    /// No choice was found to meet this on the way to the one that loses little enough.
+    Unmeetable { of_step: usize, keep: Vec<Limit> },
     /// The plan was written.
     Planned { seconds: f64 },
     /// The pruned model was written.
@@ -70,7 +72,7 @@ impl Record {
             | Record::Tuned { seconds, .. }
             | Record::Timed { seconds, .. }
             | Record::Tried(Trial { seconds, .. }) => *seconds,
-            Record::Finished { .. } => 0.0,
+            Record::Unmeetable { .. } | Record::Finished { .. } => 0.0,
         }
     }
 }

@@ -13,11 +13,11 @@ use secateurs_torch::tch::Device;
 use super::apply::{Applied, apply_fitted};
 use super::environment::date;
 use super::job::{JobError, Observe, Progress, RunJob, Stage};
-use super::latency::{batches, latency_job};
 use super::open_data;
 use super::outcome;
 use super::plan::macs_sizes;
 use super::record::Record;
+use super::teacher;
 use super::write::{CheckOptions, WriteAppliedOptions, write_applied, write_checked};
 use crate::compensate::{CompensateJob, CompensateOptions, Compensated, Compensation, compensate};
 use crate::data::{self, DataOptions, Dataset, Samples};
@@ -29,7 +29,7 @@ use crate::recipe::PlanSettings;
 use crate::report::{self, Report};
 use crate::run::{self, Config, DataIdentity, FileIdentity, Log, ModelIdentity, RunDirectory};
 use crate::runtime::{LatencyRequest, Timing, measure_in_child};
-use crate::tune::{Event, ScoreOptions, Scores, TuneJob, scores, tune};
+use crate::tune::{Event, ScoreOptions, Scores, TuneJob, heads, scores, tune};
 
 /// The models of a run.
 pub(super) struct Models {
@@ -62,6 +62,8 @@ pub(super) struct Stages<'a, 'o> {
     pub config: Config,
     pub data: Arc<Dataset>,
     pub test: Option<Arc<Dataset>>,
+    /// The model that is learned from, where that is another one: with inputs and outputs in the order of the model's.
+    pub teacher: Option<Arc<Graph>>,
     /// Samples that are trained on, and those that choices are made on.
     pub training: Vec<usize>,
     pub validation: Samples,
@@ -82,7 +84,11 @@ impl<'a, 'o> Stages<'a, 'o> {
         let open = |path: &Path, options: &DataOptions| {
             open_data(job.graph, path, options, output, objective).map(Arc::new)
         };
-        for data in [Some(job.data), job.validation, job.test].into_iter().flatten() {
+        let places = [Some(job.folder), job.teacher_cache, job.evidence];
+        let files = [Some(Path::new(job.graph.source.file())), teacher.map(|t| Path::new(t.source.file()))];
+        let data = [Some(job.data), job.validation, job.test];
+        places.into_iter().chain(files).chain(data).flatten().try_for_each(writable_name)?;
+        for data in data.into_iter().flatten() {
             for place in [Some(job.folder), job.teacher_cache].into_iter().flatten() {
                 run::outside_data(place, data)?;
             }
@@ -102,6 +108,19 @@ impl<'a, 'o> Stages<'a, 'o> {
             )));
         }
         let test = job.test.map(open).transpose()?;
+        let teacher = match teacher {
+            Some(teacher) => {
+                let heads = heads(job.graph, &data, job.outputs, objective)?;
+                let outputs: Vec<usize> = heads.iter().map(|head| head.index).collect();
+                Some(Arc::new(teacher::aligned(teacher, job.graph, &outputs)?))
+            }
+            None => None,
+        };
+        // What cannot be timed is best known at once.
+        let original = teacher.as_deref().unwrap_or(job.graph);
+        for batch in teacher::batches(job.graph, original, &job.settings.latency.batches, &job.sizes) {
+            teacher::latency_jobs((job.graph, &job.sizes), original, job.graph, batch)?;
+        }
         let mut tuning = job.settings.tune.clone();
         if own_validation.is_some() {
             tuning.validation = 0.0;
@@ -120,7 +139,7 @@ impl<'a, 'o> Stages<'a, 'o> {
             threads: job.threads,
             sizes: macs_sizes(job.graph, &job.sizes),
             model: model(job.graph),
-            teacher: teacher.map(model),
+            teacher: teacher.as_deref().map(model),
             data: DataIdentity::of(&data)?,
             validation: own_validation.as_deref().map(DataIdentity::of).transpose()?,
             test: test.as_deref().map(DataIdentity::of).transpose()?,
@@ -146,7 +165,19 @@ impl<'a, 'o> Stages<'a, 'o> {
         }
         let directory = RunDirectory::open(job.folder, &config, job.restart)?;
         let log = directory.log()?;
-        Ok(Stages { job, observe, directory, log, config, data, test, training, validation, evidence: None })
+        Ok(Stages {
+            job,
+            observe,
+            directory,
+            log,
+            config,
+            data,
+            test,
+            teacher,
+            training,
+            validation,
+            evidence: None,
+        })
     }
 
     /// The report, where the run is finished.
@@ -422,17 +453,15 @@ impl<'a, 'o> Stages<'a, 'o> {
 
     /// Measures the latency of the original and the result side by side, at every batch size.
     fn time(&mut self, original: &Graph, result: &Graph) -> Result<(), JobError> {
-        let settings = &self.job.settings.latency;
-        for batch in batches(original, &settings.batches, &self.job.sizes) {
+        let (settings, worked_on) = (&self.job.settings.latency, (self.job.graph, &self.job.sizes));
+        for batch in teacher::batches(worked_on.0, original, &settings.batches, worked_on.1) {
             let timed = |record| matches!(record, Record::Timed { batch: b, .. } if b == batch).then_some(());
             if self.find(timed).is_some() {
                 continue;
             }
             self.begins(Stage::Latency, &format!("measuring latency at batch {batch}"), 0)?;
             let start = Instant::now();
-            let sizes = &self.config.sizes;
-            let job = |graph: &Graph| latency_job(graph, Path::new(graph.source.file()), batch, sizes);
-            let jobs = vec![job(original)?, job(result)?];
+            let jobs = teacher::latency_jobs(worked_on, original, result, batch)?;
             let shapes = jobs[0].shapes.clone();
             let (program, arguments) = self.job.latency_child;
             let request = LatencyRequest { jobs, options: settings.options() };
@@ -459,6 +488,17 @@ impl<'a, 'o> Stages<'a, 'o> {
 
     pub(super) fn done(&mut self, record: Record) -> Result<(), JobError> {
         Ok(self.log.append_synced(&record)?)
+    }
+}
+
+/// Refuses names that `config.toml` and the report, which are texts, cannot hold. Those of models are texts already.
+fn writable_name(path: &Path) -> Result<(), JobError> {
+    match path.to_str().filter(|name| !name.contains(char::REPLACEMENT_CHARACTER)) {
+        Some(_) => Ok(()),
+        None => Err(JobError::Settings(format!(
+            "{}: the name is no UTF-8, and a run keeps the names of its files as text; rename it",
+            path.display()
+        ))),
     }
 }
 

@@ -3,7 +3,7 @@
 //! A step chooses among the units of the original from what was measured of the model that the step before it has made: what has gone stays
 //! gone, and what is left is worth what the smaller model makes it worth. So the last plan says all that goes of the original, and is
 //! carried out and compensated like any other. Budgets shrink geometrically. Where the metric may not drop too far, the first step that
-//! goes too far is the last, and goes as far as the metric permits.
+//! goes too far, or cannot be met as measured, is the last, and goes as far as the metric and the measured latency permit.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use secateurs_graph::Graph;
 use secateurs_graph::coupling::Coupling;
 
 use super::job::JobError;
-use super::metric_drop::{metric, narrow};
+use super::metric_drop::{furthest, metric};
 use super::plan::{PlanOptions, PlanningError};
 use super::stages::{Models, Stages};
 use super::trials::{Begin, Tried};
@@ -53,26 +53,29 @@ impl Stages<'_, '_> {
                 target.iter().map(|share| share.powf(of_step as f64 / steps as f64)).collect();
             // The last one is what was asked for, to the last digit.
             let exact = of_step == steps && !self.job.settings.plan.keep.is_empty();
-            let budget = if exact { options.budget.clone() } else { budget_of(&options.budget, &end) };
-            let found = self.attempt(original, &begin, budget, &tried, of_step == steps)?;
-            let holds = found.trial.holds;
-            tried.push(found);
-            if !holds {
-                let gap = start.iter().zip(&end).map(|(a, b)| a.min(1.0) - b.min(1.0)).fold(0.0, f64::max);
-                narrow(gap, |way| -> Result<bool, JobError> {
-                    let shares: Vec<f64> = start.iter().zip(&end).map(|(a, b)| a + way * (b - a)).collect();
-                    let budget = budget_of(&options.budget, &shares);
-                    let found = self.attempt(original, &begin, budget, &tried, true)?;
-                    let holds = found.trial.holds;
-                    tried.push(found);
-                    if holds {
-                        best = Some(tried.len() - 1);
-                    }
-                    Ok(holds)
-                })?;
+            let gap = start.iter().zip(&end).map(|(a, b)| a.min(1.0) - b.min(1.0)).fold(0.0, f64::max);
+            let mut ended = false;
+            furthest(gap, |way| -> Result<bool, JobError> {
+                let whole = way >= 1.0;
+                let part = || start.iter().zip(&end).map(|(a, b)| a + way * (b - a)).collect::<Vec<f64>>();
+                let budget = match whole {
+                    true if exact => options.budget.clone(),
+                    true => budget_of(&options.budget, &end),
+                    false => budget_of(&options.budget, &part()),
+                };
+                let found = self.attempt(original, &begin, budget, &tried, !whole || of_step == steps)?;
+                let holds = found.as_ref().is_some_and(|found| found.trial.holds);
+                tried.extend(found);
+                if holds {
+                    best = Some(tried.len() - 1);
+                }
+                ended |= !holds;
+                Ok(holds)
+            })?;
+            if ended {
                 break;
             }
-            (best, start) = (Some(tried.len() - 1), end);
+            start = end;
             if of_step < steps
                 && let Some(last) = tried.last_mut()
             {
@@ -195,6 +198,11 @@ fn budget_of(budget: &Budget, shares: &[f64]) -> Budget {
 
 /// That no smaller model holds, with the one that comes closest.
 fn too_much_lost(tried: &[Tried], most: f64) -> JobError {
+    if tried.is_empty() {
+        let text = "--max-drop: nothing that was tried of what --keep limits can be met as measured, down from the whole model; limit another \
+                    resource, as in --keep macs=0.3";
+        return JobError::TooMuchLost(text.into());
+    }
     let known = tried.iter().filter_map(|tried| Some((tried.trial.drop?, &tried.trial)));
     let nearest = known.min_by(|a, b| a.0.total_cmp(&b.0));
     let (drop, trial) = match nearest {

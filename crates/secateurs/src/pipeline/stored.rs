@@ -4,16 +4,18 @@ use secateurs_graph::coupling::Coupling;
 use secateurs_graph::surgery::Choice;
 use secateurs_graph::{Graph, GraphError};
 
-use crate::search::{Amount, Budget, Limit, Reached, Resource, SelectError, Selected};
+use crate::search::{Amount, Budget, Limit, Reached, Resource, SelectError, SelectOptions, Selected};
 
-/// Each try knows what the one before it added.
+/// So often less is asked for: each try knows what the one before it added.
 const TRIES: usize = 3;
 
-/// What `select` chooses. Where bytes are limited they are counted in the smaller graph, and less is asked for if they are too many.
+/// What `select` chooses. Where bytes are limited they are counted in the smaller graph, and less is asked for if they are too many;
+/// where they stay too many, the limit cannot be met.
 pub(super) fn within_bytes(
     graph: &Graph,
     coupling: &Coupling,
     budget: &Budget,
+    guards: &SelectOptions,
     select: impl Fn(&Budget) -> Result<Selected, SelectError>,
 ) -> Result<Selected, SelectError> {
     let Some(limit) = budget.limit(Resource::Bytes) else { return select(budget) };
@@ -33,13 +35,20 @@ pub(super) fn within_bytes(
         })
     };
     let mut selected = select(budget)?;
-    for _ in 0..TRIES {
+    for tries in 0.. {
         let Some(bytes) = stored(graph, coupling, &selected.choice) else { break };
         let Some(reached) = selected.reached.iter_mut().find(own) else { break };
         let (counted, allowed) = (reached.kept, limit.allowed(reached.of));
         *reached = Reached { limit: *limit, kept: bytes, ..*reached };
         if bytes <= allowed * (1.0 + 1e-12) {
             break;
+        }
+        if tries == TRIES {
+            return Err(SelectError::Unmeetable {
+                nearest: selected.reached,
+                max_removed: guards.max_removed,
+                multiples: guards.multiple_of.is_some(),
+            });
         }
         let amount = Amount::Absolute((allowed - (bytes - counted)).max(1.0));
         selected = select(&budget.with(Limit { resource: Resource::Bytes, amount }))?;
@@ -55,13 +64,15 @@ fn stored(graph: &Graph, coupling: &Coupling, choice: &Choice) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use secateurs_graph::Graph;
+    use std::cell::Cell;
+
+    use secateurs_graph::coupling::CouplingOptions;
     use secateurs_onnx::proto::{AttributeProto, attribute_proto::AttributeType};
     use secateurs_onnx::{ElementType, ModelBuilder, Tensor, WriteOptions, write};
 
+    use super::*;
     use crate::methods::method;
     use crate::pipeline::{PlanOptions, apply, plan};
-    use crate::search::Budget;
 
     fn floats(shape: &[usize]) -> Tensor {
         let values: Vec<f32> = (0..shape.iter().product()).map(|i: usize| (i % 7) as f32 - 3.0).collect();
@@ -130,5 +141,25 @@ mod tests {
             assert_eq!((reached.kept, reached.of), (bytes, graph.cost().bytes as f64), "{keep}");
             assert!(bytes <= options.budget.limits()[0].allowed(reached.of), "{keep}: {bytes}");
         }
+    }
+
+    #[test]
+    fn a_limit_that_files_stay_above_cannot_be_met() {
+        let graph = Graph::from_model(mixed().build().unwrap()).unwrap();
+        let coupling = graph.coupling(&CouplingOptions::default());
+        let budget = Budget::new(vec!["bytes=0.5".parse().unwrap()]).unwrap();
+        let bytes = graph.cost().bytes as f64;
+        let tries = Cell::new(0);
+        // Whatever it is asked for, it leaves the model as it is.
+        let select = |budget: &Budget| {
+            tries.set(tries.get() + 1);
+            let limit = budget.limits()[0];
+            let reached = vec![Reached { limit, kept: 1.0, of: bytes }];
+            Ok(Selected { reached, ..Selected::without(&coupling, &vec![Vec::new(); coupling.groups.len()]) })
+        };
+        let found = within_bytes(&graph, &coupling, &budget, &SelectOptions::default(), select);
+        let Err(SelectError::Unmeetable { nearest, .. }) = found else { panic!("{found:?}") };
+        assert_eq!((nearest[0].limit, nearest[0].kept), (budget.limits()[0], bytes));
+        assert_eq!(tries.get(), TRIES + 1);
     }
 }

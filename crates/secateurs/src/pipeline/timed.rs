@@ -7,7 +7,7 @@ use secateurs_graph::surgery::Choice;
 use secateurs_graph::{Bindings, Graph, GraphError};
 use secateurs_onnx::{WriteOptions, write};
 
-use super::latency::{batch_symbols, batches, latency_job};
+use super::latency::{batches, latency_job, with_batch};
 use super::plan::{PlanOptions, PlanningError, begin, macs_sizes, plan_coupled};
 use crate::latency::{Clock, Estimate, LatencyTable, Machine, TableError, Times};
 use crate::plan::{LatencyRound, Plan};
@@ -178,9 +178,7 @@ fn original(
 
 /// All sizes as numbers.
 fn sizes(graph: &Graph, options: &PlanOptions, batch: usize) -> Bindings {
-    let mut sizes = macs_sizes(graph, &options.sizes);
-    sizes.extend(batch_symbols(graph).into_iter().map(|symbol| (symbol, batch as i64)));
-    sizes
+    macs_sizes(graph, &with_batch(graph, batch, &options.sizes))
 }
 
 /// The smaller model in a file, at the sizes that the original is timed at.

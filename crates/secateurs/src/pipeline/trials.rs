@@ -41,8 +41,8 @@ pub(super) struct Tried {
 }
 
 impl Stages<'_, '_> {
-    /// Makes, compensates and scores the model that a budget leaves of the original, or reads what an earlier process found. `before` holds
-    /// what was tried so far. Implants are chosen where no step comes after this one (`last`): a step finds units by the layers that make
+    /// Makes, compensates and scores the model that a budget leaves of the original, or reads what an earlier process found; `None` where the
+    /// drop of the metric is limited and no choice meets the budget, as latency is measured. `before` holds what was tried so far. Implants are chosen where no step comes after this one (`last`): a step finds units by the layers that make
     /// them.
     pub(super) fn attempt(
         &mut self,
@@ -51,7 +51,18 @@ impl Stages<'_, '_> {
         budget: Budget,
         before: &[Tried],
         last: bool,
-    ) -> Result<Tried, JobError> {
+    ) -> Result<Option<Tried>, JobError> {
+        let of_step = begin.of_step;
+        let keep = budget.limits().to_vec();
+        let unmeetable = self.find(|record| match record {
+            Record::Unmeetable { of_step: step, keep: limits } if (step, &limits) == (of_step, &keep) => {
+                Some(())
+            }
+            _ => None,
+        });
+        if unmeetable.is_some() {
+            return Ok(None);
+        }
         let number = before.len() + 1;
         let path = self.directory.file(&run::trial_file(number));
         let found = self.find(|record| match record {
@@ -59,15 +70,14 @@ impl Stages<'_, '_> {
             _ => None,
         });
         if let Some(trial) = found.filter(|_| path.is_file()) {
-            return Ok(Tried { plan: Plan::read(&path)?, trial, model: None });
+            return Ok(Some(Tried { plan: Plan::read(&path)?, trial, model: None }));
         }
         let start = Instant::now();
         let settings = &self.job.settings.plan;
         let (steps, max_drop) = (settings.steps, settings.max_drop);
-        let keep = budget.limits().to_vec();
         let mut trial = Trial {
             number,
-            of_step: begin.of_step,
+            of_step,
             keep,
             predicted: None,
             change: None,
@@ -77,13 +87,21 @@ impl Stages<'_, '_> {
             holds: true,
             seconds: 0.0,
         };
-        let step = if steps > 1 { format!(" for step {} of {steps}", begin.of_step) } else { String::new() };
+        let step = if steps > 1 { format!(" for step {of_step} of {steps}") } else { String::new() };
         self.begins(Stage::Plan, &format!("choosing units{step}: {}", trial.kept()), 0)?;
         let mut options = PlanOptions { budget, ..begin.options.clone() };
         if !last {
             options.implant = ImplantSettings { share: ImplantShare::None, ..options.implant };
         }
-        let mut plan = self.choose(original, &options, ROUNDS)?;
+        let mut plan = match self.choose(original, &options, ROUNDS) {
+            Err(error) if max_drop.is_some() && error.is_unmeetable() => {
+                let text = format!("{}: cannot be met, as measured", trial.kept());
+                self.done(Record::Unmeetable { of_step, keep: trial.keep })?;
+                let _ = (self.observe)(Progress::Tried(&text));
+                return Ok(None);
+            }
+            plan => plan?,
+        };
         plan.asked.max_drop = max_drop;
         plan.asked.implant = begin.options.implant;
         trial.predicted = plan.predicted;
@@ -104,7 +122,7 @@ impl Stages<'_, '_> {
                     let what = format!("scoring a model that keeps {} on the held-out samples", trial.kept());
                     self.begins(Stage::Score, &what, samples.len())?;
                     trial.scores = self.scored(&model, Some(original), &data, &samples)?;
-                    trial.change = match begin.of_step {
+                    trial.change = match of_step {
                         1 => trial.scores.change,
                         _ => self.scored(&model, Some(&begin.model), &data, &samples)?.change,
                     };
@@ -120,7 +138,7 @@ impl Stages<'_, '_> {
         plan.write(&path)?;
         self.done(Record::Tried(trial.clone()))?;
         let _ = (self.observe)(Progress::Tried(&text(&trial, max_drop)));
-        Ok(Tried { plan, trial, model })
+        Ok(Some(Tried { plan, trial, model }))
     }
 
     /// The smaller model of a plan, compensated as the result is before it is tuned.

@@ -20,8 +20,8 @@ pub fn tune_run(
     observe: &mut Observe,
 ) -> Result<Report, JobError> {
     let model = Arc::new(job.graph.clone());
-    let teacher = teacher.map(|teacher| Arc::new(teacher.clone()));
-    let mut stages = Stages::open(job, None, teacher.as_deref(), observe)?;
+    let mut stages = Stages::open(job, None, teacher, observe)?;
+    let teacher = stages.teacher.clone();
     if let Some(report) = stages.finished()? {
         return Ok(report);
     }

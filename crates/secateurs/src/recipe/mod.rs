@@ -1,7 +1,8 @@
 //! Recipes: the settings of a run as a TOML file, shipped ones among them.
 //!
 //! Settings are found in three layers: flags over the recipe over defaults. All layers are TOML tables with the keys of
-//! [`Settings`], so that what is not said in one is taken from the next, and one parser finds what is wrong in any.
+//! [`Settings`], so that what is not said in one is taken from the next, and one parser finds what is wrong in any. A limit on the drop of
+//! the metric, or `lossless`, ends the budgets of the layers below.
 
 mod error;
 mod settings;
@@ -65,7 +66,7 @@ impl Recipe {
     /// What this recipe says, and what `base` says where this one says nothing.
     pub fn over(self, base: Recipe) -> Recipe {
         let mut table = base.table;
-        merge(&mut table, self.table);
+        lay(&mut table, self.table);
         let name = if base.name.is_empty() { self.name } else { format!("{}, {}", base.name, self.name) };
         Recipe { name, table }
     }
@@ -73,7 +74,7 @@ impl Recipe {
     /// The settings of this recipe with flags over it: a table like that of [`Settings`] in which some keys are missing.
     pub fn settings(&self, flags: Table) -> Result<Settings, RecipeError> {
         let mut table = self.table.clone();
-        merge(&mut table, flags);
+        lay(&mut table, flags);
         let error = |reason: String| RecipeError::Value { name: self.name.clone(), reason };
         let settings = Settings::deserialize_table(table).map_err(error)?;
         settings.check().map_err(error)?;
@@ -89,6 +90,19 @@ impl Recipe {
             }
         }
     }
+}
+
+/// Lays a layer over another. Where it says how far to go by the drop of the metric, or that nothing may be lost, and has no budget of its
+/// own, that of the layer below does not count.
+fn lay(below: &mut Table, over: Table) {
+    if let Some(Value::Table(plan)) = over.get("plan")
+        && !plan.contains_key("keep")
+        && (plan.contains_key("max_drop") || plan.get("lossless") == Some(&Value::Boolean(true)))
+        && let Some(Value::Table(plan)) = below.get_mut("plan")
+    {
+        plan.remove("keep");
+    }
+    merge(below, over);
 }
 
 /// Puts what `over` says into `table`, tables within tables likewise.

@@ -4,7 +4,7 @@ use toml::Table;
 
 use super::*;
 use crate::methods::method;
-use crate::search::Resource;
+use crate::search::{Limit, Resource};
 
 fn error(text: &str) -> String {
     Recipe::parse("my.toml", text).unwrap_err().to_string()
@@ -28,6 +28,24 @@ fn flags_win_over_the_recipe_and_the_recipe_over_defaults() {
     assert_eq!(settings.data.preprocess.scale, Some(2.0));
     assert_eq!(settings.data.preprocess.mean, Some(vec![1.0]));
     assert_eq!(Recipe::default().settings(Table::new()).unwrap(), Settings::default());
+}
+
+#[test]
+fn the_budget_of_a_recipe_does_not_count_where_a_layer_above_says_otherwise_how_far_to_go() {
+    let hap = Recipe::find("hap").unwrap();
+    let keep = |flags: &str| hap.settings(toml::from_str(flags).unwrap()).unwrap().plan.keep;
+    let params: Vec<Limit> = vec!["params=0.3".parse().unwrap()];
+    assert!(keep("[plan]\nmax_drop = 1.0\n").is_empty());
+    assert!(keep("[plan]\nlossless = true\n").is_empty());
+    assert_eq!(keep("[plan]\nmultiple = 8\nlossless = false\n"), params);
+    let macs: Vec<Limit> = vec!["macs=0.4".parse().unwrap()];
+    assert_eq!(keep("[plan]\nmax_drop = 1.0\nkeep = ['macs=0.4']\n"), macs);
+    // A layer's own budget is the least that is tried, whatever lies below.
+    let mine = |text: &str| Recipe::parse("mine.toml", text).unwrap().over(hap.clone());
+    let settings = |recipe: Recipe| recipe.settings(Table::new()).unwrap().plan;
+    assert!(settings(mine("[plan]\nmax_drop = 1.0\n")).keep.is_empty());
+    let both = settings(mine("[plan]\nmax_drop = 1.0\nkeep = ['macs=0.4']\n"));
+    assert_eq!((both.keep, both.method.as_deref()), (macs, Some("joint")));
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! The order in which units go when each is worth what those that are left make it worth.
 
+use std::iter;
+
 use secateurs_graph::coupling::{Coupling, Remaining};
 
-use super::budget::Limit;
+use super::budget::{Limit, Resource};
 use super::meter::Meter;
 use super::order::{Order, Step, fewest, remove, step_size, take_gone, units_per_multiple};
 use super::select::{Scope, SelectOptions, eligible};
+use super::widths::BLOCK;
 use crate::evidence::{Joint, Others};
 
 /// After so large a share of the units, what steps save is counted anew: counting takes up to a millisecond a group.
@@ -13,6 +16,8 @@ const RECOUNT: f64 = 0.01;
 /// Where layers are fitted afterwards, what a step adds counts (width / kept)^½ times. In the prediction the units that stay can scale; it
 /// does not see that a fit makes the less of them the fewer there are. `docs/compression.md` has what was measured after the fit.
 const SCARCITY: f64 = 0.5;
+/// What a latency falls by is counted over a block, and over so many times as many units again and again.
+const WIDER: usize = 4;
 
 /// The step that adds least to the predicted change for what it saves of the limits that do not hold yet goes next, until all hold, and
 /// `beyond` of all units further. With [`Scope::Layer`] all units go, by what they add alone, and give the order within every group.
@@ -93,11 +98,24 @@ struct Waiting {
     kept: usize,
     fewest: usize,
     multiple: usize,
+    /// How many units are a block of every axis.
+    block: usize,
 }
 
 impl Waiting {
     fn size(&self) -> usize {
         step_size(self.kept, self.multiple)
+    }
+
+    /// Over how many units it is counted what one of them saves: those of a step. A latency falls by whole blocks, of which single units
+    /// save nothing or all, and may be flat at first: over a block and over ever more of them, of which the most counts.
+    fn counted(&self, resource: Resource) -> Vec<usize> {
+        let most = self.units.len().min(self.kept.saturating_sub(self.fewest));
+        if resource != Resource::Latency {
+            return vec![self.size().min(most)];
+        }
+        let blocks = iter::successors(Some(self.block), |units| Some(WIDER * units));
+        blocks.take_while(|units| *units < most).chain([most]).collect()
     }
 
     fn scarcity(&self, others: Others) -> f64 {
@@ -143,6 +161,7 @@ impl<'c> Search<'c> {
                     kept: units,
                     fewest: fewest(units, options.max_removed),
                     multiple: if units >= multiple { multiple } else { 1 },
+                    block: units_per_multiple(group, BLOCK),
                 });
             }
             offset += units;
@@ -177,13 +196,12 @@ impl<'c> Search<'c> {
         taken
     }
 
-    /// What a step of each group saves: of every limit that does not hold the share of what is too much, of all limits once they hold.
+    /// What a unit of each group saves: of every limit that does not hold the share of what is too much, of all limits once they hold.
     fn savings(&self, meter: &Meter, limits: &[(Limit, f64)]) -> Vec<f64> {
         let mut remaining = self.remaining.clone();
-        let values = |remaining: &Remaining| -> Vec<f64> {
-            limits.iter().map(|(limit, _)| meter.value(limit.resource, remaining).unwrap_or(0.0)).collect()
-        };
-        let now = values(&remaining);
+        let value =
+            |limit: &Limit, remaining: &Remaining| meter.value(limit.resource, remaining).unwrap_or(0.0);
+        let now: Vec<f64> = limits.iter().map(|(limit, _)| value(limit, &remaining)).collect();
         let excess: Vec<f64> =
             limits.iter().zip(&now).map(|((limit, of), now)| now - limit.allowed(*of)).collect();
         let unmet = excess.iter().any(|excess| *excess > 0.0);
@@ -194,29 +212,35 @@ impl<'c> Search<'c> {
         let groups = self.groups.iter().map(|waiting| waiting.group).max().map_or(0, |g| g + 1);
         let mut savings = vec![0.0; groups];
         for waiting in &self.groups {
-            let size = waiting.size().min(waiting.units.len());
-            let step = Step::of(waiting.units[..size].to_vec());
-            if remove(&mut remaining, waiting.group, &step).is_err() {
-                continue;
+            for (i, (limit, _)) in limits.iter().enumerate() {
+                let Some(scale) = scale(i) else { continue };
+                let (mut next, mut gone, mut most) = (waiting.units.iter(), Vec::new(), 0f64);
+                for units in waiting.counted(limit.resource) {
+                    let further =
+                        next.by_ref().copied().filter(|&unit| remaining.remove(waiting.group, unit));
+                    gone.extend(further.take(units - gone.len()));
+                    most = most.max((now[i] - value(limit, &remaining)) / gone.len().max(1) as f64);
+                }
+                gone.into_iter().for_each(|unit| remaining.restore(waiting.group, unit));
+                savings[waiting.group] += most / scale;
             }
-            let after = values(&remaining);
-            savings[waiting.group] =
-                (0..limits.len()).filter_map(|i| Some((now[i] - after[i]).max(0.0) / scale(i)?)).sum::<f64>()
-                    / size.max(1) as f64;
-            step.units.iter().for_each(|&unit| remaining.restore(waiting.group, unit));
         }
         savings
     }
 
-    /// The group whose next step adds least for what it saves, and how much.
+    /// The group whose next step adds least for what it saves, and how much: where nothing is saved, after all others.
     fn cheapest(&self, savings: &[f64]) -> Option<(usize, f64)> {
         let price = |waiting: &Waiting| {
             let (units, sum) = waiting.next(&self.joint)?;
             let saved = savings[waiting.group] * units.len() as f64;
             let added = sum * waiting.scarcity(self.joint.others());
-            Some((waiting.group, added / saved.max(f64::MIN_POSITIVE)))
+            let nothing = saved <= 0.0;
+            Some((waiting.group, nothing, if nothing { added } else { added / saved }))
         };
-        self.groups.iter().filter_map(price).min_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)))
+        let cheaper = |a: &(usize, bool, f64), b: &(usize, bool, f64)| {
+            a.1.cmp(&b.1).then(a.2.total_cmp(&b.2)).then(a.0.cmp(&b.0))
+        };
+        self.groups.iter().filter_map(price).min_by(cheaper).map(|(group, _, price)| (group, price))
     }
 
     /// Takes the next step of a group. `None`, and a unit less to choose from, where an axis would lose its last index.

@@ -495,6 +495,63 @@ fn a_latency_is_met_where_fewer_units_take_longer() {
 }
 
 #[test]
+fn a_latency_in_blocks_is_met_nearly_as_well_as_by_trying_all_blocks() {
+    const BLOCK: usize = 16;
+    let (layers, width) = (5, 64);
+    let setting = Setting::new(&vec![width; layers]);
+    let costs = Costs::new(&setting.graph, &setting.coupling, &setting.sizes);
+    let options = SelectOptions::default();
+    // Layers after pooling cost less, and kernels for what is no whole block are slower.
+    let milliseconds = |kept: &[usize]| -> f64 {
+        let own = |width: usize| width as f64 * if width.is_multiple_of(BLOCK) { 1.0 } else { 1.2 };
+        let widths = [BLOCK].iter().chain(kept).chain(&[BLOCK]).map(|&width| own(width));
+        let widths: Vec<f64> = widths.collect();
+        let areas = [16.0, 16.0, 4.0, 4.0, 1.0, 1.0];
+        widths.windows(2).zip(areas).map(|(pair, area)| area * pair[0] * pair[1]).sum()
+    };
+    let latency = |remaining: &Remaining| {
+        milliseconds(&(0..layers).map(|group| remaining.units(group)).collect::<Vec<_>>())
+    };
+    let whole = milliseconds(&vec![width; layers]);
+    let mut ratios = Vec::new();
+    for seed in 0..6 {
+        let mut rng = Rng::new(seed, "worth", 0, 0);
+        let layer: Vec<f64> = (0..layers).map(|_| rng.normal()).collect();
+        let worth: Vec<f64> =
+            (0..layers * width).map(|unit| (0.5 * layer[unit / width] + rng.normal()).exp()).collect();
+        // Each unit has a direction of its own, so that changes add up.
+        let units = worth.len();
+        let at = |i: usize| if i / units == i % units { worth[i % units] as f32 } else { 0.0 };
+        let joint = Joint::of((0..units * units).map(at).collect(), units, units, Others::Stay);
+        let change = |kept: &[usize]| -> f64 {
+            let cheapest = |(group, kept): (usize, &usize)| {
+                let mut own: Vec<f64> = (0..width).map(|unit| joint.increase(group * width + unit)).collect();
+                own.sort_by(f64::total_cmp);
+                own[..width - kept].iter().sum::<f64>()
+            };
+            kept.iter().enumerate().map(cheapest).sum()
+        };
+        let ranking = Ranking::Joint(joint.clone());
+        for share in [0.3, 0.5, 0.7] {
+            let blocks = width / BLOCK;
+            let best = (0..blocks.pow(layers as u32))
+                .map(|n| (0..layers).map(|l| BLOCK * (1 + n / blocks.pow(l as u32) % blocks)).collect())
+                .filter(|kept: &Vec<usize>| milliseconds(kept) <= share * whole)
+                .map(|kept| change(&kept))
+                .fold(f64::INFINITY, f64::min);
+            let meter = Meter::new(&costs, &setting.coupling, &options).with_latency(&latency);
+            let budget = Budget::new(vec![limit(Resource::Latency, share)]).unwrap();
+            let chosen = select(&setting.graph, &setting.coupling, &meter, &ranking, &budget, None, &options);
+            let kept: Vec<usize> = chosen.unwrap().choice.selection.kept.iter().map(Vec::len).collect();
+            assert!(milliseconds(&kept) <= share * whole);
+            ratios.push(change(&kept) / best);
+        }
+    }
+    let mean = (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp();
+    assert!(mean < 1.3, "{mean} {ratios:?}");
+}
+
+#[test]
 fn what_has_gone_goes_beyond_guards_and_shares() {
     let setting = Setting::new(&[20]);
     let budget = [limit(Resource::Units, 0.9)];

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use super::fit::{Search, State};
 
 /// Kernels work on blocks of so many channels at most.
-const BLOCK: usize = 16;
+pub(super) const BLOCK: usize = 16;
 
 impl<'s> Search<'s> {
     /// Takes back the steps of groups, several at once, while the budget holds: a latency is not monotonous, and the next multiple of
