@@ -77,7 +77,7 @@ impl Op for DequantizeLinear {
         let kind = match small {
             true => args.floats.single,
             // Integers through which a gradient passes.
-            false if x.is_floating_point() => x.f_kind()?,
+            false if x.f_is_floating_point()? => x.f_kind()?,
             false => Kind::Int64,
         };
         let x = x.f_to_kind(kind)?;

@@ -55,7 +55,7 @@ impl Prepared {
             _ if job.options.epochs == 0 => {}
             (BatchNormMode::Auto, None) => prepared.insert(job, samples, options)?,
             (BatchNormMode::Auto, Some(batch_size)) => {
-                prepared.notes.extend(left_alone(&job.graph, batch_size))
+                prepared.notes.extend(left_alone(job.graph, batch_size))
             }
             (BatchNormMode::Train | BatchNormMode::Freeze, _) => {}
         }
