@@ -217,10 +217,9 @@ impl<'g> Surgeon<'g> {
     fn insert(&mut self, node: &Node, outputs: Vec<Fact>) -> Result<(), GraphError> {
         for (value, fact) in node.outputs.iter().zip(outputs) {
             let Some(value) = *value else { continue };
-            let declared = self.graph.values[value].declared.as_ref();
-            if let Some(shape) =
-                fact.shape.as_ref().filter(|_| fact.shape != self.graph.values[value].fact.shape)
-                && declared.is_some()
+            let old = &self.graph.values[value];
+            if let (Some(shape), Some(_)) = (&fact.shape, &old.declared)
+                && fact.shape != old.fact.shape
             {
                 self.patch.resize(value, shape.clone());
             }

@@ -127,12 +127,18 @@ impl Prepared {
 fn untie(graph: &mut Graph) -> Result<(), GraphError> {
     let (uses, mut patch) = (graph.uses(), Patch::new());
     for parameter in graph.parameters() {
-        let Some(tensor) = graph.tensor(parameter.value) else { continue };
-        let numbers = tensor.to_f64_vec().unwrap_or_default();
-        if settings::is_matrix(tensor.shape()) || numbers.iter().any(|x| *x != numbers[0]) {
+        let (Some(tensor), [_, others @ ..]) = (graph.tensor(parameter.value), &uses[parameter.value][..])
+        else {
+            continue;
+        };
+        if others.is_empty() || settings::is_matrix(tensor.shape()) {
             continue;
         }
-        for at in uses[parameter.value].iter().skip(1) {
+        let numbers = tensor.to_f64_vec().unwrap_or_default();
+        if numbers.iter().any(|x| *x != numbers[0]) {
+            continue;
+        }
+        for at in others {
             if let Some(input) = at.input {
                 let name = graph.values[parameter.value].name.clone();
                 patch.set_input_constant(vec![(at.node, input)], name, tensor.clone());
