@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::dim::Dim;
 use crate::fact::Fact;
 use crate::graph::{Graph, Node};
+use crate::op::{Inputs, Op};
 
 /// The index of an atom in [`AxisMap::atoms`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -169,8 +170,14 @@ impl Graph {
     /// A node's axis map. Where the sizes of its inputs contradict what its op makes of them, as in a file that no engine would run,
     /// everything is blocked.
     pub fn axis_map(&self, node: &Node) -> AxisMap {
-        let (facts, outputs) = (self.input_facts(node), self.output_facts(node));
-        let mut map = node.op.axes(&node.op_inputs(&facts), &outputs);
+        AxisMap::of(node.op.as_ref(), &self.input_facts(node), &self.output_facts(node))
+    }
+}
+
+impl AxisMap {
+    /// The map of an op that reads and makes this, checked as [`Graph::axis_map`] tells.
+    pub(crate) fn of(op: &dyn Op, facts: &[Option<&Fact>], outputs: &[Fact]) -> AxisMap {
+        let mut map = op.axes(&Inputs::new(facts, outputs.len()), outputs);
         let negative = map.atoms.iter().any(|atom| atom.size.known().is_some_and(|size| size < 0));
         let own = outputs.iter().map(Some).zip(&mut map.outputs);
         for (fact, axes) in facts.iter().copied().zip(&mut map.inputs).chain(own) {
@@ -184,13 +191,11 @@ impl Graph {
         let mut values = facts.iter().copied().zip(&map.inputs).chain(own);
         let fits = values.all(|(fact, axes)| map.fits(fact, axes.as_deref()));
         if negative || map.inputs.len() > facts.len() || !fits {
-            return AxisMap::blocked(&facts, &outputs, UNFIT);
+            return AxisMap::blocked(facts, outputs, UNFIT);
         }
         map
     }
-}
 
-impl AxisMap {
     /// Whether axes can be those of a value, as far as sizes are numbers.
     fn fits(&self, fact: Option<&Fact>, axes: Option<&[Axis]>) -> bool {
         let (Some(shape), Some(axes)) = (fact.and_then(|fact| fact.shape.as_deref()), axes) else {

@@ -37,7 +37,8 @@ impl Graph {
         Ok(facts)
     }
 
-    fn infer_node(&self, id: NodeId, facts: &Facts) -> Result<Vec<Fact>, GraphError> {
+    /// The facts of a node's outputs, from those of what it reads.
+    pub(crate) fn infer_node(&self, id: NodeId, facts: &Facts) -> Result<Vec<Fact>, GraphError> {
         let node = &self.nodes[id];
         let inputs: Vec<Option<&Fact>> = node.inputs.iter().map(|v| v.and_then(|v| facts.get(v))).collect();
         let captures: Vec<(&str, &Fact)> = node

@@ -10,7 +10,7 @@ use slotmap::SecondaryMap;
 use crate::axes::{AtomId, Axis, AxisMap, Segment};
 use crate::dim::Dim;
 use crate::fact::Fact;
-use crate::graph::{Graph, Node, ValueId};
+use crate::graph::{Graph, ValueId};
 use crate::op::InputRole;
 
 /// An axis whose indices are a row-major product `outer × samples × inner`.
@@ -25,7 +25,7 @@ pub struct SampleAxis {
 }
 
 impl SampleAxis {
-    fn whole(axis: usize) -> SampleAxis {
+    pub(crate) fn whole(axis: usize) -> SampleAxis {
         SampleAxis { axis, outer: 1.into(), inner: 1.into() }
     }
 
@@ -72,10 +72,13 @@ pub fn sample_axes(graph: &Graph) -> SecondaryMap<ValueId, SampleAxis> {
         let node = &graph.nodes[id];
         let outputs = graph.output_facts(node);
         let map = graph.axis_map(node);
-        let atom = sample_atom(node, &map, &found, &samples);
+        let atom = node.inputs.iter().enumerate().find_map(|(i, value)| {
+            let place = found.get((*value)?)?;
+            samples.atom(place, &map, i)
+        });
         for (i, output) in node.outputs.iter().enumerate() {
             let Some(value) = *output else { continue };
-            let by_map = atom.as_ref().and_then(|atom| place(map.outputs.get(i)?.as_deref()?, &map, atom));
+            let by_map = atom.as_ref().and_then(|atom| atom.place(map.outputs.get(i)?.as_deref()?, &map));
             if let Some(axis) = by_map.or_else(|| by_size(&outputs[i], &samples)) {
                 found.insert(value, axis);
             }
@@ -85,10 +88,10 @@ pub fn sample_axes(graph: &Graph) -> SecondaryMap<ValueId, SampleAxis> {
 }
 
 /// The sizes that stand for how many samples there are: inputs may name their first axis apart.
-struct Samples(Vec<Dim>);
+pub(crate) struct Samples(Vec<Dim>);
 
 impl Samples {
-    fn of(graph: &Graph) -> Samples {
+    pub fn of(graph: &Graph) -> Samples {
         let shapes = graph.inputs.iter().filter_map(|&input| graph.values[input].fact.shape.as_deref());
         let shapes: Vec<&[Dim]> = shapes.filter(|shape| !shape.is_empty()).collect();
         // Numbers tell little, and what another axis is named after are no samples.
@@ -96,6 +99,21 @@ impl Samples {
             |size: &Dim| size.known().is_none() && !shapes.iter().any(|shape| shape[1..].contains(size));
         let firsts = shapes.iter().map(|shape| &shape[0]).enumerate();
         Samples(firsts.filter(|(i, size)| *i == 0 || is_own(size)).map(|(_, size)| size.clone()).collect())
+    }
+
+    /// The atom that holds the samples of an input of a node, which lie in it at this place.
+    pub fn atom(&self, place: &SampleAxis, map: &AxisMap, input: usize) -> Option<SampleAtom> {
+        let [Segment::Product(atoms)] = &map.inputs.get(input)?.as_ref()?.get(place.axis)?[..] else {
+            return None;
+        };
+        let size =
+            |atoms: &[AtomId]| atoms.iter().fold(Dim::from(1), |n, atom| n * map.atoms[atom.0].size.clone());
+        (0..atoms.len()).find_map(|at| {
+            let outer = place.outer.divide_exactly(&size(&atoms[..at]))?;
+            let inner = place.inner.divide_exactly(&size(&atoms[at + 1..]))?;
+            let held = self.lie_in(&map.atoms[atoms[at].0].size, &outer, &inner);
+            held.then_some(SampleAtom { atom: atoms[at], outer, inner })
+        })
     }
 
     /// Whether so many are all samples: as many as an input has, or as inputs have that are broadcast.
@@ -130,47 +148,29 @@ pub fn fed(graph: &Graph) -> SecondaryMap<ValueId, ()> {
 }
 
 /// The atom of a node that holds the samples, and how they lie in it.
-struct SampleAtom {
-    atom: AtomId,
+#[derive(Clone, PartialEq)]
+pub(crate) struct SampleAtom {
+    pub atom: AtomId,
     outer: Dim,
     inner: Dim,
 }
 
-fn sample_atom(
-    node: &Node,
-    map: &AxisMap,
-    found: &SecondaryMap<ValueId, SampleAxis>,
-    samples: &Samples,
-) -> Option<SampleAtom> {
-    node.inputs.iter().enumerate().find_map(|(i, value)| {
-        let place = found.get((*value)?)?;
-        let [Segment::Product(atoms)] = &map.inputs.get(i)?.as_ref()?.get(place.axis)?[..] else {
-            return None;
-        };
-        let size =
-            |atoms: &[AtomId]| atoms.iter().fold(Dim::from(1), |n, atom| n * map.atoms[atom.0].size.clone());
-        (0..atoms.len()).find_map(|at| {
-            let outer = place.outer.divide_exactly(&size(&atoms[..at]))?;
-            let inner = place.inner.divide_exactly(&size(&atoms[at + 1..]))?;
-            let held = samples.lie_in(&map.atoms[atoms[at].0].size, &outer, &inner);
-            held.then_some(SampleAtom { atom: atoms[at], outer, inner })
+impl SampleAtom {
+    /// Where it lies in an output of these axes.
+    pub fn place(&self, axes: &[Axis], map: &AxisMap) -> Option<SampleAxis> {
+        axes.iter().enumerate().find_map(|(axis, segments)| {
+            let [Segment::Product(atoms)] = &segments[..] else { return None };
+            let at = atoms.iter().position(|atom| *atom == self.atom)?;
+            let product = |start: &Dim, atoms: &[AtomId]| {
+                atoms.iter().fold(start.clone(), |n, atom| n * map.atoms[atom.0].size.clone())
+            };
+            Some(SampleAxis {
+                axis,
+                outer: product(&self.outer, &atoms[..at]),
+                inner: product(&self.inner, &atoms[at + 1..]),
+            })
         })
-    })
-}
-
-fn place(axes: &[Axis], map: &AxisMap, samples: &SampleAtom) -> Option<SampleAxis> {
-    axes.iter().enumerate().find_map(|(axis, segments)| {
-        let [Segment::Product(atoms)] = &segments[..] else { return None };
-        let at = atoms.iter().position(|atom| *atom == samples.atom)?;
-        let product = |start: &Dim, atoms: &[AtomId]| {
-            atoms.iter().fold(start.clone(), |n, atom| n * map.atoms[atom.0].size.clone())
-        };
-        Some(SampleAxis {
-            axis,
-            outer: product(&samples.outer, &atoms[..at]),
-            inner: product(&samples.inner, &atoms[at + 1..]),
-        })
-    })
+    }
 }
 
 /// The only axis of as many indices as there are samples, where that number is a symbol.

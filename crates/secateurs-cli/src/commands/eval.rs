@@ -60,8 +60,11 @@ impl Eval {
         check_results(&[self.save.as_deref()])?;
         let graph = self.model.read()?;
         let options = self.data.options(&self.model.model);
-        let dataset =
-            pipeline::open_data(&graph, &self.data.data, &options, self.output.as_deref(), self.objective)?;
+        let open = match self.engine.engine {
+            Engine::Libtorch => pipeline::open_data,
+            Engine::Onnxruntime => pipeline::open_fixed_data,
+        };
+        let dataset = open(&graph, &self.data.data, &options, self.output.as_deref(), self.objective)?;
         self.engine.prepare()?;
         let options = EvaluateOptions {
             batch_size: self.batch_size.map(|n| n as usize),

@@ -39,6 +39,12 @@ impl Register for Gather {
 }
 
 impl Gather {
+    /// Whether it takes all entries of an axis in their order: it reshapes its input then.
+    pub(crate) fn takes_all(&self, input: &[Dim], indices: &[i64]) -> bool {
+        let size = normalize_axis(self.axis, input.len()).ok().and_then(|axis| input[axis].known());
+        size == Some(indices.len() as i64) && indices.iter().enumerate().all(|(i, &index)| index == i as i64)
+    }
+
     /// The indices of an axis in another order, and the constant that it reads.
     pub(crate) fn along(axis: usize, indices: &[usize]) -> (Gather, secateurs_onnx::Tensor) {
         let indices: Vec<i64> = indices.iter().map(|&i| i as i64).collect();

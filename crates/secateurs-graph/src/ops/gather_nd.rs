@@ -42,6 +42,22 @@ impl Register for GatherND {
 }
 
 impl GatherND {
+    /// One that takes from each sample its own.
+    pub(crate) const OF_EACH: GatherND = GatherND { batch_dims: 1 };
+
+    /// What it picks from the entries of a single sample, where it counts this as an axis: rows of indices without the first one, which
+    /// is 0 all over.
+    pub(crate) fn of_one(&self, indices: &secateurs_onnx::Tensor) -> Option<secateurs_onnx::Tensor> {
+        let (&depth, outer) = indices.shape().split_last()?;
+        let values = indices.to_i64_vec().ok()?;
+        let is_one = self.batch_dims == 0 && depth > 1 && outer.first() == Some(&1);
+        if !is_one || values.chunks(depth).any(|row| row[0] != 0) {
+            return None;
+        }
+        let rest: Vec<i64> = values.chunks(depth).flat_map(|row| row[1..].to_vec()).collect();
+        secateurs_onnx::Tensor::from_slice([outer, &[depth - 1]].concat(), &rest).ok()
+    }
+
     /// The number of batch axes and of indexed axes.
     fn split(&self, from: &[Dim], at: &[Dim]) -> Result<(usize, usize), OpError> {
         let batch = usize::try_from(self.batch_dims).unwrap_or(usize::MAX);

@@ -38,6 +38,9 @@ impl Register for Reshape {
 }
 
 impl Reshape {
+    /// One that copies the sizes where its target has a 0.
+    pub(crate) const COPYING: Reshape = Reshape { allowzero: false };
+
     fn target(&self, from: &[Dim], to: &[Dim]) -> Result<Shape, OpError> {
         let mut shape = Vec::with_capacity(to.len());
         let mut inferred = None;
@@ -73,7 +76,7 @@ impl Reshape {
 
     /// The target that gives the shape `to`: the entries 0 and −1 of the old one where they still do, and in place of
     /// sizes that a constant cannot hold.
-    fn retarget(&self, from: &[Dim], to: &[Dim], old: &[Dim]) -> Vec<Dim> {
+    pub(crate) fn retarget(&self, from: &[Dim], to: &[Dim], old: &[Dim]) -> Vec<Dim> {
         let copied = |i: usize| !self.allowzero && from.get(i) == Some(&to[i]);
         let entry = |i: usize| match (old.get(i).and_then(Dim::known), to[i].known()) {
             (Some(-1), _) => (-1).into(),

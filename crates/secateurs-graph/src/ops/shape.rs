@@ -31,6 +31,11 @@ impl Register for Shape {
 }
 
 impl Shape {
+    /// The first size alone.
+    pub(crate) fn first() -> Shape {
+        Shape { start: None, end: Some(1) }
+    }
+
     fn range(&self, rank: usize) -> std::ops::Range<usize> {
         let clamp = |axis: i64| {
             let axis = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };

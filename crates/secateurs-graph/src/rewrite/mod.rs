@@ -3,6 +3,7 @@
 
 mod find_folded;
 mod fold_batch_norm;
+mod free_batch;
 mod initial;
 mod insert_batch_norm;
 mod insert_dropout;
@@ -10,6 +11,7 @@ mod residual;
 
 pub use find_folded::find_folded;
 pub use fold_batch_norm::{Folded, fold_batch_norms, fold_batch_norms_among};
+pub use free_batch::free_batch;
 pub use initial::{Law, Started, is_sequence, reinitialize};
 pub use insert_batch_norm::{Statistics, insert_batch_norms};
 pub use insert_dropout::insert_dropout;

@@ -36,7 +36,7 @@ impl Bodies {
         let session = match found {
             Some(session) => session,
             None => {
-                let mut session = Session::new(graph.clone(), self.options).map_err(fail)?;
+                let mut session = Session::as_it_is(graph.clone(), self.options).map_err(fail)?;
                 session.set_training(self.training);
                 let session = Rc::new(session);
                 self.sessions.borrow_mut().insert(Arc::as_ptr(graph), session.clone());

@@ -36,6 +36,7 @@ use crate::fact::Fact;
 use crate::graph::{Graph, NodeId, Source, ValueId};
 use crate::op::{InputRole, Inputs, TrainingMode};
 use crate::patch::Patch;
+use crate::rewrite::free_batch;
 
 pub use bodies::Bodies;
 pub(crate) use convert::rounded;
@@ -114,8 +115,15 @@ pub struct Run {
 const MAX_PLANS: usize = 64;
 
 impl Session {
-    /// Puts the constants of a graph on a device.
+    /// Puts the constants of a graph on a device. Where the graph fixes its batch, the session computes batches of any size if the graph
+    /// [can](free_batch), and its graph is that one.
     pub fn new(graph: Arc<Graph>, options: SessionOptions) -> Result<Session, GraphError> {
+        let freed = free_batch(&graph).map(Arc::new);
+        Session::as_it_is(freed.unwrap_or(graph), options)
+    }
+
+    /// A session of batches of the sizes that the graph declares.
+    fn as_it_is(graph: Arc<Graph>, options: SessionOptions) -> Result<Session, GraphError> {
         secateurs_torch::load()?;
         let mut session = Session {
             options,

@@ -68,7 +68,7 @@ pub fn check(model: &Model, feeds: &[Feed], split: Split, seed: u64) -> Result<L
 }
 
 /// A random part of the units, never all of an axis; now and then a single one.
-fn random(coupling: &Coupling, exact: bool, rng: &mut Rng) -> Selection {
+pub fn random(coupling: &Coupling, exact: bool, rng: &mut Rng) -> Selection {
     let mut selection = Selection::all(coupling);
     let mut remaining = Remaining::new(coupling);
     let share = *rng.pick(&[10, 40, 70, 100]);

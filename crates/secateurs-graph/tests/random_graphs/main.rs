@@ -10,6 +10,7 @@ mod check;
 #[path = "../implant/choice.rs"]
 mod choice;
 mod dead;
+mod freed;
 mod net;
 mod registry;
 mod rng;
@@ -68,6 +69,19 @@ fn dead_units_of_any_graph_change_nothing() {
     let (tried, dead) = (tried.get(), dead.get());
     println!("of {tried} graphs {dead} had dead units");
     assert!(4 * dead >= tried, "only {dead} of {tried} graphs had dead units");
+}
+
+#[test]
+fn batches_of_any_graph_are_freed_where_samples_stay_apart_and_stay_free() {
+    let [tried, freed] = [(); 2].map(|()| Cell::new(0u32));
+    of_many(250, |model, feeds, split, seed| {
+        tried.set(tried.get() + 1);
+        freed.set(freed.get() + u32::from(freed::check(model, feeds, split, seed)?));
+        Ok(())
+    });
+    let (tried, freed) = (tried.get(), freed.get());
+    println!("of {tried} graphs {freed} could be freed");
+    assert!(40 * freed >= tried, "only {freed} of {tried} graphs could be freed");
 }
 
 /// Checks so many graphs with both splits and a seed; the first failure is shrunk to the steps that it needs. They are the same each time, unless

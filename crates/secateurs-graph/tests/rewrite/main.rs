@@ -2,6 +2,7 @@
 #![cfg(feature = "torch")]
 
 mod fold;
+mod free;
 mod initial;
 mod insert;
 mod net;

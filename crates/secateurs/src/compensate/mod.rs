@@ -199,7 +199,7 @@ impl<'a> Compensator<'a> {
             let own = [inputs(&sessions[0], &batch)?, inputs(&sessions[1], &batch)?];
             batches.push(Inputs { own, counted: [counted, batch.indices.len()] });
         }
-        let axes = sample_axes(job.original);
+        let axes = sample_axes(sessions[0].graph());
         let place = |id: &NodeId| {
             let made = job.original.nodes[*id].outputs.first().copied().flatten()?;
             Some((*id, axes.get(made)?.clone()))

@@ -98,19 +98,19 @@ impl<'a> Measurer<'a> {
         }
         let coupling = coupling(graph, options.split, options.resizable)?;
         let resizable = resizable(graph, options.resizable)?;
-        let columns = Columns::new(graph, &coupling)?;
+        let mut session = Session::new(graph.clone(), SessionOptions { wide: true, ..options.session })?;
+        let columns = Columns::new(session.graph(), &coupling)?;
         if columns.units == 0 {
             return Err(EvidenceError::NoUnits { model: graph.source.file().into() });
         }
         let outputs = fixed_outputs(graph, options.outputs, &resizable)?;
         let heads = heads(graph, data, &outputs, options.objective)?;
-        let mut session = Session::new(graph.clone(), SessionOptions { wide: true, ..options.session })?;
         // A unit may be consumed by what depends on constants alone.
         session.unfold(columns.taps.iter().filter_map(|tap| match tap {
             Tap::Edge { node, .. } => Some(*node),
             Tap::Value(_) => None,
         }));
-        let traces = Traces::new(graph, &coupling, options)?;
+        let traces = Traces::new(session.graph(), &coupling, options)?;
         let fixed = data.fixed_batch_size();
         let batch_size = match (&columns.mixing, fixed) {
             (Some(node), Some(batch @ 2..)) => {

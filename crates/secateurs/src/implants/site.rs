@@ -57,7 +57,7 @@ impl Stream<'_> {
         let wanted: HashMap<NodeId, &Rows> =
             sites.iter().filter(|s| s.rows.channels <= MAX_FEATURES).map(|s| (s.node, &s.rows)).collect();
         let mut moments: HashMap<NodeId, Moments> = HashMap::new();
-        let places = sample_axes(self.graph);
+        let places = sample_axes(session.graph());
         for (at, batch) in self.data.counted(self.samples.to_vec(), self.batch_size).enumerate() {
             let (batch, counted) = batch?;
             let mut walk = session.walk(&inputs(session, &batch)?)?;

@@ -57,6 +57,7 @@ pub use write::{
 
 use std::path::Path;
 
+use secateurs_graph::rewrite::free_batch;
 use secateurs_graph::{Graph, ValueId};
 
 use crate::data::{DataError, DataOptions, Dataset, InputSpec, Labels};
@@ -78,9 +79,20 @@ pub fn input_specs(graph: &Graph) -> Result<Vec<InputSpec>, DataError> {
     graph.inputs.iter().map(spec).collect()
 }
 
-/// Opens data for a model: checks the first sample against its inputs, and the labels against what the output that they are for is taken
-/// for.
+/// Opens data for a model that the interpreter runs, which computes batches of any size where the model [can](free_batch): checks the first
+/// sample against its inputs, and the labels against what the output that they are for is taken for.
 pub fn open_data(
+    graph: &Graph,
+    path: &Path,
+    options: &DataOptions,
+    output: Option<&str>,
+    objective: Objective,
+) -> Result<Dataset, EvaluateError> {
+    open_fixed_data(free_batch(graph).as_ref().unwrap_or(graph), path, options, output, objective)
+}
+
+/// The same in batches of the size that the model fixes, as ONNX Runtime takes them.
+pub fn open_fixed_data(
     graph: &Graph,
     path: &Path,
     options: &DataOptions,

@@ -2,7 +2,7 @@
 
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
-use super::tests::{data, descent, graph, net_of, train, values, wave, whole};
+use super::tests::{data, descent, fixed_data, graph, net_of, train, values, wave, whole};
 use super::*;
 
 #[test]
@@ -37,6 +37,20 @@ fn tables_of_positions_and_frequencies_are_not_trained() {
 }
 
 #[test]
+fn a_model_of_one_sample_is_tuned_in_batches() {
+    let tuned = |batch: &str| {
+        let (folder, model) = (tempfile::tempdir().unwrap(), graph(net_of(batch, 0.0)));
+        let data = data(folder.path(), &model, true);
+        assert_eq!(data.fixed_batch_size(), None);
+        let run = train(&model, None, &data, &whole(), folder.path(), usize::MAX);
+        let tuned = &run.tuned().graph;
+        assert_eq!(tuned.to_model().graph().input, model.to_model().graph().input);
+        ["conv", "gamma", "mean", "fc"].map(|name| values(tuned, name))
+    };
+    assert_eq!(tuned("1"), tuned("batch"));
+}
+
+#[test]
 fn batch_norms_keep_their_statistics_where_the_model_fixes_a_small_batch() {
     secateurs_torch::load().unwrap();
     let kept = graph(net_of("1", 0.0));
@@ -45,7 +59,7 @@ fn batch_norms_keep_their_statistics_where_the_model_fixes_a_small_batch() {
     let options = TuneOptions { epochs: 1, learning_rate: Some(0.1), ..whole() };
     for model in [&kept, &folded] {
         let folder = tempfile::tempdir().unwrap();
-        let data = data(folder.path(), model, true);
+        let data = fixed_data(folder.path(), model, true);
         let run = train(model, None, &data, &options, folder.path(), usize::MAX);
         let tuned = run.tuned();
         let said = |what: &str| tuned.notes.iter().any(|note| note.contains(what));

@@ -172,7 +172,7 @@ fn moments(
     let taps: Vec<Tap> = values.iter().map(|&v| Tap::Value(v)).collect();
     let mut sums: Vec<Option<[Tensor; 2]>> = values.iter().map(|_| None).collect();
     let mut counts = vec![0i64; values.len()];
-    let places = sample_axes(graph);
+    let places = sample_axes(session.graph());
     for batch in job.data.counted(samples, BATCH_SIZE) {
         let (batch, counted) = batch?;
         let inputs = scores::inputs(&session, &batch)?;

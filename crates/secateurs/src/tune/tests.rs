@@ -12,7 +12,7 @@ use secateurs_torch::tch::Device;
 
 use super::*;
 use crate::data::{Augment, DataOptions, npz};
-use crate::pipeline::open_data;
+use crate::pipeline::{open_data, open_fixed_data};
 
 pub(super) const SAMPLES: usize = 24;
 
@@ -56,6 +56,13 @@ pub(super) fn graph(model: ModelBuilder) -> Graph {
 /// The same samples for every test; `y` where they are labelled.
 pub(super) fn data(folder: &Path, graph: &Graph, labelled: bool) -> Arc<Dataset> {
     data_of(SAMPLES, folder, graph, labelled)
+}
+
+/// The same in batches of the size that the model fixes, as where its batch cannot be freed.
+pub(super) fn fixed_data(folder: &Path, graph: &Graph, labelled: bool) -> Arc<Dataset> {
+    data(folder, graph, labelled);
+    let path = folder.join("data.npz");
+    Arc::new(open_fixed_data(graph, &path, &DataOptions::default(), None, Objective::Auto).unwrap())
 }
 
 fn data_of(samples: usize, folder: &Path, graph: &Graph, labelled: bool) -> Arc<Dataset> {
@@ -814,7 +821,7 @@ fn distances_from_the_original_do_not_depend_on_batches() {
             Arc::new(graph(model))
         };
         let (model, original) = (scaled(0.2), scaled(0.0));
-        let data = data(folder.path(), &original, false);
+        let data = fixed_data(folder.path(), &original, false);
         let of = |outputs: &[&str], objective: Objective| {
             let outputs: Vec<WeightedOutput> = outputs.iter().map(|name| name.parse().unwrap()).collect();
             let options = ScoreOptions { outputs: &outputs, objective, session: SessionOptions::default() };

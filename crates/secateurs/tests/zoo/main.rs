@@ -5,6 +5,7 @@
 //! Runtime (`cargo xtask fixtures` makes one); without it what needs one is skipped.
 
 mod counts;
+mod fixed;
 mod implants;
 mod models;
 mod original;

@@ -32,7 +32,7 @@ use crate::tune::Head;
 /// Measures traces beside what else is measured of a batch.
 pub(super) struct Traces<'a> {
     options: &'a MeasureOptions<'a>,
-    graph: &'a Arc<Graph>,
+    graph: Arc<Graph>,
     weights: Weights,
     projected: Projected,
     /// Runs the model with gradients of its parameters; where a way needs these.
@@ -56,7 +56,7 @@ struct Sums {
 
 impl<'a> Traces<'a> {
     pub fn new(
-        graph: &'a Arc<Graph>,
+        graph: &Arc<Graph>,
         coupling: &Coupling,
         options: &'a MeasureOptions<'a>,
     ) -> Result<Option<Traces<'a>>, EvidenceError> {
@@ -66,7 +66,7 @@ impl<'a> Traces<'a> {
             Trace::Projected => Projected::new(graph, coupling, &weights),
             _ => Projected::none(&weights),
         };
-        let mut traces = Traces { options, graph, weights, projected, session: None };
+        let mut traces = Traces { options, graph: graph.clone(), weights, projected, session: None };
         if !traces.projected.missing().is_empty() {
             traces.open()?;
         }
