@@ -461,6 +461,13 @@ fn units_that_were_measured_before_are_not_measured_again() {
         &["--evidence", &other, "--keep", "params=0.5", "--compensate", "none", "--epochs", "0"],
     );
     ends(2, &given, &["evidence", "--restart"]);
+    // Nor is that of the same data, read otherwise.
+    let names = folder.path("names.txt");
+    std::fs::write(&names, "a\nb\nc\n").unwrap();
+    ends(2, &run("otherwise", &["--classes", &names]), &["data.npz", "read otherwise"]);
+    assert!(!Path::new(&folder.path("otherwise")).exists());
+    let again = ["measure", &model, "--data", &data, "--samples", "100", "--threads", "1", "-o", &evidence];
+    ends(2, &[&again[..], &["--classes", &names]].concat(), &["read otherwise", "delete it"]);
     let foreign = folder.model("foreign.onnx", deep());
     let given = ["--evidence", &evidence, "--keep", "params=0.5"];
     ends(

@@ -117,6 +117,25 @@ impl Tensor {
         Tensor::new(element_type, shape, minifloat::pack(codes, bits as u32).into())
     }
 
+    /// The codes of a type of fewer than 8 bits, a byte each, in a tensor of `uint8`; `None` for other types.
+    pub fn codes(&self) -> Option<Tensor> {
+        let bits = self.element_type.bits().filter(|bits| *bits < 8)?;
+        let codes: Vec<u8> = minifloat::unpack(self.bytes(), bits as u32, self.len()).collect();
+        Tensor::from_slice(self.shape.clone(), &codes).ok()
+    }
+
+    /// A tensor of a type of fewer than 8 bits; the inverse of [`Tensor::codes`]. Fails for other types.
+    pub fn from_codes(element_type: ElementType, codes: &Tensor) -> Result<Self, TensorError> {
+        let Some(bits) = element_type.bits().filter(|bits| *bits < 8) else {
+            return Err(TensorError::WrongType {
+                found: element_type,
+                wanted: "a type of fewer than 8 bits",
+            });
+        };
+        let bytes = minifloat::pack(codes.to_vec::<u8>()?.into_iter(), bits as u32);
+        Tensor::new(element_type, codes.shape.clone(), bytes.into())
+    }
+
     /// A tensor of shape `[]`.
     pub fn scalar<T: Element>(value: T) -> Self {
         let mut bytes = Vec::new();

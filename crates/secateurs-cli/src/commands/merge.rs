@@ -7,6 +7,7 @@ use clap::Args;
 use secateurs::evidence::{Evidence, merge};
 
 use super::show;
+use crate::arguments::check_results;
 use crate::error::Result;
 
 /// Add up evidence that was measured in parts
@@ -25,6 +26,7 @@ pub struct Merge {
 
 impl Merge {
     pub fn run(self) -> Result {
+        check_results(&[Some(&self.output)])?;
         let mut parts = Vec::with_capacity(self.parts.len());
         for path in &self.parts {
             parts.push(Evidence::read(path)?);

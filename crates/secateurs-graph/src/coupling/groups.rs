@@ -11,6 +11,8 @@ use super::selection::Selection;
 use super::spaces::Spaces;
 use super::units::Search;
 use crate::graph::{Graph, NodeId, ValueId};
+use crate::op::InputRole;
+use crate::ops::DequantizeLinear;
 use crate::shrink::Subset;
 
 /// The groups of a graph, and what cannot be pruned.
@@ -127,7 +129,8 @@ impl Coupling {
         let exact = found.len();
         take(Search::new(&mut cells, &spaces, &preferred, options.split, owned), &seeds, &mut found);
         let groups = group(&spaces, &cells, &features, &seeds, found, exact);
-        let barred = barred(&spaces, &cells, &seeds, &groups);
+        let mut barred = barred(&spaces, &cells, &seeds, &groups);
+        barred.extend(integers(graph, &spaces, &groups));
         Coupling { groups, barred, spaces }
     }
 
@@ -295,6 +298,32 @@ fn by_space(cells: &Cells, unit: &[u32]) -> Unit {
         }
     }
     Unit { indices }
+}
+
+/// The axes of quantized weights that go with no parameter of floats: units are found by these.
+fn integers(graph: &Graph, spaces: &Spaces, groups: &[Group]) -> Vec<Barred> {
+    let units = groups.iter().flat_map(|group| &group.units);
+    let taken: HashSet<u32> = units.flat_map(|unit| unit.indices.iter().map(|(space, _)| *space)).collect();
+    let mut seen = HashSet::new();
+    let mut barred = Vec::new();
+    for &id in &graph.order {
+        let node = &graph.nodes[id];
+        for (input, value) in node.inputs.iter().enumerate() {
+            let dequantized = input == 0 && node.op.downcast::<DequantizeLinear>().is_some();
+            let weight = dequantized || node.op.role(input) == InputRole::Parameter;
+            let Some(value) = value.filter(|_| weight) else { continue };
+            let Some(tensor) = graph.tensor(value).filter(|tensor| tensor.element_type().is_integer()) else {
+                continue;
+            };
+            for axis in (0..tensor.shape().len()).filter(|&axis| tensor.shape()[axis] > 1) {
+                let space = spaces.axis(graph, id, input, axis);
+                if space.is_none_or(|space| !taken.contains(&space)) && seen.insert((value, axis)) {
+                    barred.push(Barred { value, axis, reason: Reason::Integers });
+                }
+            }
+        }
+    }
+    barred
 }
 
 fn barred(spaces: &Spaces, cells: &Cells, seeds: &[Seed], groups: &[Group]) -> Vec<Barred> {

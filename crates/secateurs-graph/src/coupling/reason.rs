@@ -22,6 +22,8 @@ pub enum Reason {
     Single(NodeId),
     /// No value that depends on the model's inputs has the axis: only constants are computed from it.
     Constants,
+    /// The weights are integers, and nothing of floats has the axis.
+    Integers,
     /// Removing any one index would remove all of this axis.
     WholeAxis(ValueId, usize),
     /// The constraints of this axis conflict: what would have to go with an index is itself part of other units.
@@ -42,6 +44,9 @@ impl Reason {
             Reason::Large(dim) => format!("its {dim} indices are too many to be told apart"),
             Reason::Single(n) => format!("node {}: an index is used by its position", node(n)),
             Reason::Constants => "only other constants are computed from it".into(),
+            Reason::Integers => {
+                "the weights are integers: prune the model of floats, and quantize what is left".into()
+            }
             Reason::WholeAxis(v, axis) => {
                 format!("removing one index would remove all of axis {axis} of '{}'", name(v))
             }

@@ -76,6 +76,9 @@ impl Sliced {
 /// The tensor with only the kept indices of each axis.
 pub(crate) fn slice(tensor: &Tensor, kept: &KeptAxes) -> Result<Tensor, GraphError> {
     let Some(last) = kept.iter().rposition(Option::is_some) else { return Ok(tensor.clone()) };
+    if let Some(codes) = tensor.codes() {
+        return packed(tensor.element_type(), &slice(&codes, kept)?);
+    }
     let (shape, width) = (tensor.shape(), width(tensor)?);
     let block = shape[last + 1..].iter().product::<usize>() * width;
     let mut strides = vec![block; last + 1];
@@ -113,6 +116,9 @@ fn fixed<const N: usize>(bytes: &[u8], at: usize) -> &[u8; N] {
 
 /// The tensor with zeros wherever an index is not among the kept ones of its axis.
 pub(super) fn zero(tensor: &Tensor, kept: &KeptAxes) -> Result<Tensor, GraphError> {
+    if let Some(codes) = tensor.codes() {
+        return packed(tensor.element_type(), &zero(&codes, kept)?);
+    }
     let (shape, width) = (tensor.shape(), width(tensor)?);
     let mut bytes = tensor.bytes().to_vec();
     for (axis, own) in kept.iter().enumerate() {
@@ -125,6 +131,10 @@ pub(super) fn zero(tensor: &Tensor, kept: &KeptAxes) -> Result<Tensor, GraphErro
     }
     Tensor::new(tensor.element_type(), shape.to_vec(), bytes.into())
         .map_err(|e| GraphError::Inconsistent(e.to_string()))
+}
+
+fn packed(element_type: ElementType, codes: &Tensor) -> Result<Tensor, GraphError> {
+    Tensor::from_codes(element_type, codes).map_err(|e| GraphError::Inconsistent(e.to_string()))
 }
 
 fn width(tensor: &Tensor) -> Result<usize, GraphError> {

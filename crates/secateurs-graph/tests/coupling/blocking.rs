@@ -1,5 +1,7 @@
 //! What cannot be known blocks, and says why.
 
+use secateurs_onnx::Tensor;
+
 use crate::net::{Net, int, ints};
 
 #[test]
@@ -63,6 +65,28 @@ fn two_readings_of_a_symbolic_axis_that_disagree_block() {
     assert_eq!(build(&[-1, 4], &[0, 1]).exact().groups(), ["4 neuron: a.weight[1] a.bias[0] c.weight[0]"]);
     let conflict = build(&[4, -1], &[1, 0]);
     assert!(conflict.groups().is_empty(), "{:?}", conflict.groups());
+}
+
+#[test]
+fn quantized_weights_alone_make_no_units() {
+    let weight = |seed: i64, shape: Vec<usize>| {
+        let values: Vec<i8> =
+            (0..shape.iter().product::<usize>() as i64).map(|i| ((i * 7 + seed) % 11) as i8).collect();
+        Tensor::from_slice(shape, &values).unwrap()
+    };
+    let model = Net::new(17)
+        .input("x", &[0, 4])
+        .tensor("qa", &weight(1, vec![4, 6]))
+        .tensor("qb", &weight(2, vec![6, 3]))
+        .number("scale", 0.25)
+        .node("DequantizeLinear", &["qa", "scale"], "a")
+        .node("DequantizeLinear", &["qb", "scale"], "b")
+        .node("MatMul", &["x", "a"], "h")
+        .node("Relu", &["h"], "r")
+        .node("MatMul", &["r", "b"], "y")
+        .done(&["y"]);
+    assert!(model.groups().is_empty(), "{:?}", model.groups());
+    assert!(model.reason("qa", 1).contains("integers"), "{}", model.reason("qa", 1));
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub struct Dataset {
     /// Where every sample has one.
     classes: Option<Vec<i64>>,
     class_names: Vec<String>,
+    reading: String,
 }
 
 #[derive(Debug)]
@@ -66,6 +67,7 @@ impl Dataset {
         let suffix = path.extension().unwrap_or_default().to_ascii_lowercase();
         let suffix = suffix.to_str().unwrap_or_default();
         let (mut places, mut array_labels) = (Places::Samples, None);
+        let (mut preprocess, mut read_by) = (Preprocess::default(), None);
         let (source, labels, class_names) = if metadata.is_dir() || images::is_image(path) {
             let found = images::find(path, options.classes.as_deref())?;
             let [input] = inputs else {
@@ -75,7 +77,8 @@ impl Dataset {
                     remedy: "give arrays named as the model's inputs as .npz".to_owned(),
                 });
             };
-            let transform = Transform::new(path, &options.image_preprocess(path)?, input, None)?;
+            preprocess = options.image_preprocess(path)?;
+            let transform = Transform::new(path, &preprocess, input, None)?;
             let (labels, names) = found.labels.unzip();
             places = Places::Files(found.files.clone());
             (Source::Images(ImageFiles { files: found.files, transform }), labels, names.unwrap_or_default())
@@ -86,6 +89,8 @@ impl Dataset {
             };
             let (arrays, labels) = Arrays::open(path, inputs, &wishes, options.ignore_label)?;
             array_labels = labels;
+            // A file beside arrays that are no images may be anything.
+            preprocess = options.image_preprocess(path).or_else(|_| options.explicit_preprocess())?;
             (Source::Arrays(arrays), None, options.classes.clone().unwrap_or_default())
         } else if records::SUFFIXES.contains(&suffix) {
             let mapping = TokenInputs::new(path, options, inputs)?;
@@ -101,6 +106,7 @@ impl Dataset {
                 places = Places::Lines(lines.clone());
             }
             let texts = Texts::open(path, (texts, lines), &tokenizer, options, mapping, inputs)?;
+            read_by = Some(tokenizer);
             (Source::Texts(Box::new(texts)), labels, options.classes.clone().unwrap_or_default())
         } else {
             return Err(unsupported(path, suffix));
@@ -116,9 +122,15 @@ impl Dataset {
         let labels = labels.map(taken).transpose()?;
         let classes = labels.as_ref().map(Labels::classes).transpose()?.flatten();
         let (path, inputs) = (path.to_owned(), inputs.to_vec());
-        let dataset = Dataset { path, inputs, source, labels, classes, class_names };
+        let reading = options.reading(preprocess, read_by.as_deref())?;
+        let dataset = Dataset { path, inputs, source, labels, classes, class_names, reading };
         dataset.check_first()?;
         Ok(dataset)
+    }
+
+    /// A hash of how the samples are read: of the preprocessing, columns and tokenizer.
+    pub fn reading(&self) -> &str {
+        &self.reading
     }
 
     /// Number of samples, at least 1.

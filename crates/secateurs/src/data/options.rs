@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::error::Result;
+use super::error::{DataError, Result};
 use super::preprocess::{Preprocess, Preset};
 
 /// Options for reading data; the default reads plain images, arrays and text columns.
@@ -96,12 +96,25 @@ impl DataOptions {
             Some(path) => Ok(explicit.or(Preprocess::read(&path)?)),
         }
     }
+
+    /// What changes where data are read otherwise: a hash of the options, of the preprocessing that they come to, and of the tokenizer.
+    pub(super) fn reading(&self, preprocess: Preprocess, tokenizer: Option<&Path>) -> Result<String> {
+        let plain =
+            DataOptions { preset: None, preprocess_file: None, preprocess, tokenizer: None, ..self.clone() };
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&serde_json::to_vec(&plain).expect("options are plain data"));
+        if let Some(path) = tokenizer {
+            let read = std::fs::File::open(path).and_then(|file| hasher.update_reader(file).map(|_| ()));
+            read.map_err(DataError::io(path))?;
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{DataError, Resize};
+    use crate::data::Resize;
 
     #[test]
     fn options_win_over_the_file_and_the_file_over_the_preset() {

@@ -23,7 +23,7 @@ use crate::data::{self, Batch, Dataset};
 use crate::implants::{Stream, explain};
 use crate::resizable::{coupling, names, resizable};
 use crate::run::DataIdentity;
-use crate::tune::{Head, all_finite, fixed_outputs, heads, inputs};
+use crate::tune::{Head, all_finite, by_samples, fixed_outputs, heads, inputs};
 
 /// Time between two writings of what was measured so far.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
@@ -105,6 +105,7 @@ impl<'a> Measurer<'a> {
         }
         let outputs = fixed_outputs(graph, options.outputs, &resizable)?;
         let heads = heads(graph, data, &outputs, options.objective)?;
+        by_samples(graph, heads.iter().map(|head| head.index), true)?;
         // A unit may be consumed by what depends on constants alone.
         session.unfold(columns.taps.iter().filter_map(|tap| match tap {
             Tap::Edge { node, .. } => Some(*node),
@@ -343,7 +344,9 @@ impl<'a> Measurer<'a> {
         }
         let row_bytes = 4 * (self.columns.units + self.columns.len()) as u64;
         let used = self.evidence.factor.sample_of.len() as u64 * row_bytes;
-        (self.job.options.memory.saturating_sub(used) / (row_bytes * passes as u64)) as usize
+        let room = (self.job.options.memory.saturating_sub(used) / (row_bytes * passes as u64)) as usize;
+        // Without any, nothing could be said of sets.
+        room.max(usize::from(used == 0))
     }
 
     /// Keeps rows `[samples, n]` of every pass in the factor, sample by sample.
@@ -472,7 +475,11 @@ impl Evidence {
         if own.settings != asked.settings || own.groups != asked.groups {
             return fail("that was measured with other settings");
         }
+        let reading = asked.data[0].reading.as_deref().unwrap_or_default();
         match &own.data[..] {
+            [one] if one.is_read_otherwise(&asked.data[0].fingerprint, reading) => {
+                return fail("of data that were read otherwise (preprocessing, columns or tokenizer)");
+            }
             [one] if one.fingerprint == asked.data[0].fingerprint => {}
             [_] => return fail("of other data"),
             _ => return fail("that was merged"),
@@ -530,8 +537,9 @@ fn header(
     } else if job.data.classes().is_some_and(|labels| order.iter().all(|&i| labels[i] == labels[order[0]])) {
         notes.push("all samples have the same label, so that the loss of the labels says little".into());
     }
-    let DataIdentity { path, samples: of, fingerprint } = DataIdentity::of(job.data)?;
-    let data = MeasuredData { path: path.display().to_string(), fingerprint, of, samples: Vec::new() };
+    let DataIdentity { path, samples: of, fingerprint, reading } = DataIdentity::of(job.data)?;
+    let path = path.display().to_string();
+    let data = MeasuredData { path, fingerprint, reading: Some(reading), of, samples: Vec::new() };
     Ok(Header {
         format_version: FORMAT_VERSION,
         secateurs: env!("CARGO_PKG_VERSION").into(),

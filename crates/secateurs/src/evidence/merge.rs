@@ -61,6 +61,12 @@ fn add_data(all: &mut Vec<MeasuredData>, new: &MeasuredData) -> Result<(), Evide
         all.push(new.clone());
         return Ok(());
     };
+    if new.reading.as_deref().is_some_and(|reading| own.is_read_otherwise(&new.fingerprint, reading)) {
+        return Err(EvidenceError::Merge(format!(
+            "{} was read otherwise for one than for the other (preprocessing, columns or tokenizer)",
+            own.path
+        )));
+    }
     let overlap =
         own.samples.iter().flat_map(|a| new.samples.iter().map(move |b| [a[0].max(b[0]), a[1].min(b[1])]));
     let shared: usize = overlap.filter(|[from, to]| from < to).map(|[from, to]| to - from).sum();

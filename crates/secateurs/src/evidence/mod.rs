@@ -44,6 +44,7 @@ use serde::{Deserialize, Serialize};
 use crate::format::is_numbered;
 use crate::implants::{Explained, ExplainedForm};
 use crate::plan::PlannedSplit;
+use crate::run::DataIdentity;
 use crate::tune::{Objective, WeightedOutput, none_one_or_many};
 
 /// The version of the format that this program writes.
@@ -151,10 +152,20 @@ pub struct MeasuredData {
     pub path: String,
     /// A hash of its contents.
     pub fingerprint: String,
+    /// A hash of how they were read; `None` in files that do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<String>,
     /// How many samples it has.
     pub of: usize,
     /// Those that were measured, as ranges `[from, to)` in ascending order.
     pub samples: Vec<[usize; 2]>,
+}
+
+impl MeasuredData {
+    /// Whether they are these data, but were read otherwise.
+    pub(crate) fn is_read_otherwise(&self, fingerprint: &str, reading: &str) -> bool {
+        self.fingerprint == fingerprint && self.reading.as_ref().is_some_and(|own| own != reading)
+    }
 }
 
 /// An output that was looked at.
@@ -256,6 +267,19 @@ pub(crate) struct Factor {
 }
 
 impl Evidence {
+    /// Refuses data of which it was measured, but that were read otherwise then.
+    pub(crate) fn check_reading(&self, data: &DataIdentity) -> Result<(), EvidenceError> {
+        let other = |own: &&MeasuredData| own.is_read_otherwise(&data.fingerprint, &data.reading);
+        match self.header.data.iter().find(other) {
+            None => Ok(()),
+            Some(own) => Err(EvidenceError::Options(format!(
+                "the evidence was measured on {}, but they were read otherwise (preprocessing, columns or tokenizer); measure again, or \
+                 read them as then",
+                own.path
+            ))),
+        }
+    }
+
     /// Refuses a model that this is not evidence of, and units that were not measured. `coupling` is that of the model.
     pub fn check(
         &self,

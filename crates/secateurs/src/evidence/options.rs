@@ -27,7 +27,7 @@ pub struct MeasureOptions<'a> {
     pub probes: usize,
     /// Seed of the order of the samples and of all draws.
     pub seed: u64,
-    /// Bytes that the factor may take; where all samples do not fit, the first of them are kept in it.
+    /// Bytes that the factor may take; where all samples do not fit, the first of them are kept in it, one at least.
     pub memory: u64,
     /// The reliability of the ranking at which measuring ends early; `None` for never.
     pub settled: Option<f64>,

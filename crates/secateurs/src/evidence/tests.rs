@@ -755,6 +755,8 @@ fn bad_data_are_named_and_small_memory_is_said() {
     let small = measured(&fine, &data, &MeasureOptions { memory: 10 * 32, ..single.clone() });
     assert_eq!((small.header.samples, small.header.samples_in_factor), (SAMPLES, 10));
     assert!(small.header.notes.iter().any(|note| note.contains("first 10")), "{:?}", small.header.notes);
+    let least = measured(&fine, &data, &MeasureOptions { memory: 0, ..single.clone() });
+    assert_eq!(least.header.samples_in_factor, 1);
     let all = measured(&fine, &data, &single);
     assert_eq!(all.score(Score::Quadratic), small.score(Score::Quadratic));
 }

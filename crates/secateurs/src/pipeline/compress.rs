@@ -27,8 +27,7 @@ pub fn compress(job: &RunJob, observe: &mut Observe) -> Result<Report, JobError>
     let job = &RunJob { outputs: &outputs, ..job.clone() };
     let evidence = evidence(job, &plan)?;
     let original = Arc::new(job.graph.clone());
-    let mut stages = Stages::open(job, Some(&settings), None, observe)?;
-    stages.evidence = evidence;
+    let mut stages = Stages::open(job, Some(&settings), evidence, None, observe)?;
     if let Some(report) = stages.finished()? {
         return Ok(report);
     }

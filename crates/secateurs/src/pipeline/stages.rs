@@ -76,6 +76,7 @@ impl<'a, 'o> Stages<'a, 'o> {
     pub fn open(
         job: &'a RunJob<'a>,
         plan: Option<&PlanSettings>,
+        evidence: Option<Arc<Evidence>>,
         teacher: Option<&Graph>,
         observe: &'a mut Observe<'o>,
     ) -> Result<Stages<'a, 'o>, JobError> {
@@ -163,6 +164,9 @@ impl<'a, 'o> Stages<'a, 'o> {
         if plan.is_some() {
             super::metric_drop::check(job, &validation)?;
         }
+        if let Some(evidence) = &evidence {
+            evidence.check_reading(&config.data)?;
+        }
         let directory = RunDirectory::open(job.folder, &config, job.restart)?;
         let log = directory.log()?;
         Ok(Stages {
@@ -176,7 +180,7 @@ impl<'a, 'o> Stages<'a, 'o> {
             teacher,
             training,
             validation,
-            evidence: None,
+            evidence,
         })
     }
 

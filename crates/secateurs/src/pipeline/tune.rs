@@ -20,7 +20,7 @@ pub fn tune_run(
     observe: &mut Observe,
 ) -> Result<Report, JobError> {
     let model = Arc::new(job.graph.clone());
-    let mut stages = Stages::open(job, None, teacher, observe)?;
+    let mut stages = Stages::open(job, None, None, teacher, observe)?;
     let teacher = stages.teacher.clone();
     if let Some(report) = stages.finished()? {
         return Ok(report);

@@ -110,6 +110,9 @@ pub struct DataIdentity {
     pub samples: usize,
     /// [`fingerprint`].
     pub fingerprint: String,
+    /// [`Dataset::reading`].
+    #[serde(default)]
+    pub reading: String,
 }
 
 impl DataIdentity {
@@ -117,7 +120,7 @@ impl DataIdentity {
     pub fn of(data: &Dataset) -> Result<DataIdentity, DataError> {
         let path = data.path().to_owned();
         let fingerprint = fingerprint(&path).map_err(DataError::io(&path))?;
-        Ok(DataIdentity { samples: data.len(), fingerprint, path })
+        Ok(DataIdentity { samples: data.len(), fingerprint, reading: data.reading().to_owned(), path })
     }
 }
 

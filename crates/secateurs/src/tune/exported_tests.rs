@@ -1,5 +1,6 @@
 //! Models as exporters write them: what is no weight stays, and what is one is trained.
 
+use secateurs_onnx::proto::AttributeProto;
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
 use super::tests::{data, descent, fixed_data, graph, net_of, train, values, wave, whole};
@@ -138,4 +139,16 @@ fn constants_that_an_exporter_has_merged_are_trained_apart() {
         }
         assert_ne!(read(4), [1.0; 4], "reinit {reinit}");
     }
+}
+
+#[test]
+fn outputs_with_the_samples_behind_another_axis_are_refused() {
+    let turned = net_of("batch", 0.0)
+        .node_with("Transpose", &["logits"], &["turned"], vec![AttributeProto::from_ints("perm", [1, 0])])
+        .output("turned");
+    let (folder, model) = (tempfile::tempdir().unwrap(), graph(turned));
+    let data = data(folder.path(), &model, true);
+    let error =
+        train(&model, None, &data, &whole(), folder.path(), usize::MAX).result.unwrap_err().to_string();
+    assert!(error.contains("'turned'") && error.contains("--output"), "{error}");
 }

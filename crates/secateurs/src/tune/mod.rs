@@ -32,7 +32,7 @@ pub use loss::Meaning;
 pub(crate) use loss::{Head, LEAST_PROBABILITY};
 pub use options::{BatchNormMode, Objective, OptimizerKind, Schedule, TuneOptions, TunePrecision};
 pub use outputs::{WeightedOutput, fixed_outputs};
-pub(crate) use outputs::{heads, labelled_output, none_one_or_many};
+pub(crate) use outputs::{by_samples, heads, labelled_output, none_one_or_many};
 pub use scores::{ScoreOptions, Scores, scores};
 pub(crate) use scores::{all_finite, inputs};
 pub use settings::{Output, Resolved};

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use secateurs_graph::samples::sample_axes;
 use secateurs_graph::{Graph, Source, ValueId};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -124,11 +125,42 @@ pub(crate) fn heads(
             "output '{name}' is named twice; name it once, with its weight"
         )));
     }
+    by_samples(graph, places.iter().map(|(index, _)| *index), false)?;
     let head = |(n, &(index, weight)): (usize, &(usize, f64))| {
         let labels = data.labels().filter(|_| n == 0);
         Head { weight, ..Head::of(graph, index, labels, objective) }
     };
     Ok(places.iter().enumerate().map(head).collect())
+}
+
+/// Refuses outputs that have the samples behind another axis, as the last states of a recurrent layer; with `alone` also those that have
+/// several indices of the first axis for a sample.
+pub(crate) fn by_samples(
+    graph: &Graph,
+    outputs: impl IntoIterator<Item = usize>,
+    alone: bool,
+) -> Result<(), TuneError> {
+    let places = sample_axes(graph);
+    let is_free = |input: &ValueId| {
+        let shape = graph.values[*input].fact.shape.as_ref();
+        shape.and_then(|shape| shape.first()).is_some_and(|size| size.known().is_none())
+    };
+    // By a number samples are not told from other axes.
+    if !graph.inputs.iter().all(is_free) {
+        return Ok(());
+    }
+    let mixed = |output: &usize| {
+        let place = places.get(graph.outputs[*output]);
+        place.is_some_and(|place| place.axis != 0 || alone && !(place.outer.is(1) && place.inner.is(1)))
+    };
+    match outputs.into_iter().find(mixed) {
+        None => Ok(()),
+        Some(output) => Err(TuneError::Options(format!(
+            "output '{}' does not have one sample after the other along its first axis, so that nothing can be told of single ones; name \
+             others with --output, or export the model with the batch first there",
+            graph.values[graph.outputs[output]].name
+        ))),
+    }
 }
 
 /// The outputs to look at where some shrink: those can be compared with nothing. `outputs` are those that are asked for, if any.

@@ -365,8 +365,11 @@ fn why(graph: &Graph, reason: &Reason) -> String {
         Reason::Single(node) => format!("{}: an index is used by its position", op(node)),
         Reason::WholeAxis(..) => "removing one index would remove all of an axis".into(),
         Reason::Entangled(..) => "an index cannot go without parts of other units".into(),
-        Reason::Input(_) | Reason::Output(_) | Reason::Size(_) | Reason::Large(_) | Reason::Constants => {
-            reason.describe(graph)
-        }
+        Reason::Input(_)
+        | Reason::Output(_)
+        | Reason::Size(_)
+        | Reason::Large(_)
+        | Reason::Constants
+        | Reason::Integers => reason.describe(graph),
     }
 }

@@ -208,6 +208,7 @@ mod tests {
             data: vec![MeasuredData {
                 path: "train.npz".into(),
                 fingerprint: "".into(),
+                reading: None,
                 of: 5000,
                 samples: vec![[0, 3], [7, 8]],
             }],

@@ -161,6 +161,10 @@ impl<'a> Trainer<'a> {
                 "{count} constants are taken for masks, positions or frequencies, and not trained"
             ));
         }
+        let enclosed: usize = graph.enclosed().iter().map(|of_node| of_node.params).sum();
+        if enclosed > 0 {
+            notes.push(format!("{enclosed} parameters lie inside of If, Loop or Scan, and stay as they are"));
+        }
         let fingerprint = fingerprint(job, hidden.as_ref())?;
         let progress = Progress { fingerprint, factor: 1.0, ..Progress::default() };
         Ok(Trainer {
