@@ -127,8 +127,14 @@ struct Made {
 impl Freeing<'_> {
     /// Follows samples through a node, with the first change that lets them stay apart.
     fn node(&mut self, id: NodeId) -> Option<()> {
-        let ways: [fn(&Self, NodeId) -> Option<Change>; 5] =
-            [Self::reshaped, |_, _| Some(Change::default()), Self::repeated, Self::sized, Self::picked];
+        let ways: [fn(&Self, NodeId) -> Option<Change>; 6] = [
+            Self::reshaped,
+            |_, _| Some(Change::default()),
+            Self::repeated,
+            Self::repeated_first,
+            Self::sized,
+            Self::picked,
+        ];
         let (change, made) = ways.iter().find_map(|way| {
             let change = way(self, id)?;
             let made = self.made(id, &change)?;
@@ -265,10 +271,23 @@ impl Freeing<'_> {
         Some(shape)
     }
 
-    /// Constants with a single entry along the axis of a single sample get one for each.
+    /// Constants with a single entry along the axis of a single sample get one for each, where the op tells that axis from others of one
+    /// entry.
     fn repeated(&self, id: NodeId) -> Option<Change> {
         let node = &self.graph.nodes[id];
-        let map = self.graph.axis_map(node);
+        let unchanged = Change::default();
+        let read = self.read(node, &unchanged);
+        let outputs = self.graph.output_facts(node);
+        self.repeated_along(node, &node.op.axes(&Inputs::new(&read, outputs.len()), &outputs))
+    }
+
+    /// The same by the axes of one sample, where the op takes no more of this constant.
+    fn repeated_first(&self, id: NodeId) -> Option<Change> {
+        let node = &self.graph.nodes[id];
+        self.repeated_along(node, &self.graph.axis_map(node))
+    }
+
+    fn repeated_along(&self, node: &Node, map: &AxisMap) -> Option<Change> {
         let (i, value) = self.fed_inputs(node).next()?;
         let place = self.places.get(value).filter(|place| **place == SampleAxis::whole(place.axis))?;
         let samples = map.inputs.get(i)?.as_ref()?.get(place.axis)?;
@@ -277,7 +296,7 @@ impl Freeing<'_> {
             let axes = map.inputs.get(input)?.as_ref()?;
             let axis = axes.iter().position(|axis| axis == samples)?;
             let mut shape = fact.shape.clone()?;
-            if !shape[axis].is(1) {
+            if !shape.get(axis)?.is(1) {
                 return None;
             }
             shape[axis] = self.batch.clone();
