@@ -6,6 +6,8 @@ const DATA: &str = "--data data/cifar10/train.npz --test data/cifar10/test.npz -
                     --teacher-cache {page}/teacher";
 const NARROW: &str = "assets/cifar10-preresnet29-dense.onnx";
 const HALF: &str = "assets/cifar10-presnet29-w32-dense.onnx";
+/// The share of MACs that is as fast as `latency=0.6`, as measured.
+const AS_FAST: &str = "macs=0.51";
 /// Parts of our way, and the arguments that take each away or put it in.
 const PARTS: &[(&str, &str, &[&str])] = &[
     ("hap", "`hap`", &[]),
@@ -68,12 +70,11 @@ pub fn page() -> Page {
             add(format!("before-{method}-{fit}"), line, &more);
         }
     }
-    for keep in ["latency=0.6", "macs=0.6"] {
-        for batch in ["1", "32"] {
-            let line = compress(NARROW, keep);
-            add(format!("{keep}-batch-{batch}"), line, &["--epochs", "5", "--latency-batches", batch]);
-        }
+    for batch in ["1", "32"] {
+        let line = compress(NARROW, "latency=0.6");
+        add(format!("latency=0.6-batch-{batch}"), line, &["--epochs", "5", "--latency-batches", batch]);
     }
+    add("as-fast".into(), compress(NARROW, AS_FAST), &["--epochs", "5", "--latency-batches", "1,32"]);
     for Recovered { name, model, kept, .. } in RECOVERED {
         add(format!("{name}-dense"), tune(model), &[]);
         for kept in *kept {
@@ -142,14 +143,22 @@ fn render(found: &Found) -> String {
     let methods = ["joint", "quadratic", "magnitude", "hap-trace", "gradient", "random"];
     text += &table(&["method", "as pruned", "compensated"], methods.map(row).to_vec());
 
-    text += "\n### Latency\n\nThe narrow net, 5 epochs: the measured share of the original's latency in ONNX Runtime with one thread.\n\n";
-    let rows = ["1", "32"].iter().flat_map(|batch| ["latency=0.6", "macs=0.6"].map(|keep| (keep, *batch)));
-    let row = |(keep, batch): (&str, &str)| {
-        let name = format!("{keep}-batch-{batch}");
-        let share = latency_share(found, &name);
-        vec![keep.to_owned(), batch.to_owned(), number(share), number(found.accuracy(&name, "result"))]
+    text += &format!(
+        "\n### Latency\n\nThe narrow net, 5 epochs: the measured share of the original's latency in ONNX Runtime with one thread; and \
+         {AS_FAST}, which is as fast.\n\n"
+    );
+    let row = |budget: &str, batch: &str, name: &str, at: usize| {
+        let share = |of: &dyn Fn(&str) -> Option<f64>| Some(of("result")? / of("original")?);
+        let latency = share(&|model| found.latency(name, model, at));
+        let macs = share(&|model| found.get(name)?[model]["macs"].as_f64());
+        let (latency, macs) = (number(latency), number(macs));
+        vec![budget.to_owned(), batch.to_owned(), latency, macs, number(found.accuracy(name, "result"))]
     };
-    text + &table(&["budget", "batch", "latency kept", "accuracy"], rows.map(row).collect())
+    let rows = ["1", "32"].iter().enumerate().flat_map(|(at, batch)| {
+        let limited = row("latency=0.6", batch, &format!("latency=0.6-batch-{batch}"), 0);
+        [limited, row(AS_FAST, batch, "as-fast", at)]
+    });
+    text + &table(&["budget", "batch", "latency kept", "MACs kept", "accuracy"], rows.collect())
 }
 
 /// The better of a dense model and itself tuned.
@@ -171,7 +180,3 @@ fn against(all: &[f64], dense: Option<f64>) -> String {
 
 /// The 97.5 % quantile of Student's t with 2 degrees of freedom.
 const STUDENT_2: f64 = 4.303;
-
-fn latency_share(found: &Found, name: &str) -> Option<f64> {
-    Some(found.latency(name, "result", 0)? / found.latency(name, "original", 0)?)
-}
