@@ -24,7 +24,7 @@ fn of_three(model: ModelBuilder, shape: &[usize]) -> f64 {
     let at_once = run(&freed, &[all], true).swap_remove(0).to_f64_vec().unwrap();
     let vector = |values: &[f64]| [Tensor::from_slice(vec![values.len()], values).unwrap()];
     let differs = |(sample, found): (&Tensor, &[f64])| {
-        let alone = run(&graph, &[sample.clone()], true).swap_remove(0).to_f64_vec().unwrap();
+        let alone = run(&graph, std::slice::from_ref(sample), true).swap_remove(0).to_f64_vec().unwrap();
         distance(&vector(found), &vector(&alone))
     };
     samples.iter().zip(at_once.chunks(at_once.len() / 3)).map(differs).fold(0.0, f64::max)
