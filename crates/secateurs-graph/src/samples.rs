@@ -29,6 +29,11 @@ impl SampleAxis {
         SampleAxis { axis, outer: 1.into(), inner: 1.into() }
     }
 
+    /// Whether each index of the axis is a sample.
+    pub fn is_whole(&self) -> bool {
+        self.outer.is(1) && self.inner.is(1)
+    }
+
     /// The sizes of the three factors, for an axis of `size` indices and so many samples; `None` where these do not fit.
     pub fn factors(&self, size: i64, samples: i64) -> Option<[i64; 3]> {
         let rest = (samples > 0 && size % samples == 0).then(|| size / samples)?;

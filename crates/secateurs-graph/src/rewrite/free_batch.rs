@@ -289,7 +289,7 @@ impl Freeing<'_> {
 
     fn repeated_along(&self, node: &Node, map: &AxisMap) -> Option<Change> {
         let (i, value) = self.fed_inputs(node).next()?;
-        let place = self.places.get(value).filter(|place| **place == SampleAxis::whole(place.axis))?;
+        let place = self.places.get(value).filter(|place| place.is_whole())?;
         let samples = map.inputs.get(i)?.as_ref()?.get(place.axis)?;
         let replaced = |(input, value): (usize, &Option<ValueId>)| {
             let fact = self.facts.get(value.filter(|value| !self.fed.contains_key(*value))?)?;
@@ -311,7 +311,7 @@ impl Freeing<'_> {
     fn sized(&self, id: NodeId) -> Option<Change> {
         let node = &self.graph.nodes[id];
         let (_, value) = self.fed_inputs(node).next()?;
-        let place = self.places.get(value).filter(|place| **place == SampleAxis::whole(place.axis))?;
+        let place = self.places.get(value).filter(|place| place.is_whole())?;
         let rank = self.facts[value].rank()?;
         let is_list = |role| matches!(role, InputRole::Sizes | InputRole::Control);
         let replaced = |(input, value): (usize, &Option<ValueId>)| {

@@ -475,12 +475,12 @@ impl Evidence {
         if own.settings != asked.settings || own.groups != asked.groups {
             return fail("that was measured with other settings");
         }
-        let reading = asked.data[0].reading.as_deref().unwrap_or_default();
+        let (fingerprint, reading) = (&asked.data[0].fingerprint, asked.data[0].reading.as_deref());
         match &own.data[..] {
-            [one] if one.is_read_otherwise(&asked.data[0].fingerprint, reading) => {
+            [one] if one.is_read_otherwise(fingerprint, reading) => {
                 return fail("of data that were read otherwise (preprocessing, columns or tokenizer)");
             }
-            [one] if one.fingerprint == asked.data[0].fingerprint => {}
+            [one] if one.fingerprint == *fingerprint => {}
             [_] => return fail("of other data"),
             _ => return fail("that was merged"),
         }

@@ -61,7 +61,7 @@ fn add_data(all: &mut Vec<MeasuredData>, new: &MeasuredData) -> Result<(), Evide
         all.push(new.clone());
         return Ok(());
     };
-    if new.reading.as_deref().is_some_and(|reading| own.is_read_otherwise(&new.fingerprint, reading)) {
+    if own.is_read_otherwise(&new.fingerprint, new.reading.as_deref()) {
         return Err(EvidenceError::Merge(format!(
             "{} was read otherwise for one than for the other (preprocessing, columns or tokenizer)",
             own.path

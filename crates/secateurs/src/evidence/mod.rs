@@ -163,8 +163,9 @@ pub struct MeasuredData {
 
 impl MeasuredData {
     /// Whether they are these data, but were read otherwise.
-    pub(crate) fn is_read_otherwise(&self, fingerprint: &str, reading: &str) -> bool {
-        self.fingerprint == fingerprint && self.reading.as_ref().is_some_and(|own| own != reading)
+    pub(crate) fn is_read_otherwise(&self, fingerprint: &str, reading: Option<&str>) -> bool {
+        let readings = self.reading.as_deref().zip(reading);
+        self.fingerprint == fingerprint && readings.is_some_and(|(own, other)| own != other)
     }
 }
 
@@ -269,7 +270,7 @@ pub(crate) struct Factor {
 impl Evidence {
     /// Refuses data of which it was measured, but that were read otherwise then.
     pub(crate) fn check_reading(&self, data: &DataIdentity) -> Result<(), EvidenceError> {
-        let other = |own: &&MeasuredData| own.is_read_otherwise(&data.fingerprint, &data.reading);
+        let other = |own: &&MeasuredData| own.is_read_otherwise(&data.fingerprint, Some(&data.reading));
         match self.header.data.iter().find(other) {
             None => Ok(()),
             Some(own) => Err(EvidenceError::Options(format!(

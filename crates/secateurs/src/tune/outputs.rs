@@ -140,7 +140,6 @@ pub(crate) fn by_samples(
     outputs: impl IntoIterator<Item = usize>,
     alone: bool,
 ) -> Result<(), TuneError> {
-    let places = sample_axes(graph);
     let is_free = |input: &ValueId| {
         let shape = graph.values[*input].fact.shape.as_ref();
         shape.and_then(|shape| shape.first()).is_some_and(|size| size.known().is_none())
@@ -149,9 +148,10 @@ pub(crate) fn by_samples(
     if !graph.inputs.iter().all(is_free) {
         return Ok(());
     }
+    let places = sample_axes(graph);
     let mixed = |output: &usize| {
         let place = places.get(graph.outputs[*output]);
-        place.is_some_and(|place| place.axis != 0 || alone && !(place.outer.is(1) && place.inner.is(1)))
+        place.is_some_and(|place| place.axis != 0 || alone && !place.is_whole())
     };
     match outputs.into_iter().find(mixed) {
         None => Ok(()),
