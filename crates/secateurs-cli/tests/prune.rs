@@ -515,3 +515,23 @@ fn what_is_dead_goes_at_no_loss_and_before_anything_else() {
     let report = json(&prune(&alive, &["--lossless", "--json"], &smaller));
     assert_eq!(report["units"], serde_json::json!([8, 8]));
 }
+
+#[test]
+fn a_branch_that_no_output_depends_on_bars_nothing_and_goes() {
+    let folder = Folder::new();
+    let looked_at = with_dead_neurons().domain("custom", 1).node("custom::Look", &["j"], &["seen"]);
+    let model = folder.model("looked-at.onnx", looked_at);
+    let (smaller, plan) = (folder.path("smaller.onnx"), folder.path("plan.json"));
+    let report = json(&prune(
+        &model,
+        &["--keep", "units=0.5", "--method", "magnitude", "--plan", &plan, "--json"],
+        &smaller,
+    ));
+    assert_eq!(report["units"], serde_json::json!([8, 4]));
+    let again = folder.path("again.onnx");
+    ends(0, &["apply", &model, &plan, "-o", &again], &[]);
+    for path in [&smaller, &again] {
+        let written = Model::read(Path::new(path)).unwrap();
+        assert!(written.graph().node.iter().all(|node| node.op_type() != "Look"), "{path}");
+    }
+}

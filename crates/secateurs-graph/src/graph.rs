@@ -10,6 +10,7 @@ use slotmap::{SecondaryMap, SlotMap, new_key_type};
 use crate::error::GraphError;
 use crate::fact::Fact;
 use crate::op::{InputRole, Inputs, Op, OpError};
+use crate::patch::Patch;
 
 new_key_type! {
     /// A node; stable while the graph changes.
@@ -104,6 +105,16 @@ impl Graph {
     /// Reads a model from a file.
     pub fn read(path: &Path) -> Result<Graph, GraphError> {
         Graph::from_model(Model::read(path)?).map_err(|e| e.in_file(Some(path)))
+    }
+
+    /// Reads a model without the nodes and constants that no output depends on. In a model that is measured or changed they would bar
+    /// units, count as costs and be compared with what a run never computes.
+    pub fn read_live(path: &Path) -> Result<Graph, GraphError> {
+        let mut graph = Graph::read(path)?;
+        let mut patch = Patch::new();
+        patch.remove_dead();
+        patch.apply(&mut graph).map_err(|e| e.in_file(Some(path)))?;
+        Ok(graph)
     }
 
     /// The opset version of a domain that the model imports, or 1.

@@ -188,7 +188,7 @@ impl Patch {
     /// Applies all edits, and gives the values that were made. On an error the graph is as it was.
     pub fn apply(self, graph: &mut Graph) -> Result<NewValues, GraphError> {
         let mut next = graph.clone();
-        next.changed |= !self.edits.is_empty();
+        next.changed |= self.edits.iter().any(|edit| !matches!(edit, Edit::Prune));
         let values = next.values.values().map(|v| v.name.clone());
         let names = values.chain(next.nodes.values().map(|n| n.name.clone())).collect();
         let mut editor = Editor { graph: &mut next, names, numbers: HashMap::new(), made: Vec::new() };
@@ -341,7 +341,7 @@ impl Editor<'_> {
                     self.graph.nodes[node].outputs.push(Some(value));
                 }
             }
-            Edit::Prune => self.graph.remove_dead(),
+            Edit::Prune => self.graph.changed |= self.graph.remove_dead(),
         }
         Ok(())
     }
@@ -400,7 +400,9 @@ impl Editor<'_> {
 }
 
 impl Graph {
-    fn remove_dead(&mut self) {
+    /// Whether there was anything to remove.
+    fn remove_dead(&mut self) -> bool {
+        let before = (self.nodes.len(), self.values.len());
         let mut live = SecondaryMap::<ValueId, ()>::new();
         let mut kept = SecondaryMap::<NodeId, ()>::new();
         // Nodes that this patch added stand anywhere in the order: follow the producers.
@@ -419,5 +421,6 @@ impl Graph {
         self.order.retain(|&id| kept.contains_key(id));
         self.nodes.retain(|id, _| kept.contains_key(id));
         self.values.retain(|id, _| live.contains_key(id));
+        before != (self.nodes.len(), self.values.len())
     }
 }

@@ -10,7 +10,7 @@ use secateurs_graph::patch::Patch;
 use secateurs_graph::session::{Precision, Session, SessionOptions, Tap};
 use secateurs_graph::{Graph, GraphError, Source, ValueId};
 use secateurs_onnx::proto::{AttributeProto, FunctionProto, OperatorSetIdProto};
-use secateurs_onnx::{ElementType, Model, ModelBuilder, Tensor, value_info};
+use secateurs_onnx::{ElementType, Model, ModelBuilder, Tensor, WriteOptions, value_info, write};
 use secateurs_torch::tch::{self, Kind};
 
 fn floats(shape: &[usize], f: impl Fn(usize) -> f32) -> Tensor {
@@ -152,6 +152,33 @@ fn dead_nodes_and_constants_go() {
     assert_eq!(graph.order.len(), 3);
     assert!(graph.value_named("w2").is_none());
     assert_eq!(graph.to_model().graph().initializer.len(), 1);
+}
+
+/// A hidden layer, maybe read by an op that nobody knows and whose output nobody reads.
+fn hidden(dead: bool) -> Graph {
+    let builder = ModelBuilder::new(17)
+        .domain("custom", 1)
+        .input("x", ElementType::Float32, &["batch", "3"])
+        .constant("w", &floats(&[3, 4], |i| i as f32))
+        .constant("v", &floats(&[4, 2], |i| i as f32));
+    let builder = match dead {
+        true => {
+            builder.constant("c", &floats(&[4], |i| i as f32)).node("custom::Look", &["h", "c"], &["seen"])
+        }
+        false => builder,
+    };
+    let builder = builder.node("MatMul", &["x", "w"], &["h"]).node("MatMul", &["h", "v"], &["y"]).output("y");
+    let file = tempfile::NamedTempFile::with_suffix(".onnx").unwrap();
+    write(&builder.build().unwrap(), file.path(), &WriteOptions::default()).unwrap();
+    Graph::read_live(file.path()).unwrap()
+}
+
+#[test]
+fn what_no_output_depends_on_is_not_read_with_what_is_alive() {
+    let (live, read) = (hidden(false), hidden(true));
+    assert!(!live.changed && read.changed);
+    assert_eq!((read.hash(), read.cost().params), (live.hash(), live.cost().params));
+    assert_eq!(read.coupling(&Default::default()).groups.len(), 1);
 }
 
 fn with_function() -> Model {

@@ -192,10 +192,10 @@ pub fn check_results(paths: &[Option<&Path>]) -> Result {
 }
 
 impl ModelArguments {
-    /// Reads the model as it is, and says what its symbolic sizes are to be bound to: bound in the graph, they would be fixed
+    /// Reads what is alive of the model, and says what its symbolic sizes are to be bound to: bound in the graph, they would be fixed
     /// in what is made of it.
     pub fn read_unbound(&self) -> Result<(Graph, Bindings)> {
-        let graph = Graph::read(&self.model)?;
+        let graph = Graph::read_live(&self.model)?;
         let mut bound = graph.clone();
         self.sizes.bind(&mut bound)?;
         let mut sizes = Bindings::new();

@@ -29,7 +29,7 @@ impl Apply {
     pub fn run(self) -> Result {
         self.result.check(None)?;
         let plan = Plan::read(&self.plan)?;
-        let graph = Graph::read(&self.model)?;
+        let graph = Graph::read_live(&self.model)?;
         result::apply(&self.model, &graph, &plan, Some(&self.plan), &self.result)?.print(self.result.json)
     }
 }

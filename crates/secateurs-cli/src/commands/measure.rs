@@ -205,7 +205,7 @@ impl Measure {
         let results = [Some(&*self.file), self.report.as_deref()];
         check_results(&results)?;
         results.into_iter().flatten().try_for_each(|result| outside_data(result, &self.data.data))?;
-        let graph = Arc::new(Graph::read(&self.model)?);
+        let graph = Arc::new(Graph::read_live(&self.model)?);
         let options = self.data.options(&self.model);
         let ports = resizable(&graph, &self.resizable)
             .map_err(|e| CliError::Input(format!("{}: {e}", self.model.display())))?;

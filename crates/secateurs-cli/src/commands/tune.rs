@@ -43,7 +43,7 @@ pub struct Tune {
 
 impl Tune {
     pub fn run(self) -> Result {
-        let teacher = self.teacher.as_deref().map(Graph::read).transpose()?;
+        let teacher = self.teacher.as_deref().map(Graph::read_live).transpose()?;
         let plan = self.plan.as_deref().map(Plan::read).transpose()?;
         let mut tune = Table::new();
         tune.extend(self.seed.map(|seed| ("seed".to_owned(), Value::Integer(seed as i64))));
