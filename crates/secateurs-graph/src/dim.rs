@@ -80,6 +80,16 @@ impl Dim {
         }
     }
 
+    /// Whether it holds a quotient that may not be whole.
+    pub fn rounds(&self) -> bool {
+        let Repr::Poly(poly) = &self.0 else { return false };
+        poly.iter().flat_map(|(m, _)| m).any(|atom| match atom {
+            Atom::Symbol(_) | Atom::Unknown(_) => false,
+            Atom::FloorDiv(..) => true,
+            Atom::Max(dims) | Atom::Min(dims) => dims.iter().any(Dim::rounds),
+        })
+    }
+
     /// The names of the symbols in it, with repeats.
     pub fn symbols(&self) -> Vec<Arc<str>> {
         let Repr::Poly(poly) = &self.0 else { return Vec::new() };

@@ -77,6 +77,13 @@ fn parameters(
     };
     let tensor = |list: &[f64]| floats(element_type, vec![list.len()], list);
     let (mean, variance) = (tensor(mean)?, tensor(variance)?);
+    if super::numbers(&mean)?.iter().chain(&super::numbers(&variance)?).any(|v| !v.is_finite()) {
+        let text = format!(
+            "a batch norm behind '{name}', whose statistics are too large for {element_type}; convert the model to opset 15 or later, \
+             where batch norms keep them in float32"
+        );
+        return Err(fail(OpError::Unsupported(text)));
+    }
     // From the variance as it is stored, so that rounding it changes nothing.
     let scale: Vec<f64> =
         super::numbers(&variance)?.iter().map(|v| (v + f64::from(EPSILON)).sqrt()).collect();

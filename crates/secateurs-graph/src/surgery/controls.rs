@@ -7,7 +7,7 @@ use super::constants::{floats, ints};
 use crate::dim::Dim;
 use crate::error::GraphError;
 use crate::fact::{Content, Fact};
-use crate::graph::{Graph, Use};
+use crate::graph::{Graph, Use, ValueId};
 use crate::op::{Op, OpError};
 use crate::ops;
 use crate::patch::Patch;
@@ -45,7 +45,7 @@ pub(super) fn correct(
     };
     let Some(from) = got.ints().filter(|from| from.len() <= wanted.len()) else { return Err(fail()) };
     let wanted = &wanted[wanted.len() - from.len()..];
-    let mut steps = Steps { numerators: Vec::new(), denominators: Vec::new(), offsets: Vec::new() };
+    let mut steps = Steps::default();
     let mut inferred = from.iter().any(|d| d.is(-1));
     let mut read = Vec::with_capacity(from.len());
     for (a, b) in from.iter().zip(wanted) {
@@ -64,25 +64,41 @@ pub(super) fn correct(
             None => return Err(fail()),
         }
     }
-    let element_type = got.element_type.unwrap_or(ElementType::Int64);
-    let shape: Vec<usize> = got.known_shape().unwrap_or_default().into_iter().map(|n| n as usize).collect();
-    let name = &graph.nodes[at.node].name;
-    let steps: [(_, Box<dyn Op>, _, _); 3] = [
-        ("kept", Box::new(ops::Mul), steps.numerators, 1),
-        ("of", Box::new(ops::Div), steps.denominators, 1),
-        ("inferred", Box::new(ops::Add), steps.offsets, 0),
-    ];
-    for (suffix, op, values, neutral) in steps {
-        if values.iter().any(|n| *n != neutral) {
-            let name = format!("{name}_size_{suffix}");
-            let constant = ints(element_type, shape.clone(), &values)?;
-            patch.insert_before(at, name.clone(), op, vec![(format!("{name}_value"), constant)]);
-        }
-    }
+    steps.take(&graph.nodes[at.node].name, got, |name, op, extra| {
+        patch.insert_before(at, name, op, extra);
+    })?;
     Ok(Fact { content: None, ..got.clone() }.with_content(Some(read.into())))
 }
 
+/// Makes a computed value that would hold `got` hold `wanted` for all that read it.
+pub(super) fn restore(
+    graph: &Graph,
+    patch: &mut Patch,
+    value: ValueId,
+    got: &Fact,
+    wanted: &Fact,
+) -> Result<(), GraphError> {
+    let name = &graph.values[value].name;
+    if let Some(tensor) = constant(wanted) {
+        patch.replace_producer(name.clone(), Box::new(ops::Constant::new(tensor?)), Vec::new(), vec![value]);
+        return Ok(());
+    }
+    let sizes = got.ints().zip(wanted.ints()).filter(|(from, to)| from.len() == to.len());
+    let ratios = sizes.and_then(|(from, to)| from.iter().zip(to).map(|(a, b)| ratio(a, b)).collect());
+    let Some(ratios): Option<Vec<(i64, i64)>> = ratios else {
+        return Err(GraphError::Inconsistent(format!(
+            "'{name}' would hold {got:?}, which cannot be brought back to {wanted:?}"
+        )));
+    };
+    let mut steps = Steps::default();
+    ratios.into_iter().for_each(|(p, q)| steps.push(p, q, 0));
+    steps.take(name, got, |name, op, extra| {
+        patch.insert_after(value, name, op, extra);
+    })
+}
+
 /// What is done to each element, in this order.
+#[derive(Default)]
 struct Steps {
     numerators: Vec<i64>,
     denominators: Vec<i64>,
@@ -94,6 +110,31 @@ impl Steps {
         self.numerators.push(numerator);
         self.denominators.push(denominator);
         self.offsets.push(offset);
+    }
+
+    /// Inserts the nodes that do it to what holds `got`; those that would change nothing are left out.
+    fn take(
+        self,
+        name: &str,
+        got: &Fact,
+        mut insert: impl FnMut(String, Box<dyn Op>, Vec<(String, Tensor)>),
+    ) -> Result<(), GraphError> {
+        let element_type = got.element_type.unwrap_or(ElementType::Int64);
+        let shape: Vec<usize> =
+            got.known_shape().unwrap_or_default().into_iter().map(|n| n as usize).collect();
+        let steps: [(_, Box<dyn Op>, _, _); 3] = [
+            ("kept", Box::new(ops::Mul), self.numerators, 1),
+            ("of", Box::new(ops::Div), self.denominators, 1),
+            ("inferred", Box::new(ops::Add), self.offsets, 0),
+        ];
+        for (suffix, op, values, neutral) in steps {
+            if values.iter().any(|n| *n != neutral) {
+                let name = format!("{name}_size_{suffix}");
+                let constant = ints(element_type, shape.clone(), &values)?;
+                insert(name.clone(), op, vec![(format!("{name}_value"), constant)]);
+            }
+        }
+        Ok(())
     }
 }
 

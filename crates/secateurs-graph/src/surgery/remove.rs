@@ -161,6 +161,10 @@ impl<'g> Surgeon<'g> {
         let op = shrunk.op.as_ref().unwrap_or(&node.op);
         let mut outputs =
             self.graph.infer_alone(id, op.as_ref(), &Inputs::new(&facts, node.outputs.len()))?;
+        let rounds = |facts: &[Fact]| facts.iter().filter_map(Fact::ints).flatten().any(Dim::rounds);
+        if computes_sizes && rounds(&outputs) && !rounds(&old_outputs) {
+            return self.keep_whole(id, &old, old_outputs);
+        }
         for (i, (fact, old)) in outputs.iter_mut().zip(&old_outputs).enumerate() {
             complete(fact, old.element_type, kept.output_shape(i));
         }
@@ -174,6 +178,21 @@ impl<'g> Surgeon<'g> {
             self.patch.set_op(id, op);
         }
         self.insert(node, outputs)
+    }
+
+    /// Leaves a quotient of sizes what it was: one that is no longer whole cannot be put right by those who read it.
+    fn keep_whole(
+        &mut self,
+        id: NodeId,
+        old: &[Option<&Fact>],
+        outputs: Vec<Fact>,
+    ) -> Result<(), GraphError> {
+        for (i, wanted) in old.iter().enumerate() {
+            if let Some(wanted) = wanted.filter(|wanted| wanted.ints().is_some()) {
+                self.provide(id, i, &mut self.input(id, i), wanted.clone(), None)?;
+            }
+        }
+        self.insert(&self.graph.nodes[id], outputs)
     }
 
     /// Multiplies what a node makes, or a constant that it multiplies by.
@@ -214,10 +233,19 @@ impl<'g> Surgeon<'g> {
         self.uses[value].len() == 1 && !self.graph.outputs.contains(&value)
     }
 
+    /// Whether a value leaves the graph, or a subgraph reads it: what it counts there is not known to shrink.
+    fn is_shown(&self, value: ValueId) -> bool {
+        self.graph.outputs.contains(&value) || self.uses[value].iter().any(|at| at.input.is_none())
+    }
+
     fn insert(&mut self, node: &Node, outputs: Vec<Fact>) -> Result<(), GraphError> {
-        for (value, fact) in node.outputs.iter().zip(outputs) {
+        for (value, mut fact) in node.outputs.iter().zip(outputs) {
             let Some(value) = *value else { continue };
             let old = &self.graph.values[value];
+            if old.fact.ints().is_some() && fact.ints() != old.fact.ints() && self.is_shown(value) {
+                controls::restore(self.graph, &mut self.patch, value, &fact, &old.fact)?;
+                fact = old.fact.clone();
+            }
             if let (Some(shape), Some(_)) = (&fact.shape, &old.declared)
                 && fact.shape != old.fact.shape
             {

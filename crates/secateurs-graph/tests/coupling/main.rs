@@ -12,6 +12,7 @@ mod net;
 mod origins;
 mod recurrent;
 mod resizable;
+mod shown;
 mod stream;
 mod tying;
 mod variants;

@@ -286,6 +286,12 @@ impl Net {
             let y = self.dense(&flat, 1, 3, rng);
             self.output(y.name);
         }
+        // Sizes of what may shrink, which leave the model.
+        if rng.percent(25) {
+            let of = self.any(rng).name;
+            let sizes = self.emit(rng.word(&["Shape", "Size"]), &[&of], 1, Vec::new());
+            sizes.into_iter().for_each(|name| self.output(name));
+        }
         let outputs = std::mem::take(&mut self.outputs);
         let builder = outputs.iter().fold(self.builder, |b, name| b.output(name));
         (builder.build().unwrap(), self.feeds)

@@ -133,6 +133,21 @@ fn statistics_that_do_not_fit_are_refused() {
 }
 
 #[test]
+fn statistics_that_float16_cannot_hold_need_a_batch_norm_that_keeps_wider_ones() {
+    let large = Statistics { mean: vec![0.0; 4], variance: vec![70_000.0; 4] };
+    for (opset, held) in [(9, false), (14, false), (15, true)] {
+        let mut graph = Net::plain(opset, ElementType::Float16).graph(&["y"]);
+        let place = find_folded(&graph)[0];
+        match insert_batch_norms(&mut graph, &[(place, large.clone())]) {
+            Ok(_) => assert!(held, "opset {opset}"),
+            Err(error) => {
+                assert!(!held && error.to_string().contains("convert the model to opset 15"), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_head_and_what_sees_one_position_get_none() {
     let net = Net::plain(17, F32).conv("y", "head").op("Sigmoid", &["head"], "scores");
     // Squeeze–excite, and a convolution without a bias.
