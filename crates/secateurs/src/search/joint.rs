@@ -16,6 +16,9 @@ const RECOUNT: f64 = 0.01;
 /// Where layers are fitted afterwards, what a step adds counts (width / kept)^½ times. In the prediction the units that stay can scale; it
 /// does not see that a fit makes the less of them the fewer there are. `docs/compression.md` has what was measured after the fit.
 const SCARCITY: f64 = 0.5;
+/// And uses^−⅓ times, of how often a parameter of the group is used in a sample: by a convolution at every position. The prediction changes
+/// all positions as one mask does; what a fit leaves undone differs from one to the next, and much of it cancels on the way to the outputs.
+const CANCELLED: f64 = 1.0 / 3.0;
 /// What a latency falls by is counted over a block, and over so many times as many units again and again.
 const WIDER: usize = 4;
 
@@ -34,6 +37,7 @@ pub(super) fn order(
     }
     let total = joint.units();
     let mut search = Search::new(joint, coupling, options);
+    search.count_uses(meter);
     let mut order =
         Order { steps: vec![Vec::new(); coupling.groups.len()], merged: Vec::new(), refused: 0.0 };
     for (group, step) in search.take_given(options) {
@@ -100,6 +104,8 @@ struct Waiting {
     multiple: usize,
     /// How many units are a block of every axis.
     block: usize,
+    /// Multiply–accumulates for every parameter that goes with a unit, over those of the whole model.
+    uses: f64,
 }
 
 impl Waiting {
@@ -118,9 +124,12 @@ impl Waiting {
         blocks.take_while(|units| *units < most).chain([most]).collect()
     }
 
-    fn scarcity(&self, others: Others) -> f64 {
+    /// How many times as much as predicted what a step adds counts.
+    fn weight(&self, others: Others) -> f64 {
         match others {
-            Others::Scale => (self.width as f64 / self.kept as f64).powf(SCARCITY),
+            Others::Scale => {
+                (self.width as f64 / self.kept as f64).powf(SCARCITY) * self.uses.powf(-CANCELLED)
+            }
             Others::Stay => 1.0,
         }
     }
@@ -162,11 +171,32 @@ impl<'c> Search<'c> {
                     fewest: fewest(units, options.max_removed),
                     multiple: if units >= multiple { multiple } else { 1 },
                     block: units_per_multiple(group, BLOCK),
+                    uses: 1.0,
                 });
             }
             offset += units;
         }
         Search { joint, remaining: Remaining::new(coupling), groups, gone: 0 }
+    }
+
+    /// Counts how often the parameters of each group are used; where one of the two numbers is not known, or is 0, as often as those of others.
+    fn count_uses(&mut self, meter: &Meter) {
+        let mut remaining = self.remaining.clone();
+        let both = |remaining: &Remaining| {
+            [Resource::Macs, Resource::Params].map(|r| meter.value(r, remaining).unwrap_or(f64::NAN))
+        };
+        let whole = both(&remaining);
+        for waiting in &mut self.groups {
+            let Some(&unit) = waiting.units.iter().find(|&&unit| remaining.remove(waiting.group, unit))
+            else {
+                continue;
+            };
+            let left = both(&remaining);
+            remaining.restore(waiting.group, unit);
+            let per_parameter = |of: [f64; 2]| of[0] / of[1];
+            let uses = per_parameter([whole[0] - left[0], whole[1] - left[1]]) / per_parameter(whole);
+            waiting.uses = if uses.is_finite() && uses > 0.0 { uses } else { 1.0 };
+        }
     }
 
     /// Takes what has gone before, and then what makes widths multiples, by group.
@@ -233,7 +263,7 @@ impl<'c> Search<'c> {
         let price = |waiting: &Waiting| {
             let (units, sum) = waiting.next(&self.joint)?;
             let saved = savings[waiting.group] * units.len() as f64;
-            let added = sum * waiting.scarcity(self.joint.others());
+            let added = sum * waiting.weight(self.joint.others());
             let nothing = saved <= 0.0;
             Some((waiting.group, nothing, if nothing { added } else { added / saved }))
         };

@@ -458,6 +458,43 @@ fn units_count_for_more_the_fewer_of_their_group_are_left_where_layers_are_fitte
 }
 
 #[test]
+fn units_count_for_less_the_more_often_their_parameters_are_used_where_layers_are_fitted() {
+    let weight = |shape: [usize; 2]| {
+        let ones = vec![1f32; shape[0] * shape[1]];
+        Tensor::from_slice([&shape[..], &[1, 1]].concat(), &ones).unwrap()
+    };
+    // One hidden layer sees the mean of eight positions, the other each of them.
+    let model = ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "3", "2", "4"])
+        .constant("a", &weight([40, 3]))
+        .constant("b", &weight([3, 40]))
+        .constant("c", &weight([40, 3]))
+        .constant("d", &weight([3, 40]))
+        .node("GlobalAveragePool", &["x"], &["mean"])
+        .node("Conv", &["mean", "a"], &["h"])
+        .node("Relu", &["h"], &["i"])
+        .node("Conv", &["i", "b"], &["y"])
+        .node("Conv", &["x", "c"], &["k"])
+        .node("Relu", &["k"], &["l"])
+        .node("Conv", &["l", "d"], &["z"]);
+    let graph = Graph::from_model(model.output("y").output("z").build().unwrap()).unwrap();
+    let columns: Vec<f32> = (0..80 * 80).map(|i| f32::from(u8::from(i / 80 == i % 80))).collect();
+    let kept = |others: Others, sizes: &[(&str, i64)]| {
+        let sizes = sizes.iter().map(|(name, size)| ((*name).to_owned(), *size)).collect();
+        let coupling = graph.coupling(&CouplingOptions::default());
+        let setting = Setting { graph: graph.clone(), coupling, sizes };
+        let ranking = Ranking::Joint(Joint::of(columns.clone(), 80, 80, others));
+        let chosen = setting.ranked(ranking, &[limit(Resource::Units, 0.5)], &SelectOptions::default());
+        chosen.unwrap().choice.selection.kept.iter().map(Vec::len).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(Others::Scale, &[("batch", 1)]), [32, 8]);
+    assert_eq!(kept(Others::Scale, &[("batch", 8)]), [32, 8]);
+    // At a size that is not bound nothing is known of that.
+    assert_eq!(kept(Others::Scale, &[]), [20, 20]);
+    assert_eq!(kept(Others::Stay, &[("batch", 1)]), [4, 36]);
+}
+
+#[test]
 fn a_wide_layer_that_is_cheap_to_cut_leaves_multiples_elsewhere_alone() {
     // Taking four units of the second layer saves less than one step of the first leaves unused.
     let (widths, mut columns) = ([300, 100], Vec::new());
