@@ -10,7 +10,7 @@ mod tests;
 pub use error::PlanError;
 pub use implants::{PlannedForm, PlannedImplant, node_name};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use secateurs_graph::Graph;
@@ -186,27 +186,34 @@ pub fn parameter_names(graph: &Graph, group: &Group) -> Vec<String> {
     let mut names: Vec<String> =
         group.parameters.iter().map(|p| format!("{}[{}]", graph.values[p.value].name, p.axis)).collect();
     // A vector read by several layers has an axis for each.
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     names.retain(|name| seen.insert(name.clone()));
     names
 }
 
 impl PlannedGroup {
-    /// The groups that lose or implant units in a choice.
+    /// The groups that lose or implant units in a choice, and those that only their order tells from one of these.
     pub fn of_choice(graph: &Graph, coupling: &Coupling, choice: &Choice) -> Vec<PlannedGroup> {
         let units = choice.selection.kept.iter().zip(&choice.implanted);
-        let groups = coupling.groups.iter().zip(units);
-        groups
-            .filter(|(group, (kept, implanted))| kept.len() < group.units.len() || !implanted.is_empty())
-            .map(|(group, (kept, implanted))| PlannedGroup {
-                kind: group.kind.name().into(),
-                parameters: parameter_names(graph, group),
-                inexact: group.inexact.is_some(),
-                units: group.units.len(),
-                kept: kept.clone(),
-                implanted: implanted.clone(),
-            })
-            .collect()
+        let planned = coupling.groups.iter().zip(units).map(|(group, (kept, implanted))| PlannedGroup {
+            kind: group.kind.name().into(),
+            parameters: parameter_names(graph, group),
+            inexact: group.inexact.is_some(),
+            units: group.units.len(),
+            kept: kept.clone(),
+            implanted: implanted.clone(),
+        });
+        let all: Vec<PlannedGroup> = planned.collect();
+        let changes = |group: &PlannedGroup| group.kept.len() < group.units || !group.implanted.is_empty();
+        let changed: HashSet<(&[String], bool, usize)> =
+            all.iter().filter(|group| changes(group)).map(PlannedGroup::known_by).collect();
+        let listed: Vec<bool> = all.iter().map(|group| changed.contains(&group.known_by())).collect();
+        all.into_iter().zip(listed).filter(|(_, listed)| *listed).map(|(group, _)| group).collect()
+    }
+
+    /// What a group is found by in a model; of several that are the same in this, the order tells.
+    fn known_by(&self) -> (&[String], bool, usize) {
+        (&self.parameters, self.inexact, self.units)
     }
 }
 

@@ -1,10 +1,12 @@
 //! Plans are readable, come back as they were, and are refused where they do not fit.
 
 use secateurs_graph::Graph;
-use secateurs_graph::coupling::CouplingOptions;
+use secateurs_graph::coupling::{CouplingOptions, Selection};
+use secateurs_graph::surgery::Choice;
+use secateurs_onnx::proto::AttributeProto;
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
-use super::{Plan, PlannedForm, PlannedImplant, json};
+use super::{Plan, PlannedForm, PlannedGroup, PlannedImplant, json, parameter_names};
 use crate::pipeline::{PlanOptions, apply, plan};
 use crate::search::Budget;
 
@@ -58,6 +60,34 @@ fn applying_gives_what_was_planned() {
     assert_eq!((applied.units, applied.groups), ([6, 3], [1, 1]));
     assert!(applied.exact && applied.left_alone.is_none());
     assert_eq!(applied.masked.cost().params, 48);
+}
+
+/// Halves of one layer's neurons go two ways between the same parameters: only their order tells them apart.
+#[test]
+fn of_groups_with_the_same_parameters_the_right_one_is_found() {
+    let values = |n: usize| (0..n).map(|v| (v as f32).sin()).collect::<Vec<f32>>();
+    let model = ModelBuilder::new(17)
+        .input("x", ElementType::Float32, &["batch", "4"])
+        .constant("w", &Tensor::from_slice(vec![4, 16], &values(64)).unwrap())
+        .constant("v", &Tensor::from_slice(vec![16, 3], &values(48)).unwrap())
+        .constant("halves", &Tensor::from_slice(vec![2], &[8i64, 8]).unwrap())
+        .node("MatMul", &["x", "w"], &["h"])
+        .node_with("Split", &["h", "halves"], &["a", "b"], vec![AttributeProto::from_int("axis", 1)])
+        .node("Relu", &["a"], &["c"])
+        .node("Tanh", &["b"], &["d"])
+        .node_with("Concat", &["c", "d"], &["e"], vec![AttributeProto::from_int("axis", 1)])
+        .node("MatMul", &["e", "v"], &["y"]);
+    let graph = Graph::from_model(model.output("y").build().unwrap()).unwrap();
+    let coupling = graph.coupling(&CouplingOptions::default());
+    let [first, second] = &coupling.groups[..] else { panic!("{} groups", coupling.groups.len()) };
+    assert_eq!(parameter_names(&graph, first), parameter_names(&graph, second));
+    for (group, kept) in [(0, vec![1, 2]), (1, vec![0, 5, 6])] {
+        let mut selection = Selection::all(&coupling);
+        selection.kept[group] = kept;
+        let choice = Choice::from(selection);
+        let plan = Plan { groups: PlannedGroup::of_choice(&graph, &coupling, &choice), ..half(&graph) };
+        assert_eq!(plan.choice(&graph, &coupling).unwrap(), choice);
+    }
 }
 
 #[test]
