@@ -28,6 +28,8 @@ pub(super) struct Search<'s> {
 pub(super) const CLOSE: f64 = 0.01;
 /// What that search may cost: counting what a choice costs takes up to a millisecond.
 const MAX_TRIES: usize = 1500;
+/// The same where a single round takes more, as every group is exchanged with every other.
+const MAX_TRIES_OF_ALL: usize = 16 * MAX_TRIES;
 /// So many choices are all tried, where exchanges do not come close.
 const MAX_CHOICES: usize = 4096;
 /// How many steps of a group are exchanged at once.
@@ -85,18 +87,31 @@ impl<'s> Search<'s> {
     }
 
     /// How many of the first steps meet the limits, as many as there are: of `given` to all, whose state is `last`. A latency is not
-    /// monotonous, so that some meet it where all do not; what else is limited only falls.
-    pub fn last_that_fits(&self, given: usize, mut last: State<'s>) -> Option<usize> {
-        let falls = self.limits.iter().all(|(limit, _)| limit.resource != Resource::Latency);
-        let mut steps = self.order.merged.len();
-        while !self.fits(&last) {
-            if falls || steps == given {
-                return None;
+    /// monotonous, so that some meet it where all do not; what else is limited only falls. Where none do, the error is the state that comes
+    /// nearest.
+    pub fn last_that_fits(&self, given: usize, mut last: State<'s>) -> Result<usize, State<'s>> {
+        let is_latency = |(limit, _): &&(Limit, f64)| limit.resource == Resource::Latency;
+        let others: Vec<(Limit, f64)> =
+            self.limits.iter().filter(|limit| !is_latency(limit)).copied().collect();
+        let timed = others.len() < self.limits.len();
+        let latency = |state: &State| self.value(Resource::Latency, state).unwrap_or(f64::INFINITY);
+        let mut nearest: Option<(f64, State)> = None;
+        for steps in (given..=self.order.merged.len()).rev() {
+            if steps < self.order.merged.len() {
+                self.give_back(&mut last, self.order.merged[steps]);
             }
-            steps -= 1;
-            self.give_back(&mut last, self.order.merged[steps]);
+            if self.fits(&last) {
+                return Ok(steps);
+            }
+            if !timed || slack(&others, |resource| self.value(resource, &last)) < 0.0 {
+                break;
+            }
+            let own = latency(&last);
+            if nearest.as_ref().is_none_or(|(time, _)| own < *time) {
+                nearest = Some((own, last.clone()));
+            }
         }
-        Some(steps)
+        Err(nearest.map_or(last, |(_, state)| state))
     }
 
     /// How many steps each group may take: all that guards allow, or this share of them more or less than it did, one at least.
@@ -147,7 +162,9 @@ impl<'s> Search<'s> {
             for group in 0..bounds.len() {
                 let mut further = state.clone();
                 for _ in 0..MAX_FURTHER {
-                    if further.gone[group] >= *bounds[group].end() || !self.take(&mut further, group) {
+                    let spent = tries >= MAX_TRIES_OF_ALL;
+                    if spent || further.gone[group] >= *bounds[group].end() || !self.take(&mut further, group)
+                    {
                         break;
                     }
                     let next = self.restored(further.clone(), bounds, Some(group));

@@ -76,7 +76,7 @@ impl Order {
             let Some((g, step)) = steps.min_by(earlier) else { return order };
             let queue = &mut queues[g];
             if !queue.may_take(step) {
-                order.refused = order.refused.max(-step.key);
+                order.refused = order.refused.max(queue.halfway());
                 next[g] = None;
                 continue;
             }
@@ -171,13 +171,17 @@ impl Queue<'_> {
             return None;
         }
         let score = units.iter().map(|&u| self.scores[u]).sum::<f64>() / size as f64;
-        let halfway = (self.kept as f64 + (self.kept - size) as f64) / 2.0;
         let key = match self.scope {
             _ if size < self.multiple => GIVEN,
             Scope::Global => score,
-            Scope::Layer => -halfway / self.units as f64,
+            Scope::Layer => -self.halfway(),
         };
         Some(Step { units, key, score, increase: 0.0 })
+    }
+
+    /// The share of the units that lies between what is left and what the next step leaves.
+    fn halfway(&self) -> f64 {
+        (self.kept as f64 - self.size() as f64 / 2.0) / self.units as f64
     }
 
     fn may_take(&self, step: &Step) -> bool {

@@ -214,7 +214,7 @@ fn list(reached: &[Reached], text: impl Fn(&Reached) -> String) -> String {
 ///
 /// `meter` says what choices cost, `band` how many of the units that would go are implanted instead. Limits that the whole model meets hold
 /// anyway beside others. With [`Scope::Layer`] a limit on units keeps
-/// `round(share·n)` of the n units of every group, at least one.
+/// `round(share·n)` of the n units of every group, at least one; where widths are multiples, the nearest of them, at least one.
 pub fn select(
     graph: &Graph,
     coupling: &Coupling,
@@ -271,9 +271,7 @@ pub fn select(
         return Err(unmeetable(&search, &search.state(given)));
     }
     let last = search.state(order.merged.len());
-    let Some(end) = search.last_that_fits(given, last.clone()) else {
-        return Err(unmeetable(&search, &last));
-    };
+    let end = search.last_that_fits(given, last).map_err(|nearest| unmeetable(&search, &nearest))?;
     let (mut low, mut high) = (given, end);
     while low < high {
         let middle = low.midpoint(high);

@@ -532,6 +532,48 @@ fn a_latency_is_met_where_fewer_units_take_longer() {
 }
 
 #[test]
+fn the_nearest_latency_is_told_where_none_can_be_met() {
+    let setting = Setting::new(&[64]);
+    let costs = Costs::new(&setting.graph, &setting.coupling, &setting.sizes);
+    let options = SelectOptions { max_removed: 0.7, ..SelectOptions::default() };
+    let latency = |remaining: &Remaining| {
+        let width = remaining.units(0);
+        width as f64 * if width % 16 == 0 { 1.0 } else { 2.0 }
+    };
+    let meter = Meter::new(&costs, &setting.coupling, &options).with_latency(&latency);
+    let nearest = |limits: &[Limit]| {
+        let (budget, ranking) = (Budget::new(limits.to_vec()).unwrap(), ranking(1, &[64], true));
+        match select(&setting.graph, &setting.coupling, &meter, &ranking, &budget, None, &options) {
+            Err(SelectError::Unmeetable { nearest, .. }) => {
+                nearest.iter().map(|reached| reached.share()).collect::<Vec<f64>>()
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    // 19 units take longer than 32.
+    assert_eq!(nearest(&[limit(Resource::Latency, 0.4)]), [0.5]);
+    // What no choice meets says nothing of latency.
+    assert!(nearest(&[limit(Resource::Latency, 0.9), limit(Resource::Units, 0.1)])[1] > 0.1);
+}
+
+#[test]
+fn a_group_that_guards_keep_from_a_multiple_is_left_alone_where_its_share_allows() {
+    let setting = Setting::new(&[15, 64]);
+    let options = SelectOptions {
+        scope: Scope::Layer,
+        multiple_of: Some(8),
+        max_removed: 0.3,
+        ..SelectOptions::default()
+    };
+    // 8 of 15 are too few; 15 are the nearer of both to nine tenths, not to half.
+    let chosen = setting.select(1, &[limit(Resource::Units, 0.9)], &options).unwrap();
+    let kept = &chosen.choice.selection.kept;
+    assert_eq!([kept[0].len(), kept[1].len()], [15, 56]);
+    let refused = setting.select(1, &[limit(Resource::Units, 0.75)], &options);
+    assert!(matches!(refused, Err(SelectError::Unmeetable { .. })), "{refused:?}");
+}
+
+#[test]
 fn a_latency_in_blocks_is_met_nearly_as_well_as_by_trying_all_blocks() {
     const BLOCK: usize = 16;
     let (layers, width) = (5, 64);
