@@ -125,7 +125,13 @@ pub trait Op: Any + fmt::Debug + Send + Sync + CloneOp {
     /// `[groups, positions, channels · taps]`, taps innermost: what the [`rows`](Op::rows) of each group, which `w` holds, multiply at
     /// every position of the output, from the data `x`.
     #[cfg(feature = "torch")]
-    fn patches(&self, rows: &Rows, x: &tch::Tensor, _w: &tch::Tensor) -> Result<tch::Tensor, OpError> {
+    fn patches(
+        &self,
+        rows: &Rows,
+        _taps: crate::rows::Taps,
+        x: &tch::Tensor,
+        _w: &tch::Tensor,
+    ) -> Result<tch::Tensor, OpError> {
         let x = x.f_movedim_int(rows.data_axis as i64, -1)?;
         let (groups, channels) = (rows.groups as i64, rows.channels as i64);
         Ok(x.f_reshape([-1, groups, channels])?.f_transpose(0, 1)?)
@@ -522,6 +528,8 @@ pub(crate) mod prelude {
     pub(crate) use crate::fact::{Content, Fact, Shape};
     #[cfg(any(test, feature = "harness"))]
     pub(crate) use crate::harness::Case;
+    #[cfg(feature = "torch")]
+    pub(crate) use crate::rows::Taps;
     pub(crate) use crate::rows::{RowOps, Rows, Way};
     pub(crate) use crate::shrink::{Kept, Shrunk, ShrunkInput};
     pub(crate) use secateurs_onnx::ElementType;

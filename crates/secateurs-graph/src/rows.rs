@@ -35,6 +35,15 @@ pub struct Rows {
     pub taps: usize,
 }
 
+/// Which numbers of the weight for each row and channel are meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taps {
+    /// All.
+    All,
+    /// The one that a pointwise op takes the place of: [`Rows::centre`].
+    Centre,
+}
+
 /// A way to compute rows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {

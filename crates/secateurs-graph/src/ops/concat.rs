@@ -44,6 +44,11 @@ impl Concat {
     pub(crate) fn along(axis: usize) -> Concat {
         Concat { axis: axis as i64 }
     }
+
+    /// The axis of values of this rank.
+    pub(crate) fn axis(&self, rank: usize) -> Option<usize> {
+        normalize_axis(self.axis, rank).ok()
+    }
 }
 
 impl Op for Concat {

@@ -174,7 +174,7 @@ impl Op for Conv {
     }
 
     #[cfg(feature = "torch")]
-    fn patches(&self, rows: &Rows, x: &Tensor, w: &Tensor) -> Result<Tensor, OpError> {
+    fn patches(&self, rows: &Rows, taps: Taps, x: &Tensor, w: &Tensor) -> Result<Tensor, OpError> {
         let (spatial, kernel) = (x.size()[2..].to_vec(), &w.size()[2..]);
         let n = spatial.len();
         let padding = self.window.known_padding(&spatial, kernel)?;
@@ -184,10 +184,20 @@ impl Op for Conv {
             x = x.f_unfold(axis as i64 + 2, extent, self.window.stride(axis))?;
             x = x.f_slice(-1, 0, extent, self.window.dilation(axis))?;
         }
-        let (groups, channels, taps) = (rows.groups as i64, rows.channels as i64, rows.taps as i64);
-        // [n, (groups channels), positions …, taps …]
-        let positions: i64 = x.size()[2..2 + n].iter().product();
-        let x = x.f_reshape([-1, groups, channels, positions, taps])?.f_permute([1, 0, 3, 2, 4])?;
+        if taps == Taps::Centre {
+            for (axis, place) in &rows.centre {
+                x = x.f_narrow((axis + n) as i64, *place as i64, 1)?;
+            }
+        }
+        let (groups, channels) = (rows.groups as i64, rows.channels as i64);
+        let taps: i64 = x.size()[2 + n..].iter().product();
+        // [n, groups, channels, positions …, taps …], of which nothing is copied so far.
+        let (first, n) = (3, n as i64);
+        let mut axes = vec![1, 0];
+        axes.extend(first..first + n);
+        axes.push(2);
+        axes.extend(first + n..first + 2 * n);
+        let x = x.f_unflatten(1, [groups, channels])?.f_permute(axes)?;
         Ok(x.f_reshape([groups, -1, channels * taps])?)
     }
 

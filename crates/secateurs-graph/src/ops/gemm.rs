@@ -48,6 +48,11 @@ impl Register for Gemm {
 }
 
 impl Gemm {
+    /// Whether nothing need be added: since opset 11.
+    pub(crate) fn adds_at_will(opset: i64) -> bool {
+        opset >= 11
+    }
+
     fn labelled(&self, inputs: &Inputs) -> Result<Labelled, OpError> {
         let mut equation = format!(
             "{},{}",

@@ -9,7 +9,7 @@ use super::plan::{Plan, eval};
 use crate::error::GraphError;
 use crate::graph::NodeId;
 use crate::op::OpError;
-use crate::rows::Rows;
+use crate::rows::{Rows, Taps};
 
 /// A run on its way. Nothing is fused in it.
 pub struct Walk<'s> {
@@ -44,7 +44,7 @@ impl Walk<'_> {
     }
 
     /// `[groups, positions, channels · taps]`: what the rows of the next node multiply; see [`Op::patches`](crate::op::Op::patches).
-    pub fn patches(&self, rows: &Rows) -> Result<Tensor, GraphError> {
+    pub fn patches(&self, rows: &Rows, taps: Taps) -> Result<Tensor, GraphError> {
         let Some(step) = self.plan.steps.get(self.next) else {
             return Err(GraphError::Run("the run is at its end".into()));
         };
@@ -52,7 +52,7 @@ impl Walk<'_> {
         let (Some(x), Some(w)) = (self.input(rows.data), self.input(rows.weight)) else {
             return Err(graph.node_error(step.node, OpError::invalid("it has no data or no weight")));
         };
-        let patches = graph.nodes[step.node].op.patches(rows, x, w);
+        let patches = graph.nodes[step.node].op.patches(rows, taps, x, w);
         patches.map_err(|e| graph.node_error(step.node, e))
     }
 

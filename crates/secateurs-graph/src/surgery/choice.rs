@@ -10,8 +10,9 @@ use super::implant::{Form, Implant, Start, implant};
 use super::place::Place;
 use super::refit::Refit;
 use crate::coupling::{Coupling, Selection};
+use crate::dim::Dim;
 use crate::error::GraphError;
-use crate::graph::{Graph, NodeId};
+use crate::graph::{Graph, NodeId, ValueId};
 
 /// Which units stay, and in what form they are computed.
 #[derive(Clone, PartialEq, Debug)]
@@ -84,6 +85,8 @@ pub struct Computed {
     pub node: NodeId,
     /// Their numbers there.
     pub rows: Vec<usize>,
+    /// Other axes of what it made, and which of their indices are left in what order, where that are not all as they were.
+    pub positions: Vec<(usize, Vec<usize>)>,
     /// Whether an implant computes them now.
     pub implanted: bool,
 }
@@ -126,6 +129,16 @@ impl Coupling {
             let own = space.and_then(|s| permuted.spaces.get(&s));
             indices.iter().map(|&i| own.map_or(i, |own| own[i])).collect()
         };
+        let positions = |output: ValueId, row_axis: usize| -> Vec<(usize, Vec<usize>)> {
+            let sizes = graph.values[output].fact.shape.iter().flatten().enumerate();
+            let changed = |(axis, size): (usize, &Dim)| {
+                let size = size.known().filter(|_| axis != row_axis)? as usize;
+                let space = self.spaces.value_axis(output, axis);
+                let indices = before(space, &left(space, size));
+                (!indices.iter().copied().eq(0..size)).then_some((axis, indices))
+            };
+            sizes.filter_map(changed).collect()
+        };
         let (uses, mut layers) = (graph.uses(), HashMap::new());
         for &id in graph.order.iter().filter(|id| smaller.nodes.contains_key(**id)) {
             if choice.forms.iter().any(|form| form.node == id) {
@@ -135,11 +148,13 @@ impl Coupling {
             if let (Some(layer), Some(output)) = (Refit::of(graph, &uses, id), output) {
                 let space = self.spaces.value_axis(output, layer.rows.output_axis);
                 let rows = before(space, &left(space, layer.rows.rows));
-                layers.insert(id, Computed { node: id, rows, implanted: false });
+                let positions = positions(output, layer.rows.output_axis);
+                layers.insert(id, Computed { node: id, rows, positions, implanted: false });
             }
         }
         let (mut implants, mut twins) = (Vec::new(), [Vec::new(), Vec::new()]);
-        let mut original_rows: HashMap<NodeId, Vec<usize>> = HashMap::new();
+        // What nodes with implants made as a whole.
+        let mut whole_layers: HashMap<NodeId, Computed> = HashMap::new();
         for form in &choice.forms {
             let Some(site) = sites.iter().find(|site| site.node == form.node) else {
                 super::offers(&whole, form.node, form.form)?;
@@ -156,7 +171,10 @@ impl Coupling {
                 self.spaces.axis(&whole, form.node, place.rows.weight, place.rows.channel_axis);
             let row_indices = left(row_space, place.rows.rows);
             let channels = left(channel_space, place.rows.channels);
-            original_rows.insert(form.node, before(row_space, &row_indices));
+            let rows = before(row_space, &row_indices);
+            let positions = positions(place.output, place.rows.output_axis);
+            let computed = Computed { node: form.node, rows, positions, implanted: false };
+            whole_layers.insert(form.node, computed);
             let own_rows: Vec<usize> =
                 all.iter().filter_map(|row| row_indices.binary_search(row).ok()).collect();
             let request = Request {
@@ -181,8 +199,9 @@ impl Coupling {
         for part in &done.parts {
             let node = part.found(&smaller, &made).filter(|id| smaller.nodes.contains_key(*id));
             if let Some(id) = node.filter(|id| Refit::of(&smaller, &uses, *id).is_some()) {
-                let rows = part.rows.iter().map(|row| original_rows[&part.node][*row]).collect();
-                layers.insert(id, Computed { node: part.node, rows, implanted: part.implanted });
+                let layer = &whole_layers[&part.node];
+                let rows = part.rows.iter().map(|row| layer.rows[*row]).collect();
+                layers.insert(id, Computed { rows, implanted: part.implanted, ..layer.clone() });
             }
         }
         let mut masked = whole.clone();

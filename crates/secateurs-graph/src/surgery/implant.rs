@@ -373,6 +373,10 @@ impl<'g> Surgeon<'_, 'g> {
             (feeds[at], feeds[weight]) = (feed, own);
             let name = format!("{name}_{suffix}{}", ["", "_second"][i.min(1)]);
             if nodes.peek().is_some() {
+                if self.place.adds_nothing(self.graph) {
+                    let nothing = floats(self.place.weight.element_type, vec![1], &[0.0])?;
+                    feeds.push(Feed::Constant(format!("{name}_nothing"), nothing));
+                }
                 feed = Feed::New(self.done.patch.make(name, op, feeds));
                 continue;
             }

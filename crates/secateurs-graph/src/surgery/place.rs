@@ -5,6 +5,7 @@ use secateurs_onnx::ElementType;
 use super::weights::Constant;
 use crate::error::GraphError;
 use crate::graph::{Graph, NodeId, ValueId};
+use crate::ops::Gemm;
 use crate::rows::{RowOps, Rows, Way};
 
 /// A node with rows of its own in a constant weight.
@@ -28,6 +29,11 @@ pub(crate) enum RowBias<'g> {
 }
 
 impl<'g> Place<'g> {
+    /// Whether the first of two matrices that take the node's place must add something: `Gemm` must before opset 11.
+    pub fn adds_nothing(&self, graph: &Graph) -> bool {
+        graph.nodes[self.node].op.downcast::<Gemm>().is_some() && !Gemm::adds_at_will(graph.opset(""))
+    }
+
     pub fn of(graph: &'g Graph, id: NodeId) -> Result<Place<'g>, GraphError> {
         let node = &graph.nodes[id];
         let facts = graph.input_facts(node);

@@ -5,7 +5,7 @@ use slotmap::SecondaryMap;
 use super::weights::Constant;
 use crate::graph::{Graph, NodeId, Use, ValueId};
 use crate::op::InputRole;
-use crate::ops::{Add, BatchNormalization};
+use crate::ops::{Add, BatchNormalization, Concat};
 use crate::rows::Rows;
 
 /// A layer whose output is linear in a constant that nothing else reads.
@@ -32,6 +32,8 @@ pub struct Shift {
     pub input: usize,
     /// By how much it changes for each unit that the layer's output is to move.
     pub factor: f64,
+    /// Where its numbers for the layer's rows begin: others are of what is concatenated with them.
+    pub first: usize,
 }
 
 impl Refit {
@@ -54,40 +56,57 @@ impl Refit {
         })?;
         let affine = node.op.affine()?;
         let output = node.outputs.first().copied().flatten()?;
-        // One number a row, along the axis of rows of a value of this rank.
-        let by_row = |node: NodeId, input: usize, axis: usize, rank: usize| {
+        let rank = graph.values[output].fact.rank()?;
+        // One number for each of so many rows, along their axis of a value of this rank.
+        let by_row = |node: NodeId, input: usize, axis: usize, rank: usize, rows: usize| {
             let value = graph.nodes[node].inputs.get(input).copied().flatten()?;
             let shape = graph.tensor(value)?.shape();
             let at = (axis + shape.len()).checked_sub(rank)?;
-            let alone = own(value) && shape.get(at) == Some(&rows.rows);
-            (alone && shape.iter().product::<usize>() == rows.rows).then_some(())
+            let alone = own(value) && shape.get(at) == Some(&rows);
+            (alone && shape.iter().product::<usize>() == rows).then_some(())
         };
-        let rank = graph.values[output].fact.rank()?;
         let behind = || {
-            let [Use { node: reader, input: Some(input) }] = uses[output][..] else { return None };
-            if graph.outputs.contains(&output) {
-                return None;
+            let (mut value, mut first, mut count) = (output, 0, rows.rows);
+            loop {
+                let [Use { node: reader, input: Some(input) }] = uses[value][..] else { return None };
+                if graph.outputs.contains(&value) {
+                    return None;
+                }
+                let op = &graph.nodes[reader].op;
+                if op.downcast::<BatchNormalization>().is_some_and(BatchNormalization::is_inference) {
+                    const MEAN: usize = 3;
+                    let here = input == 0 && rows.output_axis == 1;
+                    here.then(|| by_row(reader, MEAN, 0, 1, count)).flatten()?;
+                    return Some(Shift { node: reader, input: MEAN, factor: -1.0, first });
+                }
+                if let Some(concat) = op.downcast::<Concat>() {
+                    if concat.axis(rank) != Some(rows.output_axis) {
+                        return None;
+                    }
+                    let node = &graph.nodes[reader];
+                    let size = |i: usize| {
+                        let shape = graph.values[node.inputs[i]?].fact.shape.as_ref()?;
+                        Some(shape.get(rows.output_axis)?.known()? as usize)
+                    };
+                    let sizes: Vec<usize> = (0..node.inputs.len()).map(size).collect::<Option<_>>()?;
+                    first += sizes[..input].iter().sum::<usize>();
+                    count = sizes.iter().sum();
+                    value = node.outputs.first().copied().flatten()?;
+                    continue;
+                }
+                op.downcast::<Add>()?;
+                let other = 1 - input;
+                by_row(reader, other, rows.output_axis, rank, count)?;
+                return Some(Shift { node: reader, input: other, factor: 1.0, first });
             }
-            let op = &graph.nodes[reader].op;
-            if op.downcast::<BatchNormalization>().is_some_and(BatchNormalization::is_inference) {
-                const MEAN: usize = 3;
-                let shift = Shift { node: reader, input: MEAN, factor: -1.0 };
-                return (input == 0 && rows.output_axis == 1)
-                    .then(|| by_row(reader, MEAN, 0, 1))
-                    .flatten()
-                    .map(|()| shift);
-            }
-            op.downcast::<Add>()?;
-            let other = 1 - input;
-            by_row(reader, other, rows.output_axis, rank)?;
-            Some(Shift { node: reader, input: other, factor: 1.0 })
         };
         let shift = affine
             .bias
             .filter(|_| affine.bias_factor != 0.0)
             .and_then(|input| {
-                by_row(id, input, 0, 1).or_else(|| by_row(id, input, rank - 1, rank))?;
-                Some(Shift { node: id, input, factor: 1.0 / affine.bias_factor })
+                let count = rows.rows;
+                by_row(id, input, 0, 1, count).or_else(|| by_row(id, input, rank - 1, rank, count))?;
+                Some(Shift { node: id, input, factor: 1.0 / affine.bias_factor, first: 0 })
             })
             .or_else(behind);
         Some(Refit { node: id, rows, weights, bias_factor: affine.bias_factor, shift })

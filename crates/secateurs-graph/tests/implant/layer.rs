@@ -133,7 +133,9 @@ fn product(rng: &mut Rng) -> Layer {
     let (rows, channels) = (1 + rng.below(6), 1 + rng.below(6));
     let gemm = rng.percent(50);
     let input = if gemm { vec![3, channels] } else { vec![2, 3, channels] };
-    let b = ModelBuilder::new(13);
+    // `Gemm` must add something before opset 11.
+    let old = gemm && rng.percent(30);
+    let b = ModelBuilder::new(if old { 9 } else { 13 });
     let texts: Vec<String> = input.iter().map(usize::to_string).collect();
     let mut texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     texts[0] = "batch";
@@ -142,7 +144,7 @@ fn product(rng: &mut Rng) -> Layer {
         let shape = if turned { [rows, channels] } else { [channels, rows] };
         let mut b = weight(b.input("x", ElementType::Float32, &texts), &shape, rng);
         let mut inputs = vec!["x", "w"];
-        if rng.percent(60) {
+        if old || rng.percent(60) {
             let shapes: [&[usize]; 3] = [&[rows], &[1, rows], &[1]];
             let shape = shapes[rng.below(3)];
             b = b.constant("c", &rng.tensor(shape, 1.0));

@@ -17,21 +17,22 @@ mod tests;
 
 pub use error::CompensateError;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use secateurs_graph::patch::Patch;
+use secateurs_graph::rows::Taps;
 use secateurs_graph::samples::{SampleAxis, sample_axes};
 use secateurs_graph::session::{Session, SessionOptions, Walk, to_host};
 use secateurs_graph::surgery::{Computed, Kept, Refit, Shift};
-use secateurs_graph::{Graph, NodeId};
+use secateurs_graph::{Dim, Graph, NodeId};
 use secateurs_torch::tch::{self, Kind, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::data::{self, Dataset};
-use crate::tune::inputs;
-use moments::{Fitted, Moments};
+use crate::tune::{inputs, token_mask};
+use moments::{FEWEST, Fitted, MOST_FEATURES, Moments};
 use positions::counted_positions;
 
 /// What is fitted.
@@ -147,7 +148,7 @@ struct Compensator<'a> {
     /// The inputs of both models, batch by batch.
     batches: Vec<Inputs>,
     samples: usize,
-    /// Where the samples lie in what layers of the original make.
+    /// Where the samples lie in what layers of the smaller model make.
     places: HashMap<NodeId, SampleAxis>,
     /// What is to be read in place of constants.
     replaced: HashMap<(NodeId, usize), Tensor>,
@@ -157,14 +158,20 @@ struct Compensator<'a> {
 /// What both models read of a batch.
 struct Inputs {
     own: [Vec<Tensor>; 2],
-    /// Samples that count, of how many.
-    counted: [usize; 2],
+    counts: Counts,
+}
+
+/// What of a batch counts.
+struct Counts {
+    /// So many samples, of how many.
+    samples: [usize; 2],
+    /// Of texts, `[samples, tokens]`: what is no padding.
+    tokens: Option<Tensor>,
 }
 
 /// A run of both models on one batch.
 struct Runs<'s> {
-    /// Samples that count, of how many.
-    counted: [usize; 2],
+    counts: &'s Counts,
     original: Walk<'s>,
     smaller: Walk<'s>,
     /// What layers of the original made that the smaller model has not reached yet, and how many of its layers compute that.
@@ -185,7 +192,8 @@ impl<'a> Compensator<'a> {
         let mut parts = HashMap::new();
         layers.keys().for_each(|id| *parts.entry(job.layers[id].node).or_insert(0) += 1);
         let mut order = data::drawn(job.among, options.settings.samples, options.seed);
-        let (wanted, mut batches, mut notes) = (order.len(), Vec::new(), Vec::new());
+        let (wanted, mut batches) = (order.len(), Vec::new());
+        let mut notes: Vec<String> = unfitted(job, &layers).into_iter().collect();
         let [room, batch_size] = room(job, &sessions, &layers, &order)?;
         order.truncate(room);
         let samples = order.len();
@@ -197,14 +205,15 @@ impl<'a> Compensator<'a> {
         for batch in job.data.counted(order, batch_size) {
             let (batch, counted) = batch?;
             let own = [inputs(&sessions[0], &batch)?, inputs(&sessions[1], &batch)?];
-            batches.push(Inputs { own, counted: [counted, batch.indices.len()] });
+            let samples = [counted, batch.indices.len()];
+            batches.push(Inputs { own, counts: Counts { samples, tokens: token_mask(job.data, &batch)? } });
         }
-        let axes = sample_axes(sessions[0].graph());
+        let axes = sample_axes(sessions[1].graph());
         let place = |id: &NodeId| {
-            let made = job.original.nodes[*id].outputs.first().copied().flatten()?;
+            let made = job.smaller.nodes[*id].outputs.first().copied().flatten()?;
             Some((*id, axes.get(made)?.clone()))
         };
-        let (places, replaced) = (parts.keys().filter_map(place).collect(), HashMap::new());
+        let (places, replaced) = (layers.keys().filter_map(place).collect(), HashMap::new());
         Ok(Compensator { job, sessions, layers, parts, batches, samples, places, replaced, notes })
     }
 
@@ -213,31 +222,31 @@ impl<'a> Compensator<'a> {
         observe: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Compensated, CompensateError> {
         let [original, smaller] = &self.sessions;
-        let begin = |Inputs { own: [first, second], counted }: &Inputs| -> Result<Runs, CompensateError> {
+        let mut runs = Vec::with_capacity(self.batches.len());
+        for Inputs { own: [first, second], counts } in &self.batches {
             let (original, smaller) = (original.walk(first)?, smaller.walk(second)?);
-            Ok(Runs { counted: *counted, original, smaller, made: HashMap::new() })
-        };
-        let mut runs = self.batches.iter().map(begin).collect::<Result<Vec<Runs>, _>>()?;
+            runs.push(Runs { counts, original, smaller, made: HashMap::new() });
+        }
         let (total, mut seen, mut fitted) = (self.layers.len(), 0, 0);
-        let (mut scarce, mut few) = (0, 0);
+        let (mut scarce, mut few, mut wide, mut apart) = (0, 0, 0, 0);
         while let Some(node) = runs.first().and_then(|runs| runs.smaller.node()) {
             if let Some(layer) = self.layers.get(&node) {
-                let changed = fit_layer(&self, layer, &mut runs)?;
+                let change = fit_layer(&self, layer, &mut runs)?;
                 seen += 1;
                 if observe(seen, total).is_break() {
                     return Err(CompensateError::Interrupted);
                 }
-                if let Some(change) = changed {
-                    fitted += usize::from(change.weight.is_some() || change.shift.is_some());
-                    scarce += usize::from(change.scarce);
-                    few += usize::from(change.few);
-                    if let Some(weight) = change.weight {
-                        self.replaced.insert((node, layer.rows.weight), weight);
-                    }
-                    if let (Some(shift), Some(by)) = (layer.shift, change.shift) {
-                        let moved = self.moved(&shift, &by)?;
-                        self.replaced.insert((shift.node, shift.input), moved);
-                    }
+                fitted += usize::from(change.weight.is_some() || change.shift.is_some());
+                scarce += usize::from(change.scarce);
+                few += usize::from(change.few);
+                wide += usize::from(change.wide);
+                apart += usize::from(change.apart);
+                if let Some(weight) = change.weight {
+                    self.replaced.insert((node, layer.rows.weight), weight);
+                }
+                if let (Some(shift), Some(by)) = (layer.shift, change.shift) {
+                    let moved = self.moved(&shift, &by)?;
+                    self.replaced.insert((shift.node, shift.input), moved);
                 }
             }
             let own: Vec<(usize, &Tensor)> = self
@@ -263,20 +272,41 @@ impl<'a> Compensator<'a> {
                 self.samples
             ));
         }
+        if wide > 0 {
+            self.notes.push(format!(
+                "{wide} layers keep their weights, as each of their rows multiplies more than {MOST_FEATURES} numbers; means are absorbed"
+            ));
+        }
+        if apart > 0 {
+            self.notes.push(format!(
+                "{apart} layers are left as they are: what they make cannot be set beside what the original makes"
+            ));
+        }
         drop(runs);
         let layers = [fitted, total];
         Ok(Compensated { graph: self.patched()?, layers, samples: self.samples, notes: self.notes })
     }
 
+    /// Whether a node of the smaller model is one of the original's.
+    fn is_of_original(&self, node: NodeId) -> bool {
+        self.job.original.nodes.contains_key(node)
+    }
+
+    /// The constant of a shift, as it is now.
+    fn constant(&self, shift: &Shift) -> Result<&Tensor, CompensateError> {
+        let value = self.job.smaller.nodes[shift.node].inputs[shift.input];
+        let replaced = self.replaced.get(&(shift.node, shift.input));
+        let constant = replaced.or_else(|| self.sessions[1].constant(value?));
+        constant.ok_or_else(|| CompensateError::Options("a bias is not there".into()))
+    }
+
     /// The constant of a shift, moved.
     fn moved(&self, shift: &Shift, by: &Tensor) -> Result<Tensor, CompensateError> {
-        let graph = self.job.smaller;
-        let value = graph.nodes[shift.node].inputs[shift.input];
-        let old = self.replaced.get(&(shift.node, shift.input));
-        let old = old.or_else(|| self.sessions[1].constant(value?));
-        let old = old.ok_or_else(|| CompensateError::Options("a bias is not there".into()))?;
-        let by = by.f_mul_scalar(shift.factor)?.f_reshape(old.size())?;
-        Ok(old.f_add(&by.f_to_kind(old.f_kind()?)?)?)
+        let old = self.constant(shift)?;
+        let by = by.f_mul_scalar(shift.factor)?.f_to_kind(old.f_kind()?)?;
+        // Numbers of rows that are concatenated with those of the layer stay.
+        let behind = old.numel() as i64 - shift.first as i64 - by.numel() as i64;
+        Ok(old.f_add(&by.f_constant_pad_nd([shift.first as i64, behind])?.f_reshape(old.size())?)?)
     }
 
     /// The smaller model with all that was replaced, in the element types that it had.
@@ -311,10 +341,36 @@ impl<'a> Compensator<'a> {
     }
 }
 
-/// So many positions must be left to choose a ridge on: a single one is its own mean, and any weights fit it.
-const FEWEST: i64 = 2;
 /// So many of the largest value of a model are alive at once, in both models.
 const LIVE: u64 = 8;
+
+/// What to tell of layers that were pruned and are of a kind that is not fitted, or share their weights.
+fn unfitted(job: &CompensateJob, layers: &HashMap<NodeId, Refit>) -> Option<String> {
+    let matrix = |graph: &Graph, id: NodeId, input: usize| {
+        let value = graph.nodes[id].inputs.get(input).copied().flatten()?;
+        Some(graph.tensor(value)?.shape().to_vec()).filter(|shape| shape.len() > 1)
+    };
+    let pruned = |id: NodeId| {
+        let inputs = 0..job.smaller.nodes[id].inputs.len();
+        inputs.into_iter().any(|input| {
+            let before = matrix(job.original, id, input);
+            before.is_some() && before != matrix(job.smaller, id, input)
+        })
+    };
+    let left = job.smaller.order.iter().filter(|id| {
+        let kept = !layers.contains_key(id) && job.original.nodes.contains_key(**id);
+        kept && job.smaller.macs(**id) != Dim::from(0) && pruned(**id)
+    });
+    let ops: Vec<&str> = left.map(|id| job.smaller.nodes[*id].op.name()).collect();
+    let kinds: BTreeSet<&str> = ops.iter().copied().collect();
+    (!ops.is_empty()).then(|| {
+        format!(
+            "{} layers that were pruned are not fitted, as they share their weights or are of a kind that is not ({})",
+            ops.len(),
+            kinds.into_iter().collect::<Vec<_>>().join(", ")
+        )
+    })
+}
 
 /// How many samples fit into memory, and how many of them may run at once.
 fn room(
@@ -355,7 +411,7 @@ fn bytes_of(
     let mut smaller = sessions[1].walk(&inputs[1])?;
     while let Some(node) = smaller.node() {
         if let Some(layer) = layers.get(&node) {
-            patches = bytes(&smaller.patches(&layer.rows)?).max(patches);
+            patches = bytes(&smaller.patches(&layer.rows, Taps::All)?).max(patches);
         }
         smaller.step(&[])?;
     }
@@ -363,6 +419,7 @@ fn bytes_of(
 }
 
 /// What a layer is to have; `None` for what stays.
+#[derive(Default)]
 struct Change {
     weight: Option<Tensor>,
     /// `[rows]`: by how much what it makes is to move.
@@ -371,35 +428,54 @@ struct Change {
     scarce: bool,
     /// Whether there were too few for the choice of a ridge, so that the weights stay.
     few: bool,
+    /// Whether a row has too many weights to be fitted.
+    wide: bool,
+    /// Whether what the original makes lies otherwise, so that all stays.
+    apart: bool,
 }
 
-fn fit_layer(
-    compensator: &Compensator,
-    layer: &Refit,
-    runs: &mut [Runs],
-) -> Result<Option<Change>, CompensateError> {
+fn fit_layer(compensator: &Compensator, layer: &Refit, runs: &mut [Runs]) -> Result<Change, CompensateError> {
     let job = compensator.job;
     let rows = &layer.rows;
     let groups = rows.groups as i64;
+    let features = rows.channels * rows.taps;
+    let weights = layer.weights && job.options.settings.fit == Compensation::LeastSquares;
+    let wide = weights && features > MOST_FEATURES;
+    let weights = weights && !wide;
     let mut halves = [None, None];
     let single = runs.len() == 1;
     for (number, runs) in runs.iter_mut().enumerate() {
         let computed = &job.layers[&layer.node];
-        let Some(y) = runs.made_by(computed.node, &compensator.parts)? else { return Ok(None) };
-        let mut x = runs.smaller.patches(rows)?.f_mul_scalar(rows.factor)?;
+        let Some(mut y) = runs.made_by(computed.node, &compensator.parts)? else {
+            return Ok(Change::default());
+        };
+        let mut x = runs.smaller.patches(rows, Taps::All)?.f_mul_scalar(rows.factor)?;
+        let left = computed.positions.iter().map(|(axis, left)| (*axis, left));
+        for (axis, left) in left.chain([(rows.output_axis, &computed.rows)]) {
+            let left: Vec<i64> = left.iter().map(|index| *index as i64).collect();
+            y = y.f_index_select(axis as i64, &Tensor::f_from_slice(&left)?.f_to_device(y.device())?)?;
+        }
         let size = y.size();
-        let kept: Vec<i64> = computed.rows.iter().map(|row| *row as i64).collect();
-        let kept = Tensor::f_from_slice(&kept)?.f_to_device(y.device())?;
-        let mut y = y.f_movedim_int(rows.output_axis as i64, -1)?.f_index_select(-1, &kept)?;
+        y = y.f_movedim_int(rows.output_axis as i64, -1)?;
         let bias = job.smaller.nodes[layer.node].op.affine().and_then(|affine| affine.bias);
         if let Some(bias) = bias.and_then(|bias| runs.smaller.input(bias)) {
             y = y.f_sub(&bias.f_mul_scalar(layer.bias_factor)?)?;
         }
+        if let Some(shift) = layer.shift.filter(|shift| !compensator.is_of_original(shift.node))
+            && shift.node != layer.node
+        {
+            // The sum is an implant's own: what the original makes is with it.
+            y = y.f_sub(&compensator.constant(&shift)?.f_reshape([-1])?.f_mul_scalar(shift.factor)?)?;
+        }
         let mut y = y.f_reshape([-1, groups, (rows.rows as i64) / groups])?.f_transpose(0, 1)?;
-        let [counted, samples] = runs.counted;
-        if counted < samples {
-            let place = compensator.places.get(&computed.node);
-            match counted_positions(&size, rows.output_axis, place, samples, counted)? {
+        if x.size()[1] != y.size()[1] {
+            return Ok(Change { apart: true, ..Change::default() });
+        }
+        let Counts { samples: [counted, samples], tokens } = runs.counts;
+        let (counted, samples) = (*counted, *samples);
+        if counted < samples || tokens.is_some() {
+            let place = compensator.places.get(&layer.node);
+            match counted_positions(&size, rows.output_axis, place, samples, counted, tokens.as_ref())? {
                 Some(own) => {
                     let own = own.f_to_device(y.device())?;
                     (x, y) = (x.f_index_select(1, &own)?, y.f_index_select(1, &own)?);
@@ -410,7 +486,7 @@ fn fit_layer(
             }
         }
         let mut add = |half: usize, x: &Tensor, y: &Tensor| -> Result<(), CompensateError> {
-            let own = Moments::of(x, y)?;
+            let own = if weights { Moments::of(x, y) } else { Moments::first(x, y) }?;
             if !own.is_finite()? {
                 return Err(CompensateError::not_finite(job.smaller, layer.node, job.data));
             }
@@ -433,18 +509,17 @@ fn fit_layer(
             }
         }
     }
-    let weights = layer.weights && job.options.settings.fit == Compensation::LeastSquares;
     let [Some(first), Some(second)] = halves else {
-        return Ok(Some(Change { weight: None, shift: None, scarce: false, few: weights }));
+        return Ok(Change { few: weights, wide, ..Change::default() });
     };
-    let few = weights && first.positions.min(second.positions) < FEWEST;
-    let Some(old) = runs.first().and_then(|runs| runs.smaller.input(rows.weight)) else { return Ok(None) };
+    let Some(old) = runs.first().and_then(|runs| runs.smaller.input(rows.weight)) else {
+        return Ok(Change::default());
+    };
     let [row_axis, channel_axis] = [rows.weight_axis as i64, rows.channel_axis as i64];
     let laid = old.f_movedim([row_axis, channel_axis], [0, 1])?;
-    let (shape, features) = (laid.size(), (rows.channels * rows.taps) as i64);
-    let matrix = laid.f_reshape([groups, -1, features])?.f_transpose(1, 2)?.f_to_kind(Kind::Double)?;
-    let intercept = layer.shift.is_some();
-    let fit = Fitted::of(&first, &second, &matrix, intercept, weights && !few)?;
+    let shape = laid.size();
+    let matrix = laid.f_reshape([groups, -1, features as i64])?.f_transpose(1, 2)?.f_to_kind(Kind::Double)?;
+    let fit = Fitted::of(&first, &second, &matrix, layer.shift.is_some())?;
     let weight = match fit.weight {
         Some(weight) => {
             let weight = weight.f_transpose(1, 2)?.f_reshape(&shape)?;
@@ -454,7 +529,7 @@ fn fit_layer(
         None => None,
     };
     let shift = fit.shift.map(|shift| shift.f_reshape([-1])).transpose()?;
-    Ok(Some(Change { weight, shift, scarce: fit.scarce, few }))
+    Ok(Change { weight, shift, scarce: fit.scarce, few: fit.few, wide, apart: false })
 }
 
 impl Runs<'_> {

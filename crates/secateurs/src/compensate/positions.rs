@@ -3,14 +3,16 @@
 use secateurs_graph::samples::{SampleAxis, first_samples};
 use secateurs_torch::tch::{Device, Kind, TchError, Tensor};
 
-/// The positions, all indices of a value of this size but those of its rows, that belong to the first `counted` of so many samples;
-/// `None` where they cannot be told apart. `place` is where the value's samples lie.
+/// The positions, all indices of a value of this size but those of its rows, that belong to the first `counted` of so many samples and,
+/// where `mask` (`[samples, tokens]`) is 0 for padding and the value has its tokens beside its samples, to tokens; `None` where samples
+/// cannot be told apart. `place` is where the value's samples lie.
 pub(crate) fn counted_positions(
     size: &[i64],
     output_axis: usize,
     place: Option<&SampleAxis>,
     samples: usize,
     counted: usize,
+    mask: Option<&Tensor>,
 ) -> Result<Option<Tensor>, TchError> {
     let mut sizes = size.to_vec();
     sizes.remove(output_axis);
@@ -21,7 +23,34 @@ pub(crate) fn counted_positions(
     let all =
         Tensor::f_arange(sizes.iter().product::<i64>(), (Kind::Int64, Device::Cpu))?.f_view(&sizes[..])?;
     let own = first_samples(&all, place.as_ref(), samples, counted)?;
-    own.map(|own| own.f_reshape([-1])).transpose()
+    let own = own.map(|own| own.f_reshape([-1])).transpose()?;
+    let tokens = match (mask, place) {
+        (Some(mask), Some(place)) => tokens(&sizes, &place, mask)?,
+        _ => None,
+    };
+    match (own, tokens) {
+        (Some(own), Some(tokens)) => {
+            let counts = tokens.f_index_select(0, &own)?;
+            Ok(Some(own.f_masked_select(&counts)?))
+        }
+        (own, _) => Ok(own),
+    }
+}
+
+/// Whether each position is one of a token: of `[…, samples, tokens, …]`, or of `[…, samples · tokens, …]`.
+fn tokens(sizes: &[i64], place: &SampleAxis, mask: &Tensor) -> Result<Option<Tensor>, TchError> {
+    let (samples, tokens) = mask.size2()?;
+    let Some([outer, _, inner]) = place.factors(sizes[place.axis], samples) else { return Ok(None) };
+    let before = sizes[..place.axis].iter().product::<i64>() * outer;
+    let behind = &sizes[place.axis + 1..];
+    let rest = match (inner, behind) {
+        (inner, behind) if inner == tokens => behind,
+        (1, [first, rest @ ..]) if *first == tokens => rest,
+        _ => return Ok(None),
+    };
+    let rest: i64 = rest.iter().product();
+    let own = mask.f_ne(0)?.f_view([1, samples, tokens, 1])?;
+    own.f_expand([before, samples, tokens, rest], false)?.f_reshape([-1]).map(Some)
 }
 
 #[cfg(test)]
@@ -30,7 +59,7 @@ mod tests {
 
     fn places(size: &[i64], output_axis: usize, place: Option<SampleAxis>) -> Option<Vec<i64>> {
         secateurs_torch::load().unwrap();
-        let found = counted_positions(size, output_axis, place.as_ref(), 3, 2).unwrap();
+        let found = counted_positions(size, output_axis, place.as_ref(), 3, 2, None).unwrap();
         found.map(|found| Vec::try_from(found).unwrap())
     }
 
@@ -45,5 +74,23 @@ mod tests {
         assert_eq!(places(&[3, 5], 0, whole(0)), None);
         assert_eq!(places(&[4, 5], 1, whole(0)), None);
         assert_eq!(places(&[3, 5], 1, None), None);
+    }
+
+    #[test]
+    fn padding_is_no_position_where_tokens_lie_beside_their_samples() {
+        secateurs_torch::load().unwrap();
+        let mask = Tensor::f_from_slice(&[1.0, 0.0, 1.0, 1.0, 1.0, 1.0]).unwrap().f_view([3, 2]).unwrap();
+        let places = |size: &[i64], output_axis, inner: i64, counted| {
+            let place = SampleAxis { axis: 0, outer: 1.into(), inner: inner.into() };
+            let found = counted_positions(size, output_axis, Some(&place), 3, counted, Some(&mask)).unwrap();
+            Vec::<i64>::try_from(found.unwrap()).unwrap()
+        };
+        assert_eq!(places(&[3, 2, 5], 2, 1, 3), [0, 2, 3, 4, 5]);
+        assert_eq!(places(&[3, 2, 5], 2, 1, 1), [0]);
+        // With rows between them, and further positions behind.
+        assert_eq!(places(&[3, 5, 2, 2], 1, 1, 2), [0, 1, 4, 5, 6, 7]);
+        assert_eq!(places(&[6, 5], 1, 2, 3), [0, 2, 3, 4, 5]);
+        // One position a sample is of all its tokens.
+        assert_eq!(places(&[3, 5], 1, 1, 3), [0, 1, 2]);
     }
 }

@@ -168,6 +168,93 @@ fn what_others_can_make_comes_back_whole() {
     }
 }
 
+/// Mixing along tokens, as mixers of tokens have it, behind channels of which the last is made of the first two.
+fn mixer() -> Arc<Graph> {
+    graph(
+        ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &["batch", "5", "7"])
+            .constant("w1", &mixed(&[6, 5], 4, &[(5, &[(0, 1.0), (1, -2.0)])]))
+            .constant("tokens", &random(&[7, 4], 7))
+            .constant("w2", &random(&[3, 6], 5))
+            .constant("b2", &random(&[3, 1], 6))
+            .node("MatMul", &["w1", "x"], &["h"])
+            .node("MatMul", &["h", "tokens"], &["m"])
+            .node("Relu", &["m"], &["r"])
+            .node("MatMul", &["w2", "r"], &["o"])
+            .node("Add", &["o", "b2"], &["y"])
+            .output("y"),
+    )
+}
+
+#[test]
+fn layers_whose_positions_go_are_set_beside_what_is_left_of_them() {
+    let original = mixer();
+    // A unit that others cannot make, before those behind which nothing is moved.
+    let (found, [before, after]) = compensated(&original, &[2], Compensation::LeastSquares);
+    assert!(found.notes.is_empty(), "{:?}", found.notes);
+    assert!(before > 0.05 && after < before, "{before} {after}");
+    // What each token becomes of the others is as it was.
+    let tokens = |graph: &Graph| {
+        let id = graph.order.iter().find(|id| {
+            graph.nodes[**id].inputs.len() == 2 && {
+                let shape =
+                    graph.nodes[**id].inputs[1].and_then(|value| graph.tensor(value)).map(Tensor::shape);
+                shape == Some(&[7, 4])
+            }
+        });
+        numbers(graph.tensor(graph.nodes[*id.unwrap()].inputs[1].unwrap()).unwrap())
+    };
+    let (was, is) = (tokens(&original), tokens(&found.graph));
+    for (was, is) in was.iter().zip(is) {
+        assert!((was - is).abs() < 1e-3, "{was} {is}");
+    }
+}
+
+#[test]
+fn layers_of_a_kind_that_is_not_fitted_are_told() {
+    let original = graph(
+        ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &["batch", "3", "4", "4"])
+            .constant("w1", &random(&[6, 3, 1, 1], 1))
+            .constant("w2", &random(&[6, 5, 2, 2], 2))
+            .constant("w3", &random(&[2, 5, 1, 1], 3))
+            .node("Conv", &["x", "w1"], &["h"])
+            .node("Relu", &["h"], &["r"])
+            .node("ConvTranspose", &["r", "w2"], &["t"])
+            .node("Conv", &["t", "w3"], &["y"])
+            .output("y"),
+    );
+    let (found, _) = compensated(&original, &[5], Compensation::LeastSquares);
+    let told = "1 layers that were pruned are not fitted, as they share their weights or are of a kind that is not (ConvTranspose)";
+    assert_eq!(found.notes, [told]);
+}
+
+#[test]
+fn of_layers_that_are_too_wide_means_are_absorbed() {
+    let width = MOST_FEATURES / 4 + 8;
+    let original = graph(
+        ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &["batch", "2", "2", "2"])
+            .constant("w1", &random(&[width, 2, 1, 1], 1))
+            .constant("b1", &random(&[width], 2))
+            .constant("w2", &random(&[3, width, 2, 2], 3))
+            .constant("b2", &random(&[3], 4))
+            .node("Conv", &["x", "w1", "b1"], &["h"])
+            .node("Relu", &["h"], &["r"])
+            .node("Conv", &["r", "w2", "b2"], &["y"])
+            .output("y"),
+    );
+    let gone: Vec<usize> = (0..4).collect();
+    let (found, [before, after]) = compensated(&original, &gone, Compensation::LeastSquares);
+    assert!(
+        found.notes.iter().any(|note| note.starts_with("1 layers keep their weights, as")),
+        "{:?}",
+        found.notes
+    );
+    let (_, [_, means]) = compensated(&original, &gone, Compensation::Means);
+    assert!(after < before && (after - means).abs() < 1e-3 * means, "{before} {after} {means}");
+}
+
 #[test]
 fn the_ridge_is_chosen_on_half_of_the_samples_whatever_the_batches_are() {
     let original = dense_of(&["batch", "5"]);

@@ -19,6 +19,7 @@ use super::{
     Estimator, Evidence, FORMAT_VERSION, Factor, Header, MeasuredData, MeasuredGroup, MeasuredOutput,
     Moments, Settings, Sums, Trace, TraceSettings,
 };
+use crate::compensate::CompensateError;
 use crate::data::{self, Batch, Dataset};
 use crate::implants::{Stream, explain};
 use crate::resizable::{coupling, names, resizable};
@@ -59,14 +60,22 @@ pub struct Progress {
     pub reliability: Option<f64>,
 }
 
-/// Measures the units of a model and writes the evidence; `observe` may end it after a batch, which writes what there is.
-pub fn measure(
-    job: &MeasureJob,
-    observe: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
-) -> Result<Evidence, EvidenceError> {
+/// Looks at how far it is, and may end it.
+type Observe<'a> = &'a mut dyn FnMut(&Progress) -> ControlFlow<()>;
+
+/// Measures the units of a model and writes the evidence; `observe` may end it, which writes what there is.
+pub fn measure(job: &MeasureJob, observe: Observe) -> Result<Evidence, EvidenceError> {
     let mut measurer = Measurer::new(job)?;
     measurer.run(observe)?;
     Ok(measurer.evidence)
+}
+
+/// Why measuring ends early, where the ranking is settled.
+fn settled(evidence: &Evidence, options: &MeasureOptions) -> Option<String> {
+    let (samples, enough) = (evidence.header.samples, options.settled?);
+    let reliability = (samples >= 2 * SETTLING).then(|| evidence.reliability())?;
+    let text = format!("the ranking is settled: reliability {reliability:.4} after {samples} samples");
+    (reliability >= enough).then_some(text)
 }
 
 struct Measurer<'a> {
@@ -134,53 +143,20 @@ impl<'a> Measurer<'a> {
             Some(found) => found.continued_as(header, &order, job.file)?,
             None => Evidence::begun(header, &columns),
         };
-        let settled = evidence.header.samples >= 2 * SETTLING
-            && options.settled.is_some_and(|enough| evidence.reliability() >= enough);
-        if evidence.header.samples < order.len() && !settled {
+        if evidence.header.samples < order.len() && settled(&evidence, options).is_none() {
             evidence.header.ended = None;
         }
         Ok(Measurer { job, coupling, session, heads, columns, traces, order, batch_size, evidence })
     }
 
-    fn run(&mut self, observe: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Result<(), EvidenceError> {
+    fn run(&mut self, observe: Observe) -> Result<(), EvidenceError> {
         if self.evidence.header.ended.is_some() {
             return Ok(());
         }
-        let (data, total) = (self.job.data, self.order.len());
-        let rest = self.order[self.evidence.header.samples.min(total)..].to_vec();
-        let (mut saved, mut looked) = (Instant::now(), self.evidence.header.samples);
-        for batch in data.counted(rest, self.batch_size) {
-            let (batch, counted) = batch?;
-            self.batch(&batch, counted)?;
-            let samples = self.evidence.header.samples;
-            let mut reliability = None;
-            if samples >= looked + SETTLING && samples >= 2 * SETTLING {
-                looked = samples;
-                reliability = Some(self.evidence.reliability());
-            }
-            let go_on = observe(&Progress { samples, of: total, reliability });
-            if let (Some(reliability), Some(enough)) = (reliability, self.job.options.settled)
-                && reliability >= enough
-                && samples < total
-            {
-                self.evidence.header.ended = Some(format!(
-                    "the ranking is settled: reliability {reliability:.4} after {samples} samples"
-                ));
-                break;
-            }
-            if go_on.is_break() {
-                self.write()?;
-                return Err(EvidenceError::Interrupted { samples });
-            }
-            if saved.elapsed() > SAVE_INTERVAL {
-                self.write()?;
-                saved = Instant::now();
-            }
-        }
-        self.explain()?;
+        let ended = self.pass(observe)?;
+        self.explain(observe)?;
         let header = &mut self.evidence.header;
-        let all = format!("all {} samples are measured", header.samples);
-        header.ended.get_or_insert(all);
+        header.ended = Some(ended);
         header.notes.extend(self.traces.as_ref().and_then(Traces::note));
         if header.samples_in_factor < header.samples {
             header.notes.push(format!(
@@ -191,22 +167,80 @@ impl<'a> Measurer<'a> {
         self.write()
     }
 
+    /// Measures what is left of the samples, or until the ranking is settled; why it ended.
+    fn pass(&mut self, observe: Observe) -> Result<String, EvidenceError> {
+        let (data, total) = (self.job.data, self.order.len());
+        let begun = self.evidence.header.samples;
+        // What implants could make may be all that is left to measure.
+        if begun < total
+            && let Some(ended) = settled(&self.evidence, self.job.options)
+        {
+            return Ok(ended);
+        }
+        let rest = self.order[begun.min(total)..].to_vec();
+        let (mut saved, mut looked) = (Instant::now(), begun);
+        for batch in data.counted(rest, self.batch_size) {
+            let (batch, counted) = batch?;
+            self.batch(&batch, counted)?;
+            let samples = self.evidence.header.samples;
+            let look = samples >= looked + SETTLING && samples >= 2 * SETTLING;
+            let reliability = look.then(|| self.evidence.reliability());
+            let go_on = observe(&Progress { samples, of: total, reliability });
+            if look {
+                looked = samples;
+                if samples < total
+                    && let Some(ended) = settled(&self.evidence, self.job.options)
+                {
+                    return Ok(ended);
+                }
+            }
+            if go_on.is_break() {
+                return Err(self.interrupted()?);
+            }
+            if saved.elapsed() > SAVE_INTERVAL {
+                self.write()?;
+                saved = Instant::now();
+            }
+        }
+        Ok(format!("all {} samples are measured", self.evidence.header.samples))
+    }
+
     /// Measures what implants could make, on the first samples.
-    fn explain(&mut self) -> Result<(), EvidenceError> {
-        let samples = &self.order[..EXPLAINED.min(self.evidence.header.samples).min(self.order.len())];
+    fn explain(&mut self, observe: Observe) -> Result<(), EvidenceError> {
+        // Every so many-th of the first window, which may begin with the shortest texts.
+        let window = &self.order[..SETTLING.min(self.evidence.header.samples).min(self.order.len())];
+        let apart = window.len().div_ceil(EXPLAINED).max(1);
+        let samples: Vec<usize> = window.iter().step_by(apart).copied().collect();
         let stream = Stream {
             graph: self.job.graph,
             data: self.job.data,
-            samples,
+            samples: &samples,
             batch_size: self.job.options.batch_size,
             session: self.job.options.session,
         };
-        let explained = explain(&stream, &self.coupling);
-        let explained = explained.map_err(|error| EvidenceError::Implants(Box::new(error)))?;
+        let progress =
+            Progress { samples: self.evidence.header.samples, of: self.order.len(), reliability: None };
+        let (explained, few) = match explain(&stream, &self.coupling, &mut || observe(&progress)) {
+            Err(CompensateError::Interrupted) => return Err(self.interrupted()?),
+            explained => explained.map_err(|error| EvidenceError::Implants(Box::new(error)))?,
+        };
+        if few > 0 {
+            self.evidence.header.notes.push(format!(
+                "{few} layers that could have implants show fewer positions than twice their channels in {} samples: what implants could \
+                 make is not known, and none are chosen there",
+                samples.len()
+            ));
+        }
         self.evidence.header.implants =
             explained.iter().map(|own| (own.node.clone(), own.form.clone())).collect();
         self.evidence.explained = explained;
         Ok(())
+    }
+
+    /// Writes what there is; the error that says so.
+    fn interrupted(&mut self) -> Result<EvidenceError, EvidenceError> {
+        self.write()?;
+        Ok(EvidenceError::Interrupted { samples: self.evidence.header.samples })
     }
 
     /// Writes the evidence with the samples that it has seen.

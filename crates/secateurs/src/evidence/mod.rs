@@ -293,6 +293,12 @@ impl Evidence {
             let (evidence, model) = (self.header.model.clone(), graph.source.file().into());
             return Err(EvidenceError::Model { evidence, model });
         }
+        if self.header.ended.is_none() {
+            return Err(EvidenceError::Options(format!(
+                "the evidence is not finished, with {} samples; the command that measures it goes on",
+                self.header.samples
+            )));
+        }
         if self.header.settings.split != split {
             return Err(EvidenceError::Options(
                 "the evidence was measured with another --split, so that its units are others; measure with the same".into(),

@@ -59,6 +59,11 @@ impl Score {
         matches!(self, Score::Trace | Score::HapTrace)
     }
 
+    /// Whether it is of the labels' loss.
+    pub fn needs_labels(self) -> bool {
+        matches!(self, Score::Loss | Score::FirstOrder | Score::Gradient | Score::Taylor)
+    }
+
     /// The score of this name.
     pub fn named(name: &str) -> Option<Score> {
         Score::ALL.iter().copied().find(|score| score.name() == name)

@@ -637,6 +637,20 @@ fn shards_batches_and_interruptions_change_nothing() {
     let resumed = measure(&job, &mut |_| ControlFlow::Continue(())).unwrap();
     close(&resumed);
     assert_eq!(Evidence::read(&file).unwrap(), resumed);
+    // What implants could make comes last.
+    let late = folder.path().join("late.safetensors");
+    let late = MeasureJob { file: &late, ..job };
+    let mut looks = 0;
+    let stopped = measure(&late, &mut |progress| {
+        looks += usize::from(progress.samples == SAMPLES);
+        if looks == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(matches!(stopped, Err(EvidenceError::Interrupted { samples: SAMPLES })));
+    assert_eq!(Evidence::read(late.file).unwrap().header.ended, None);
+    let ended = measure(&late, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert!(!whole.explained.is_empty());
+    close(&ended);
+    assert_eq!(ended.explained, whole.explained);
     // More samples go on as well; other settings, models and data do not.
     let refused = |graph: &Arc<Graph>, data: &Arc<Dataset>, options: &MeasureOptions| {
         let job = MeasureJob { graph, data, among: &ALL, options, file: &file };

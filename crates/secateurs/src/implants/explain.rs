@@ -64,25 +64,37 @@ impl Explained {
     }
 }
 
-/// What implants can make of the rows of a model's layers.
-pub(crate) fn explain(stream: &Stream, coupling: &Coupling) -> Result<Vec<Explained>, CompensateError> {
+/// What implants can make of the rows of a model's layers, and of how many layers too few positions are seen: what is fitted to them
+/// says nothing of others. `observe` may end it after a batch or a layer.
+pub(crate) fn explain(
+    stream: &Stream,
+    coupling: &Coupling,
+    observe: &mut dyn FnMut() -> ControlFlow<()>,
+) -> Result<(Vec<Explained>, usize), CompensateError> {
     let sites = coupling.sites(stream.graph);
     let sites: Vec<&Site> = sites.iter().collect();
     if sites.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), 0));
     }
-    let moments = stream.moments(&sites, &mut |_| ControlFlow::Continue(()))?;
-    let mut all = Vec::new();
+    let moments = stream.moments(&sites, &mut |_| observe())?;
+    let (mut all, mut few) = (Vec::new(), 0);
     for site in sites {
         let Some(moments) = moments.get(&site.node) else { continue };
+        if (moments.positions as usize) < 2 * site.rows.channels {
+            few += 1;
+            continue;
+        }
         let node = node_name(stream.graph, site.node);
         let explained = match site.pointwise {
             Ok(()) => pointwise(node, moments)?,
             Err(_) => low_rank(node, moments)?,
         };
         all.push(explained);
+        if observe().is_break() {
+            return Err(CompensateError::Interrupted);
+        }
     }
-    Ok(all)
+    Ok((all, few))
 }
 
 fn numbers(tensor: &Tensor) -> Result<Vec<f64>, TchError> {
@@ -110,12 +122,8 @@ fn pointwise(node: String, moments: &Moments) -> Result<Explained, TchError> {
 fn low_rank(node: String, moments: &Moments) -> Result<Explained, TchError> {
     let (central, n) = (moments.central(true)?, moments.positions as f64);
     let slopes = fitted(&central)?;
-    let made = slopes.f_transpose(1, 2)?.f_bmm(&central.xx)?.f_bmm(&slopes)?.f_select(0, 0)?;
-    let (values, vectors) = made.f_linalg_eigh("L")?;
-    // Ascending; the largest come first.
-    let parts = vectors.f_square()?.f_mul(&values.f_clamp_min(0.0)?.f_unsqueeze(0)?)?.f_flip([1])?;
-    let by_rank = parts.f_cumsum(1, None)?;
-    let most = made.size()[0].min(central.xx.size()[1]) as usize;
+    let by_rank = by_component(&central.xx.f_select(0, 0)?, &slopes.f_select(0, 0)?)?.f_cumsum(1, None)?;
+    let most = by_rank.size()[1] as usize;
     let mut ranks: Vec<usize> =
         std::iter::successors(Some(1), |r| Some(r * 2)).take_while(|r| *r < most).collect();
     ranks.push(most);
@@ -129,4 +137,51 @@ fn low_rank(node: String, moments: &Moments) -> Result<Explained, TchError> {
         energy: numbers(&energy.f_mul_scalar(n)?)?,
         residual: numbers(&residual.f_mul_scalar(n)?)?,
     })
+}
+
+/// The variance of every row that each principal component of what a layer makes accounts for, `[rows, min(rows, channels)]`, the largest
+/// first: from the eigenvectors of Sᵀ X S, for the channels' covariance X and the slopes S, or, where there are fewer channels than rows,
+/// from those of B Bᵀ with B = √X S.
+fn by_component(covariance: &Tensor, slopes: &Tensor) -> Result<Tensor, TchError> {
+    let (channels, rows) = slopes.size2()?;
+    let parts = if rows <= channels {
+        let made = slopes.f_transpose(0, 1)?.f_matmul(covariance)?.f_matmul(slopes)?;
+        let (values, vectors) = made.f_linalg_eigh("L")?;
+        vectors.f_square()?.f_mul(&values.f_clamp_min(0.0)?.f_unsqueeze(0)?)?
+    } else {
+        let (values, vectors) = covariance.f_linalg_eigh("L")?;
+        let root = vectors.f_mul(&values.f_clamp_min(0.0)?.f_sqrt()?.f_unsqueeze(0)?)?;
+        let scaled = root.f_transpose(0, 1)?.f_matmul(slopes)?;
+        let (_, components) = scaled.f_matmul(&scaled.f_transpose(0, 1)?)?.f_linalg_eigh("L")?;
+        scaled.f_transpose(0, 1)?.f_matmul(&components)?.f_square()?
+    };
+    // Eigenvalues ascend.
+    parts.f_flip([1])
+}
+
+#[cfg(test)]
+mod tests {
+    use secateurs_torch::tch::{Device, Kind, Tensor};
+
+    use super::by_component;
+
+    #[test]
+    fn components_are_those_of_a_singular_value_decomposition() {
+        secateurs_torch::load().unwrap();
+        for (channels, rows) in [(5, 3), (3, 5), (4, 4), (40, 7), (7, 40)] {
+            let random = |shape: [i64; 2]| Tensor::f_randn(shape, (Kind::Double, Device::Cpu)).unwrap();
+            let (samples, slopes) = (random([channels, 60]), random([channels, rows]));
+            let covariance = samples.f_matmul(&samples.f_transpose(0, 1).unwrap()).unwrap();
+            let parts = by_component(&covariance, &slopes).unwrap();
+            let made = samples.f_transpose(0, 1).unwrap().f_matmul(&slopes).unwrap();
+            let (_, values, right) = made.f_svd(true, true).unwrap();
+            let wanted = right.f_mul(&values.f_unsqueeze(0).unwrap()).unwrap().f_square().unwrap();
+            // Beyond the channels there is nothing.
+            let wanted = wanted.f_narrow(1, 0, channels.min(rows)).unwrap();
+            assert_eq!(parts.size(), wanted.size());
+            let far = parts.f_sub(&wanted).unwrap().f_abs().unwrap().f_max().unwrap();
+            let largest = wanted.f_max().unwrap().f_double_value(&[]).unwrap();
+            assert!(far.f_double_value(&[]).unwrap() < 1e-9 * largest, "{channels} {rows}: {far}");
+        }
+    }
 }

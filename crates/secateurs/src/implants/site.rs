@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use secateurs_graph::rows::Rows;
+use secateurs_graph::rows::{Rows, Taps};
 use secateurs_graph::samples::sample_axes;
 use secateurs_graph::session::{Session, SessionOptions};
 use secateurs_graph::surgery::Site;
@@ -12,16 +12,14 @@ use secateurs_graph::{Graph, NodeId};
 use secateurs_torch::tch::{self, TchError, Tensor};
 
 use crate::compensate::CompensateError;
-use crate::compensate::moments::Moments;
+use crate::compensate::moments::{MOST_FEATURES, Moments};
 use crate::compensate::positions::counted_positions;
 use crate::data::Dataset;
 use crate::rng::Rng;
-use crate::tune::inputs;
+use crate::tune::{inputs, token_mask};
 
 /// So many positions for each number that a row multiplies are looked at, where there are as many.
 const POSITIONS: usize = 8;
-/// Layers whose rows multiply more numbers have no moments: a gigabyte and minutes each.
-const MAX_FEATURES: usize = 8192;
 
 /// Samples of a model whose activations are looked at.
 pub(crate) struct Stream<'a> {
@@ -55,24 +53,24 @@ impl Stream<'_> {
         let batch_size = self.data.fixed_batch_size().unwrap_or(self.batch_size);
         let batches = self.samples.len().div_ceil(batch_size).max(1);
         let wanted: HashMap<NodeId, &Rows> =
-            sites.iter().filter(|s| s.rows.channels <= MAX_FEATURES).map(|s| (s.node, &s.rows)).collect();
+            sites.iter().filter(|s| s.rows.channels <= MOST_FEATURES).map(|s| (s.node, &s.rows)).collect();
         let mut moments: HashMap<NodeId, Moments> = HashMap::new();
         let places = sample_axes(session.graph());
         for (at, batch) in self.data.counted(self.samples.to_vec(), self.batch_size).enumerate() {
             let (batch, counted) = batch?;
+            let mask = token_mask(self.data, &batch)?;
             let mut walk = session.walk(&inputs(session, &batch)?)?;
             while let Some(node) = walk.node() {
                 let Some(rows) = wanted.get(&node) else {
                     walk.step(&[])?;
                     continue;
                 };
-                let weight = walk.input(rows.weight).map(Tensor::size).unwrap_or_default();
-                let x = centre(&walk.patches(rows)?, rows, &weight)?;
+                let x = walk.patches(rows, Taps::Centre)?;
                 let Some(y) = walk.step(&[])?.into_iter().next() else { continue };
                 let made = self.graph.nodes[node].outputs.first().copied().flatten();
                 let place = made.and_then(|made| places.get(made));
                 let (size, samples) = (y.size(), batch.indices.len());
-                let own = counted_positions(&size, rows.output_axis, place, samples, counted)?;
+                let own = counted_positions(&size, rows.output_axis, place, samples, counted, mask.as_ref())?;
                 let own = match (own, moments.contains_key(&node)) {
                     (Some(own), _) => Vec::<i64>::try_from(own)?,
                     // Where samples cannot be told apart, those that fill a batch are better than none.
@@ -97,17 +95,6 @@ impl Stream<'_> {
         }
         Ok(moments)
     }
-}
-
-/// Of patches `[groups, positions, channels · taps]` those of the tap that a pointwise op has: what an implant reads.
-fn centre(patches: &Tensor, rows: &Rows, weight: &[i64]) -> Result<Tensor, TchError> {
-    let mut axes = rows.centre.clone();
-    axes.sort_unstable();
-    let tap = axes.iter().fold(0, |at, (axis, place)| at * weight[*axis] + *place as i64);
-    let [groups, positions, _] = patches.size()[..] else { return Ok(patches.shallow_clone()) };
-    let by_tap = patches.f_reshape([groups, positions, rows.channels as i64, rows.taps as i64])?;
-    let tap = if rows.centre.is_empty() { 0 } else { tap };
-    by_tap.f_select(3, tap)
 }
 
 /// At most so many of some positions, ascending: one of each of as many ranges. Every so many-th would be the same few places of every

@@ -12,7 +12,7 @@ use secateurs_torch::tch::{Kind, TchError, Tensor};
 
 use super::site::Stream;
 use crate::compensate::CompensateError;
-use crate::compensate::moments::{Central, Moments};
+use crate::compensate::moments::{Central, MOST_FEATURES, Moments};
 
 /// The ridge of least squares, over the mean variance of what a layer reads.
 const RIDGE: f64 = 1e-3;
@@ -55,6 +55,12 @@ impl Starts {
             notes.push(format!(
                 "{scarce} implants read more channels than half of the positions of {} samples; their starting weights lean towards zero",
                 stream.samples.len()
+            ));
+        }
+        let unknown = wanted.len() - layers.len();
+        if unknown > 0 {
+            notes.push(format!(
+                "{unknown} implants start from zero: their layers read more than {MOST_FEATURES} channels, or do not run"
             ));
         }
         Ok(Starts { layers, notes })

@@ -12,6 +12,7 @@ use secateurs_onnx::proto::attribute_proto::AttributeType;
 use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
 use super::*;
+use crate::compensate::moments::Moments;
 use crate::compensate::{CompensateJob, CompensateOptions, CompensateSettings, compensate};
 use crate::data::{DataOptions, Dataset, npz};
 use crate::pipeline::open_data;
@@ -135,6 +136,20 @@ impl Case {
         }
     }
 
+    fn explained(&self) -> Vec<Explained> {
+        let (explained, few) =
+            explain(&self.stream(), &self.coupling, &mut || ControlFlow::Continue(())).unwrap();
+        assert_eq!(few, 0);
+        explained
+    }
+
+    fn moments(&self, op: &str) -> Moments {
+        let sites = self.coupling.sites(&self.graph);
+        let site = sites.iter().find(|site| site.node == self.node(op)).unwrap();
+        let mut moments = self.stream().moments(&[site], &mut |_| ControlFlow::Continue(())).unwrap();
+        moments.remove(&site.node).unwrap()
+    }
+
     fn node(&self, name: &str) -> NodeId {
         *self.graph.order.iter().find(|id| self.graph.nodes[**id].op.name() == name).unwrap()
     }
@@ -218,10 +233,40 @@ fn compensation_fits_implants_too() {
     assert!(after < 0.8 * before, "{before} {after}");
 }
 
+/// A product of numbers far from zero with a sum behind it, as exporters write layers of transformers, and a reader.
+fn sums() -> Arc<Graph> {
+    graph(
+        ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &["batch", "10"])
+            .constant("far", &tensor(&[10], &[3.0; 10]))
+            .constant("w", &tensor(&[10, 12], &random(&[10, 12], 4)))
+            .constant("b", &tensor(&[12], &random(&[12], 7)))
+            .constant("v", &tensor(&[12, 3], &random(&[12, 3], 8)))
+            .node("Add", &["x", "far"], &["i"])
+            .node("MatMul", &["i", "w"], &["h"])
+            .node("Add", &["h", "b"], &["s"])
+            .node("Relu", &["s"], &["r"])
+            .node("MatMul", &["r", "v"], &["y"])
+            .output("y"),
+    )
+}
+
+#[test]
+fn what_is_added_behind_what_is_concatenated_is_fitted_whoever_adds_it() {
+    let case = Case::new(sums());
+    let [own, others] = [true, false].map(|bias| {
+        let form = NodeForm { node: case.node("MatMul"), form: Form::LowRank { rank: 2 }, bias };
+        let [before, after] = case.compensated(&(4..12).collect::<Vec<_>>(), form);
+        assert!(after < before, "{before} {after}");
+        after
+    });
+    assert!((own / others - 1.0).abs() < 0.02, "{own} {others}");
+}
+
 #[test]
 fn what_forms_explain_is_known() {
     let case = Case::new(convolutions());
-    let explained = explain(&case.stream(), &case.coupling).unwrap();
+    let explained = case.explained();
     let conv = &explained[0];
     assert_eq!(conv.form, ExplainedForm::Pointwise);
     let left = |row: usize| conv.residual(row, None) / conv.energy[row];
@@ -229,7 +274,7 @@ fn what_forms_explain_is_known() {
     (0..4).for_each(|row| assert!((0.3..=1.0).contains(&left(row)), "{row}: {}", left(row)));
 
     let case = Case::new(matrices("batch", 1.0));
-    let explained = explain(&case.stream(), &case.coupling).unwrap();
+    let explained = case.explained();
     let gemm = &explained[0];
     assert_eq!(gemm.form, ExplainedForm::LowRank(vec![1, 2, 4, 8, 10]));
     for row in 0..12 {
@@ -244,11 +289,8 @@ fn what_forms_explain_is_known() {
 #[test]
 fn moments_are_of_positions_all_over_the_pictures() {
     let case = Case::new(pictures());
-    let conv = &explain(&case.stream(), &case.coupling).unwrap()[0];
-    let sites = case.coupling.sites(&case.graph);
-    let site = sites.iter().find(|site| site.node == case.node("Conv")).unwrap();
-    let moments = case.stream().moments(&[site], &mut |_| ControlFlow::Continue(())).unwrap();
-    let positions = moments[&site.node].positions as f64;
+    let conv = &case.explained()[0];
+    let positions = case.moments("Conv").positions as f64;
     let (mut found, mut left, mut wanted, mut others) = (0.0, 0.0, 0.0, 0.0);
     let weight = random(&[16, 16, 3, 3], 1);
     for row in 0..16 {
@@ -272,7 +314,8 @@ fn what_fills_a_batch_is_not_counted() {
     for samples in [9, 20] {
         let [counted, filled] = ["batch", "16"].map(|batch| {
             let case = Case::of(matrices(batch, 1.0), samples);
-            explain(&case.stream(), &case.coupling).unwrap().remove(0).energy
+            Vec::<f64>::try_from(case.moments("Gemm").central(true).unwrap().yy.f_reshape([-1]).unwrap())
+                .unwrap()
         });
         for (counted, filled) in counted.iter().zip(filled) {
             assert!((counted - filled).abs() < 1e-4 * counted, "{samples}: {filled} is not {counted}");

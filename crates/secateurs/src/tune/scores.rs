@@ -118,7 +118,7 @@ pub(crate) fn all_finite(tensor: &Tensor) -> Result<bool, TchError> {
 }
 
 /// What is 1 for the tokens of a batch of texts and 0 for padding, `[N, length]`, where the model has an input that says it.
-pub(super) fn token_mask(data: &Dataset, batch: &Batch) -> Result<Option<Tensor>, TuneError> {
+pub(crate) fn token_mask(data: &Dataset, batch: &Batch) -> Result<Option<Tensor>, TuneError> {
     let Some(input) = data.mask_input() else { return Ok(None) };
     let mask = &batch.inputs[input].1;
     let values = mask.to_f64_vec().map_err(|e| TuneError::Options(e.to_string()))?;

@@ -33,6 +33,8 @@ pub(super) struct FormedRows {
     weight_use: Use,
     element_type: ElementType,
     bias: Bias,
+    /// Whether the first of two matrices adds a number, which is 0.
+    adds_nothing: bool,
 }
 
 /// The sizes of a weight's axes of rows and channels, with their spaces.
@@ -81,6 +83,7 @@ impl FormedRows {
             taps: rows.taps,
             weight_use: at(rows.weight),
             element_type: place.weight.element_type,
+            adds_nothing: place.adds_nothing(graph),
             bias,
         })
     }
@@ -144,7 +147,7 @@ impl FormedRows {
     fn form_params(&self, implanted: usize, channels: usize) -> usize {
         match self.form {
             Form::Pointwise => implanted * channels,
-            Form::LowRank { rank } => rank * (channels + implanted),
+            Form::LowRank { rank } => rank * (channels + implanted) + usize::from(self.adds_nothing),
         }
     }
 
