@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use secateurs::pipeline;
 use secateurs::plan::Plan;
+use secateurs::run;
 use secateurs_graph::Graph;
 use toml::{Table, Value};
 
@@ -49,6 +50,9 @@ impl Tune {
         tune.extend(self.seed.map(|seed| ("seed".to_owned(), Value::Integer(seed as i64))));
         tune.extend(self.reinit.then(|| ("reinit".to_owned(), Value::Boolean(true))));
         watch::run(&self.model, &self.run, [Table::new(), Table::new(), tune], |job, observe| {
+            if let Some(plan) = self.plan.as_deref().filter(|_| job.restart) {
+                run::outside_run(job.folder, plan)?;
+            }
             pipeline::tune_run(job, teacher.as_ref(), plan.as_ref(), observe)
         })
     }

@@ -92,6 +92,17 @@ impl Method {
         }
     }
 
+    /// Refuses units that are measured without what its score needs.
+    pub fn check_measured(&self, labels: bool, traces: bool) -> Result<(), MethodError> {
+        match self.measured() {
+            Some(score) if score.needs_trace() && !traces => Err(MethodError::NoTrace { method: self.name }),
+            Some(score) if score.needs_labels() && !labels => {
+                Err(MethodError::NoLabels { method: self.name })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether what a unit is worth depends on which others go.
     pub fn goes_by_sets(&self) -> bool {
         matches!(self.scorer, Scorer::Joint)
@@ -111,10 +122,9 @@ impl Method {
             Scorer::Joint => JOINT_SINGLE,
         };
         let evidence = evidence.ok_or(MethodError::NoEvidence { method: self.name })?;
-        let scored = evidence.score(score).ok_or(match score.needs_trace() {
-            true => MethodError::NoTrace { method: self.name },
-            false => MethodError::NoLabels { method: self.name },
-        })?;
+        let measured = |score| evidence.score(score).is_some();
+        self.check_measured(measured(Score::Loss), measured(Score::HapTrace))?;
+        let scored = evidence.score(score).ok_or(MethodError::NoEvidence { method: self.name })?;
         let mut values = scored.values.into_iter();
         let mut scores: Scores =
             coupling.groups.iter().map(|group| values.by_ref().take(group.units.len()).collect()).collect();
@@ -152,7 +162,7 @@ pub enum MethodError {
     },
     /// The score needs labels.
     #[error(
-        "method '{method}' needs labels, and the evidence was measured without; use --method quadratic, or data with labels"
+        "method '{method}' needs labels, and units are measured without; use --method quadratic, or data with labels"
     )]
     NoLabels {
         /// The method.

@@ -97,9 +97,19 @@ impl Stages<'_, '_> {
         let mut options = options.clone();
         let settings = &self.job.settings.plan;
         let tries = settings.steps > 1 || settings.max_drop.is_some();
+        let start = Instant::now();
+        // What is measured and tried has its own times.
+        let counted = |stages: &Stages| -> f64 { stages.log.stages::<Record>().map(|r| r.seconds()).sum() };
+        let before = counted(self);
         // A budget that cannot be met is best known at once. What the whole model costs is known then too.
+        let known = self.find(|record| match record {
+            Record::Target { .. } if tries => Some(()),
+            Record::Measured { .. } if !tries => Some(()),
+            _ => None,
+        });
+        let asks = !settings.keep.is_empty() && (tries || options.method.needs_evidence());
         let first = match method("random") {
-            Some(random) if !settings.keep.is_empty() && (tries || options.method.needs_evidence()) => {
+            Some(random) if asks && known.is_none() => {
                 Some(self.choose(graph, &PlanOptions { method: random, ..options.clone() }, 0)?)
             }
             _ => None,
@@ -107,10 +117,6 @@ impl Stages<'_, '_> {
         if options.method.needs_evidence() && !options.budget.limits().is_empty() {
             options.evidence = Some(self.measure(graph, &options, 1)?);
         }
-        let start = Instant::now();
-        // Trials have their own times.
-        let counted = |stages: &Stages| -> f64 { stages.log.stages::<Record>().map(|r| r.seconds()).sum() };
-        let before = counted(self);
         let plan = match tries {
             true => self.try_out(graph, &options, first.as_ref())?,
             false => {

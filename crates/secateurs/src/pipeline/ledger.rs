@@ -176,7 +176,7 @@ pub(super) fn ledger(
                 let times = vec![time("original, median", &original), time("result, median", &result)];
                 (format!("latency at batch {batch}"), times)
             }
-            Record::Unmeetable { .. } | Record::Finished { .. } => return None,
+            Record::Target { .. } | Record::Unmeetable { .. } | Record::Finished { .. } => return None,
         };
         Some(Step { name, seconds, quantities })
     };

@@ -6,6 +6,7 @@ mod choosing;
 mod chosen;
 mod collected;
 mod compress;
+mod early;
 mod environment;
 mod evaluate;
 mod example;

@@ -24,6 +24,8 @@ pub(super) enum Record {
         notes: Vec<String>,
         seconds: f64,
     },
+    /// What shares of what is limited the choice in steps or by a metric leads to.
+    Target { shares: Vec<f64> },
     /// A smaller model was made on the way to the choice, and scored.
     Tried(Trial),
     /// No choice was found to meet this on the way to the one that loses little enough.
@@ -72,7 +74,7 @@ impl Record {
             | Record::Tuned { seconds, .. }
             | Record::Timed { seconds, .. }
             | Record::Tried(Trial { seconds, .. }) => *seconds,
-            Record::Unmeetable { .. } | Record::Finished { .. } => 0.0,
+            Record::Target { .. } | Record::Unmeetable { .. } | Record::Finished { .. } => 0.0,
         }
     }
 }

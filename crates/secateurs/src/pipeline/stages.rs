@@ -11,6 +11,7 @@ use secateurs_graph::session::SessionOptions;
 use secateurs_torch::tch::Device;
 
 use super::apply::{Applied, apply_fitted};
+use super::early;
 use super::environment::date;
 use super::job::{JobError, Observe, Progress, RunJob, Stage};
 use super::open_data;
@@ -20,7 +21,7 @@ use super::record::Record;
 use super::teacher;
 use super::write::{CheckOptions, WriteAppliedOptions, write_applied, write_checked};
 use crate::compensate::{CompensateJob, CompensateOptions, Compensated, Compensation, compensate};
-use crate::data::{self, DataOptions, Dataset, Samples};
+use crate::data::{self, Augment, DataOptions, Dataset, Samples};
 use crate::evidence::Evidence;
 use crate::implants::{ImplantStart, Stream};
 use crate::methods::{Method, method};
@@ -97,7 +98,8 @@ impl<'a, 'o> Stages<'a, 'o> {
         let data = open(job.data, options)?;
         // A class folder means the same in all data, though some classes may be missing.
         let named = (!data.class_names().is_empty()).then(|| data.class_names().to_vec());
-        let same_classes = DataOptions { classes: named, ..options.clone() };
+        let same_classes =
+            DataOptions { classes: named.or_else(|| options.classes.clone()), ..options.clone() };
         let open = |path| open(path, &same_classes);
         let own_validation = job.validation.map(open).transpose()?;
         if let Some(own) = own_validation.as_ref().filter(|own| own.has_labels() != data.has_labels()) {
@@ -111,9 +113,12 @@ impl<'a, 'o> Stages<'a, 'o> {
         let test = job.test.map(open).transpose()?;
         let teacher = match teacher {
             Some(teacher) => {
-                let heads = heads(job.graph, &data, job.outputs, objective)?;
-                let outputs: Vec<usize> = heads.iter().map(|head| head.index).collect();
-                Some(Arc::new(teacher::aligned(teacher, job.graph, &outputs)?))
+                let own = heads(job.graph, &data, job.outputs, objective)?;
+                let outputs: Vec<usize> = own.iter().map(|head| head.index).collect();
+                let teacher = teacher::aligned(teacher, job.graph, &outputs)?;
+                let theirs = heads(&teacher, &data, job.outputs, objective)?;
+                teacher::check_meaning(&teacher, &theirs, job.graph, &own)?;
+                Some(Arc::new(teacher))
             }
             None => None,
         };
@@ -125,6 +130,9 @@ impl<'a, 'o> Stages<'a, 'o> {
         let mut tuning = job.settings.tune.clone();
         if own_validation.is_some() {
             tuning.validation = 0.0;
+        }
+        if tuning.epochs == 0 {
+            tuning.augment = Augment::default();
         }
         let method = plan.and_then(|plan| method(plan.method.as_deref()?));
         // Later steps measure by the same settings.
@@ -167,6 +175,11 @@ impl<'a, 'o> Stages<'a, 'o> {
         if let Some(evidence) = &evidence {
             evidence.check_reading(&config.data)?;
         }
+        if job.restart {
+            let given = files.into_iter().chain([job.evidence]).flatten();
+            given.into_iter().try_for_each(|file| run::outside_run(job.folder, file))?;
+        }
+        early::check(job, &data, plan, evidence.as_deref(), teacher.is_some())?;
         let directory = RunDirectory::open(job.folder, &config, job.restart)?;
         let log = directory.log()?;
         Ok(Stages {

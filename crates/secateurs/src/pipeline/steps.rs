@@ -13,6 +13,7 @@ use secateurs_graph::coupling::Coupling;
 use super::job::JobError;
 use super::metric_drop::{furthest, metric};
 use super::plan::{PlanOptions, PlanningError};
+use super::record::Record;
 use super::stages::{Models, Stages};
 use super::trials::{Begin, Tried};
 use crate::evidence::Header;
@@ -38,7 +39,19 @@ impl Stages<'_, '_> {
         let settings = &self.job.settings.plan;
         let (steps, max_drop) = (settings.steps, settings.max_drop);
         self.validate(Models::ORIGINAL, original, None)?;
-        let target = self.target(original, options, first)?;
+        // A share of a latency is that of one time measured: it stays what it was.
+        let known = self.find(|record| match record {
+            Record::Target { shares } => Some(shares),
+            _ => None,
+        });
+        let target = match known {
+            Some(target) => target,
+            None => {
+                let target = self.target(original, options, first)?;
+                self.done(Record::Target { shares: target.clone() })?;
+                target
+            }
+        };
         let mut tried: Vec<Tried> = Vec::new();
         let mut best: Option<usize> = None;
         let mut start: Vec<f64> = vec![1.0; target.len()];

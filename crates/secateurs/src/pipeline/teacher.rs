@@ -8,6 +8,7 @@ use super::job::JobError;
 use super::latency::{self, LatencyError, at_batch, fixes_batch, latency_job};
 use super::plan::macs_sizes;
 use crate::runtime::LatencyJob;
+use crate::tune::Head;
 
 /// The teacher with the inputs and outputs of a model, in the model's order, as batches and losses have them by place. `outputs` are those
 /// of the model that are looked at.
@@ -47,8 +48,36 @@ pub(super) fn aligned(teacher: &Graph, graph: &Graph, outputs: &[usize]) -> Resu
             teacher.values[further].name
         )));
     }
-    let outputs = matched("output", &graph.outputs, &teacher.outputs, &|place| outputs.contains(&place))?;
-    Ok(Graph { inputs, outputs, ..teacher.clone() })
+    let needed = outputs;
+    let outputs = matched("output", &graph.outputs, &teacher.outputs, &|place| needed.contains(&place))?;
+    let mut aligned = Graph { inputs, outputs, ..teacher.clone() };
+    // Outputs that are matched by place are asked for by the model's names.
+    for &place in needed {
+        let name = &graph.values[graph.outputs[place]].name;
+        if aligned.values.values().all(|value| value.name != *name) {
+            aligned.values[aligned.outputs[place]].name = name.clone();
+        }
+    }
+    Ok(aligned)
+}
+
+/// Refuses a teacher that says something in other numbers than the model: one reads as probabilities what the other gives as logits.
+pub(super) fn check_meaning(
+    teacher: &Graph,
+    theirs: &[Head],
+    graph: &Graph,
+    own: &[Head],
+) -> Result<(), JobError> {
+    match own.iter().zip(theirs).find(|(own, theirs)| own.meaning != theirs.meaning) {
+        None => Ok(()),
+        Some((own, theirs)) => Err(JobError::Settings(format!(
+            "{}: the teacher's output '{}' holds {}, and the model's {}; teach with a model that ends as this one does",
+            teacher.source.file(),
+            graph.values[graph.outputs[own.index]].name,
+            theirs.meaning,
+            own.meaning
+        ))),
+    }
 }
 
 /// The batch sizes that an original, or a teacher, and a model are timed at: where one of them fixes its batch, that one.
@@ -119,9 +148,11 @@ mod tests {
         let found = aligned(&other, &model, &[0, 1, 2]).unwrap();
         assert_eq!(ports(&found), ports(&model));
         assert!(found.verify().is_ok());
-        // By place where no name is the same.
+        // By place where no name is the same; what is looked at has the model's name then.
         let unnamed = graph(&[("0", "a", ROWS), ("1", "b", ROWS), ("2", "c", ROWS)]);
-        assert_eq!(ports(&aligned(&unnamed, &model, &[0]).unwrap()), ports(&unnamed));
+        let found = aligned(&unnamed, &model, &[0]).unwrap();
+        assert_eq!(ports(&found), (vec!["0", "1", "2"], vec!["logits", "b", "c"]));
+        assert!(found.verify().is_ok());
     }
 
     #[test]

@@ -66,7 +66,11 @@ impl Stages<'_, '_> {
         let number = before.len() + 1;
         let path = self.directory.file(&run::trial_file(number));
         let found = self.find(|record| match record {
-            Record::Tried(trial) if trial.number == number => Some(trial),
+            Record::Tried(trial)
+                if trial.number == number && trial.of_step == of_step && trial.keep == keep =>
+            {
+                Some(trial)
+            }
             _ => None,
         });
         if let Some(trial) = found.filter(|_| path.is_file()) {

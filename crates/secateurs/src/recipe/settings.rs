@@ -236,6 +236,9 @@ impl PlanSettings {
             Some(_) if self.keep.is_empty() => vec![Limit::share(Resource::Params, NOTHING)],
             _ => self.keep.clone(),
         };
+        if self.lossless && keep.is_empty() && self.steps > 1 {
+            return Err("plan.steps: what goes at no loss goes at once; give a budget to reach in steps, as in --keep params=0.5".into());
+        }
         Ok(PlanOptions {
             method,
             seed: self.seed,
@@ -273,9 +276,6 @@ impl PlanSettings {
         }
         if !(1..=MOST_STEPS).contains(&self.steps) {
             return Err(format!("plan.steps = {}: must be from 1 to {MOST_STEPS}", self.steps));
-        }
-        if self.lossless && self.keep.is_empty() && self.steps > 1 {
-            return Err("plan.steps: what goes at no loss goes at once; give a budget to reach in steps, as in --keep params=0.5".into());
         }
         match self.multiple {
             Some(0) => Err("plan.multiple = 0: must be at least 1".into()),

@@ -13,6 +13,7 @@ use super::error::{Difference, RunError};
 use crate::compensate::CompensateSettings;
 use crate::data::{DataError, DataOptions, Dataset, MAX_DEPTH};
 use crate::recipe::{LatencySettings, MeasureSettings, PlanSettings};
+use crate::search::Resource;
 use crate::tune::{TuneOptions, WeightedOutput, none_one_or_many};
 
 /// The version of the format that this program writes.
@@ -173,6 +174,14 @@ pub fn outside_data(result: &Path, data: &Path) -> Result<(), RunError> {
     }
 }
 
+/// Refuses a file that the run would discard with what another run has left.
+pub fn outside_run(folder: &Path, file: &Path) -> Result<(), RunError> {
+    match whole_path(file).parent() == Some(&whole_path(folder)) {
+        true => Err(RunError::InRun { path: folder.to_owned(), file: file.to_owned() }),
+        false => Ok(()),
+    }
+}
+
 /// A path without links, as far as it exists.
 fn whole_path(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -218,17 +227,28 @@ impl Config {
 
     /// What this run has otherwise than `asked`.
     pub fn differences(&self, asked: &Config) -> Vec<Difference> {
+        // Where no choice depends on it, latency is only measured in the end.
+        let limits_latency = [self, asked].iter().any(|config| config.limits_latency());
         let (run, asked) = (self.flat(), asked.flat());
         let mut keys: Vec<&String> = run.keys().chain(asked.keys()).collect();
         keys.sort();
         keys.dedup();
-        let differs = |key: &&String| run.get(*key) != asked.get(*key) && !FOR_PEOPLE.contains(&key.as_str());
+        let tells = |key: &str| {
+            let measured_only = key.starts_with("latency.") && !limits_latency;
+            !FOR_PEOPLE.contains(&key) && !measured_only
+        };
+        let differs = |key: &&String| run.get(*key) != asked.get(*key) && tells(key);
         let difference = |key: &String| Difference {
             key: key.clone(),
             run: run.get(key).cloned(),
             asked: asked.get(key).cloned(),
         };
         keys.into_iter().filter(differs).map(difference).collect()
+    }
+
+    fn limits_latency(&self) -> bool {
+        let limits = self.plan.iter().flat_map(|plan| &plan.keep);
+        limits.into_iter().any(|limit| limit.resource == Resource::Latency)
     }
 
     /// Values by dotted key.

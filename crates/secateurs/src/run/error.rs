@@ -38,6 +38,18 @@ pub enum RunError {
         /// The folder of data.
         data: PathBuf,
     },
+    /// It holds what another run is to begin with.
+    #[error(
+        "{}: lies in {}, which --restart empties; copy it to another place and name it there, or choose another folder with -o",
+        file.display(),
+        path.display()
+    )]
+    InRun {
+        /// The directory.
+        path: PathBuf,
+        /// What is needed.
+        file: PathBuf,
+    },
     /// Another process has it.
     #[error(
         "{}: another process is at work in this run; wait for it to end, or choose another folder with -o",

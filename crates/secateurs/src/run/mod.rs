@@ -11,7 +11,7 @@ mod tests;
 
 pub(crate) use config::settings_table;
 pub use config::{
-    Config, DataIdentity, FORMAT_VERSION, FileIdentity, ModelIdentity, fingerprint, outside_data,
+    Config, DataIdentity, FORMAT_VERSION, FileIdentity, ModelIdentity, fingerprint, outside_data, outside_run,
 };
 pub use error::{Difference, RunError};
 pub use log::Log;
@@ -106,12 +106,12 @@ impl RunDirectory {
             Some(_) if restart => directory.discard()?,
             Some(old) => {
                 let differences = old?.differences(config);
-                if differences.is_empty() {
-                    return Ok(directory);
-                }
-                // Where nothing has been done, nothing is lost.
-                if std::fs::metadata(directory.file(METRICS)).is_ok_and(|log| log.len() > 0) {
-                    return Err(RunError::Differs { path: path.to_owned(), differences });
+                if !differences.is_empty() {
+                    if std::fs::metadata(directory.file(METRICS)).is_ok_and(|log| log.len() > 0) {
+                        return Err(RunError::Differs { path: path.to_owned(), differences });
+                    }
+                    // No stage was finished. What was begun is of the other settings.
+                    directory.discard()?;
                 }
             }
             None => {}

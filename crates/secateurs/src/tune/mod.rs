@@ -34,8 +34,9 @@ pub use options::{BatchNormMode, Objective, OptimizerKind, Schedule, TuneOptions
 pub use outputs::{WeightedOutput, fixed_outputs};
 pub(crate) use outputs::{by_samples, heads, labelled_output, none_one_or_many};
 pub use scores::{ScoreOptions, Scores, scores};
-pub(crate) use scores::{all_finite, inputs};
+pub(crate) use scores::{all_finite, inputs, token_mask};
 pub use settings::{Output, Resolved};
+pub(crate) use trainer::check_teaching;
 
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -27,7 +27,7 @@ use super::scores::{self, Scores};
 use super::settings::{Resolved, Situation, computed, decays};
 use super::teacher::Teacher;
 use super::{Event, TuneError, TuneJob, Tuned};
-use crate::data::{self, Batch, Samples, Stream};
+use crate::data::{self, Batch, Dataset, Samples, Stream};
 use crate::rng::Rng;
 
 /// Time between checkpoints within an epoch.
@@ -62,11 +62,34 @@ enum Stretch {
     RolledBack,
 }
 
+/// Refuses options that make no sense, and what data and a teacher cannot serve.
+pub(crate) fn check_teaching(
+    options: &TuneOptions,
+    data: &Dataset,
+    teacher: bool,
+    teacher_cache: bool,
+) -> Result<(), TuneError> {
+    options.check().map_err(TuneError::Options)?;
+    if options.epochs > 0 {
+        data.check_augment(&options.augment)?;
+    }
+    let hidden = options.hidden_distillation.is_some_and(|weight| weight > 0.0);
+    let refused = match (hidden, teacher) {
+        (true, true) if teacher_cache => {
+            "hidden_distillation asks the teacher for hidden states, and outputs alone are kept; leave out --teacher-cache"
+        }
+        (true, false) => {
+            "hidden_distillation compares with a teacher, and there is none; give --teacher, or leave it out"
+        }
+        _ => return Ok(()),
+    };
+    Err(TuneError::Options(refused.into()))
+}
+
 impl<'a> Trainer<'a> {
     pub fn new(job: &'a TuneJob<'a>) -> Result<Trainer<'a>, TuneError> {
         let options = job.options;
-        options.check().map_err(TuneError::Options)?;
-        job.data.check_augment(&options.augment)?;
+        check_teaching(options, job.data, job.teacher.is_some(), job.teacher_cache.is_some())?;
         let (training, validation) =
             data::held_out(job.data, job.validation, options.validation, options.validation_seed);
         let plain = SessionOptions { device: job.device, ..SessionOptions::default() };
@@ -103,21 +126,12 @@ impl<'a> Trainer<'a> {
         let name = |id| session.graph().values[id].name.clone();
         let mut notes = prepared.notes.clone();
         let hidden = match (hidden, job.teacher) {
-            (Some(_), Some(_)) if job.teacher_cache.is_some() => {
-                let text = "hidden_distillation asks the teacher for hidden states, and outputs alone are kept; leave out \
-                            --teacher-cache";
-                return Err(TuneError::Options(text.into()));
-            }
             (Some(weight), Some(teacher)) => {
                 let (hidden, note) = Hidden::new(graph, teacher, job.plan, weight, job.device)?;
                 notes.push(note);
                 Some(hidden)
             }
-            (Some(_), None) => {
-                let text = "hidden_distillation compares with a teacher, and there is none; give --teacher, or leave it out";
-                return Err(TuneError::Options(text.into()));
-            }
-            (None, _) => None,
+            _ => None,
         };
         let rates = layer_rates(graph, options.layer_decay);
         let matrices = matrices(session.graph());
