@@ -13,6 +13,7 @@ use crate::coupling::{Coupling, Selection};
 use crate::dim::Dim;
 use crate::error::GraphError;
 use crate::graph::{Graph, NodeId, ValueId};
+use crate::rows::Rows;
 
 /// Which units stay, and in what form they are computed.
 #[derive(Clone, PartialEq, Debug)]
@@ -129,15 +130,19 @@ impl Coupling {
             let own = space.and_then(|s| permuted.spaces.get(&s));
             indices.iter().map(|&i| own.map_or(i, |own| own[i])).collect()
         };
-        let positions = |output: ValueId, row_axis: usize| -> Vec<(usize, Vec<usize>)> {
+        // What is left of what a node made.
+        let computed = |node: NodeId, output: ValueId, rows: &Rows| {
+            let indices = |axis: usize, size: usize| {
+                let space = self.spaces.value_axis(output, axis);
+                before(space, &left(space, size))
+            };
             let sizes = graph.values[output].fact.shape.iter().flatten().enumerate();
             let changed = |(axis, size): (usize, &Dim)| {
-                let size = size.known().filter(|_| axis != row_axis)? as usize;
-                let space = self.spaces.value_axis(output, axis);
-                let indices = before(space, &left(space, size));
-                (!indices.iter().copied().eq(0..size)).then_some((axis, indices))
+                let size = size.known().filter(|_| axis != rows.output_axis)? as usize;
+                Some((axis, indices(axis, size))).filter(|(_, own)| !own.iter().copied().eq(0..size))
             };
-            sizes.filter_map(changed).collect()
+            let positions = sizes.filter_map(changed).collect();
+            Computed { node, rows: indices(rows.output_axis, rows.rows), positions, implanted: false }
         };
         let (uses, mut layers) = (graph.uses(), HashMap::new());
         for &id in graph.order.iter().filter(|id| smaller.nodes.contains_key(**id)) {
@@ -146,10 +151,7 @@ impl Coupling {
             }
             let output = graph.nodes[id].outputs.first().copied().flatten();
             if let (Some(layer), Some(output)) = (Refit::of(graph, &uses, id), output) {
-                let space = self.spaces.value_axis(output, layer.rows.output_axis);
-                let rows = before(space, &left(space, layer.rows.rows));
-                let positions = positions(output, layer.rows.output_axis);
-                layers.insert(id, Computed { node: id, rows, positions, implanted: false });
+                layers.insert(id, computed(id, output, &layer.rows));
             }
         }
         let (mut implants, mut twins) = (Vec::new(), [Vec::new(), Vec::new()]);
@@ -171,10 +173,7 @@ impl Coupling {
                 self.spaces.axis(&whole, form.node, place.rows.weight, place.rows.channel_axis);
             let row_indices = left(row_space, place.rows.rows);
             let channels = left(channel_space, place.rows.channels);
-            let rows = before(row_space, &row_indices);
-            let positions = positions(place.output, place.rows.output_axis);
-            let computed = Computed { node: form.node, rows, positions, implanted: false };
-            whole_layers.insert(form.node, computed);
+            whole_layers.insert(form.node, computed(form.node, place.output, &place.rows));
             let own_rows: Vec<usize> =
                 all.iter().filter_map(|row| row_indices.binary_search(row).ok()).collect();
             let request = Request {

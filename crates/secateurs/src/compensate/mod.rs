@@ -287,11 +287,6 @@ impl<'a> Compensator<'a> {
         Ok(Compensated { graph: self.patched()?, layers, samples: self.samples, notes: self.notes })
     }
 
-    /// Whether a node of the smaller model is one of the original's.
-    fn is_of_original(&self, node: NodeId) -> bool {
-        self.job.original.nodes.contains_key(node)
-    }
-
     /// The constant of a shift, as it is now.
     fn constant(&self, shift: &Shift) -> Result<&Tensor, CompensateError> {
         let value = self.job.smaller.nodes[shift.node].inputs[shift.input];
@@ -461,10 +456,10 @@ fn fit_layer(compensator: &Compensator, layer: &Refit, runs: &mut [Runs]) -> Res
         if let Some(bias) = bias.and_then(|bias| runs.smaller.input(bias)) {
             y = y.f_sub(&bias.f_mul_scalar(layer.bias_factor)?)?;
         }
-        if let Some(shift) = layer.shift.filter(|shift| !compensator.is_of_original(shift.node))
-            && shift.node != layer.node
-        {
-            // The sum is an implant's own: what the original makes is with it.
+        let own_sum =
+            |shift: &Shift| shift.node != layer.node && !job.original.nodes.contains_key(shift.node);
+        if let Some(shift) = layer.shift.filter(own_sum) {
+            // An implant's own: what the original makes is with it.
             y = y.f_sub(&compensator.constant(&shift)?.f_reshape([-1])?.f_mul_scalar(shift.factor)?)?;
         }
         let mut y = y.f_reshape([-1, groups, (rows.rows as i64) / groups])?.f_transpose(0, 1)?;

@@ -94,12 +94,15 @@ impl Method {
 
     /// Refuses units that are measured without what its score needs.
     pub fn check_measured(&self, labels: bool, traces: bool) -> Result<(), MethodError> {
-        match self.measured() {
-            Some(score) if score.needs_trace() && !traces => Err(MethodError::NoTrace { method: self.name }),
-            Some(score) if score.needs_labels() && !labels => {
-                Err(MethodError::NoLabels { method: self.name })
-            }
-            _ => Ok(()),
+        let lacks = |score: &Score| score.needs_trace() && !traces || score.needs_labels() && !labels;
+        self.measured().filter(lacks).map_or(Ok(()), |score| Err(self.unmeasured(score)))
+    }
+
+    /// What is lacking where a score was not measured.
+    fn unmeasured(&self, score: Score) -> MethodError {
+        match score.needs_trace() {
+            true => MethodError::NoTrace { method: self.name },
+            false => MethodError::NoLabels { method: self.name },
         }
     }
 
@@ -122,9 +125,7 @@ impl Method {
             Scorer::Joint => JOINT_SINGLE,
         };
         let evidence = evidence.ok_or(MethodError::NoEvidence { method: self.name })?;
-        let measured = |score| evidence.score(score).is_some();
-        self.check_measured(measured(Score::Loss), measured(Score::HapTrace))?;
-        let scored = evidence.score(score).ok_or(MethodError::NoEvidence { method: self.name })?;
+        let scored = evidence.score(score).ok_or_else(|| self.unmeasured(score))?;
         let mut values = scored.values.into_iter();
         let mut scores: Scores =
             coupling.groups.iter().map(|group| values.by_ref().take(group.units.len()).collect()).collect();

@@ -8,18 +8,19 @@ use crate::evidence::{Evidence, Score};
 use crate::methods::method;
 use crate::recipe::PlanSettings;
 use crate::runtime::find_library;
-use crate::tune::{TuneError, check_teaching, heads};
+use crate::tune::{TuneError, TuneOptions, check_teaching, heads};
 
-/// Refuses what the data, the evidence or this machine cannot serve. `plan` is for runs that prune, which have a teacher.
+/// Refuses what the data, the evidence or this machine cannot serve. `tune` is how the run trains; `plan` is for runs that prune, which
+/// have a teacher.
 pub(super) fn check(
     job: &RunJob,
     data: &Dataset,
+    tune: &TuneOptions,
     plan: Option<&PlanSettings>,
     evidence: Option<&Evidence>,
     teacher: bool,
 ) -> Result<(), JobError> {
     let teacher = teacher || plan.is_some();
-    let tune = &job.settings.tune;
     check_teaching(tune, data, teacher, job.teacher_cache.is_some())?;
     let labelled = heads(job.graph, data, job.outputs, tune.objective)?[0].labelled;
     if !labelled && !teacher {

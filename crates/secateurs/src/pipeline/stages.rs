@@ -179,7 +179,7 @@ impl<'a, 'o> Stages<'a, 'o> {
             let given = files.into_iter().chain([job.evidence]).flatten();
             given.into_iter().try_for_each(|file| run::outside_run(job.folder, file))?;
         }
-        early::check(job, &data, plan, evidence.as_deref(), teacher.is_some())?;
+        early::check(job, &data, &config.tune, plan, evidence.as_deref(), teacher.is_some())?;
         let directory = RunDirectory::open(job.folder, &config, job.restart)?;
         let log = directory.log()?;
         Ok(Stages {

@@ -70,9 +70,7 @@ pub(crate) fn check_teaching(
     teacher_cache: bool,
 ) -> Result<(), TuneError> {
     options.check().map_err(TuneError::Options)?;
-    if options.epochs > 0 {
-        data.check_augment(&options.augment)?;
-    }
+    data.check_augment(&options.augment)?;
     let hidden = options.hidden_distillation.is_some_and(|weight| weight > 0.0);
     let refused = match (hidden, teacher) {
         (true, true) if teacher_cache => {
