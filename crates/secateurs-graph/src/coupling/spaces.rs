@@ -178,8 +178,8 @@ impl<'g> Builder<'g> {
                 Role::Mixed(why) => self.inexact.push((var, Reason::Op(id, why))),
                 _ => {}
             }
-            // What is consumed is masked index by index, and what is made or dropped is counted.
-            if atom.role != Role::Free && atom.size.known().is_none() {
+            // What is consumed is masked index by index, and what is dropped is counted.
+            if !matches!(atom.role, Role::Free | Role::Made) && atom.size.known().is_none() {
                 self.barred.push((var, Reason::Size(atom.size.clone())));
             }
         }

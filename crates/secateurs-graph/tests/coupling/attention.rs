@@ -1,5 +1,7 @@
 //! Attention in the forms that exporters write.
 
+use secateurs_onnx::Tensor;
+
 use crate::net::{Model, Net, int};
 
 const HEADS: [&str; 1] = [
@@ -138,27 +140,58 @@ fn fused_projections_in_either_order() {
     assert_eq!(attend(net, 4, 2).exact().groups(), groups);
 }
 
-#[test]
-fn batch_and_heads_merged_into_one_axis() {
-    // As torch.nn.MultiheadAttention is exported: [tokens, batch · heads, head_dim].
-    let mut net = projections(tokens());
+/// Four heads of two, merged with the batch: as torch.nn.MultiheadAttention is exported, `[tokens, batch · heads, head_dim]`.
+fn merged_heads(net: Net) -> Net {
+    let mut net = net;
     for name in ["q", "k", "v"] {
         net = net
             .transpose(&format!("{name}1"), &[1, 0, 2], &format!("{name}s"))
             .reshape(&format!("{name}s"), &[5, -1, 2], &format!("{name}b"))
             .transpose(&format!("{name}b"), &[1, 0, 2], &format!("{name}h"));
     }
-    let model = net
-        .transpose("kh", &[0, 2, 1], "kt")
-        .node("MatMul", &["qh", "kt"], "qk")
-        .with("Softmax", &["qk"], &["p"], vec![int("axis", -1)])
+    net.transpose("kh", &[0, 2, 1], "kt").node("MatMul", &["qh", "kt"], "qk")
+}
+
+fn attend_merged(net: Net, scores: &str) -> Model {
+    net.with("Softmax", &[scores], &["p"], vec![int("axis", -1)])
         .node("MatMul", &["p", "vh"], "av")
         .transpose("av", &[1, 0, 2], "avt")
         .reshape("avt", &[5, -1, 8], "merged")
         .transpose("merged", &[1, 0, 2], "back")
         .dense("back", "o", [8, 3], "y")
-        .done(&["y"]);
+        .done(&["y"])
+}
+
+#[test]
+fn batch_and_heads_merged_into_one_axis() {
+    let model = attend_merged(merged_heads(projections(tokens())), "qk");
     assert_eq!(model.exact().groups(), HEADS);
+}
+
+#[test]
+fn positions_expanded_to_batch_and_heads() {
+    // As DeBERTa-v2 picks the scores of relative positions; how many there are comes from what is pruned, or from the input and a number.
+    let positions: Vec<i64> = (0..25).map(|i| (i / 5 + i % 5) % 5).collect();
+    let positions = Tensor::from_slice(vec![1, 5, 5], &positions).unwrap();
+    for of_scores in [true, false] {
+        let net = merged_heads(projections(tokens())).tensor("positions", &positions).ints("first", &[0]);
+        let net = match of_scores {
+            true => net.node("Shape", &["qk"], "shape").node("Gather", &["shape", "first"], "rows"),
+            false => net
+                .node("Shape", &["x"], "shape")
+                .node("Gather", &["shape", "first"], "batch")
+                .ints("heads", &[4])
+                .node("Mul", &["batch", "heads"], "rows"),
+        };
+        let net = net
+            .ints("square", &[5, 5])
+            .with("Concat", &["rows", "square"], &["all"], vec![int("axis", 0)])
+            .node("Expand", &["positions", "all"], "index")
+            .with("GatherElements", &["qk", "index"], &["relative"], vec![int("axis", 2)])
+            .node("Add", &["qk", "relative"], "scores");
+        let model = attend_merged(net, "scores");
+        assert_eq!(model.exact().groups(), HEADS, "{of_scores}");
+    }
 }
 
 #[test]
