@@ -141,8 +141,7 @@ fn fused_projections_in_either_order() {
 }
 
 /// Four heads of two, merged with the batch: as torch.nn.MultiheadAttention is exported, `[tokens, batch · heads, head_dim]`.
-fn merged_heads(net: Net) -> Net {
-    let mut net = net;
+fn merged_heads(mut net: Net) -> Net {
     for name in ["q", "k", "v"] {
         net = net
             .transpose(&format!("{name}1"), &[1, 0, 2], &format!("{name}s"))
@@ -152,6 +151,7 @@ fn merged_heads(net: Net) -> Net {
     net.transpose("kh", &[0, 2, 1], "kt").node("MatMul", &["qh", "kt"], "qk")
 }
 
+/// Softmax of `scores`, times v, parted again and projected.
 fn attend_merged(net: Net, scores: &str) -> Model {
     net.with("Softmax", &[scores], &["p"], vec![int("axis", -1)])
         .node("MatMul", &["p", "vh"], "av")
