@@ -14,12 +14,7 @@ pub(crate) fn counted_positions(
     counted: usize,
     mask: Option<&Tensor>,
 ) -> Result<Option<Tensor>, TchError> {
-    let mut sizes = size.to_vec();
-    sizes.remove(output_axis);
-    let place = place.filter(|place| place.axis != output_axis).map(|place| {
-        let axis = place.axis - usize::from(output_axis < place.axis);
-        SampleAxis { axis, ..place.clone() }
-    });
+    let (sizes, place) = without(size, output_axis, place);
     let all =
         Tensor::f_arange(sizes.iter().product::<i64>(), (Kind::Int64, Device::Cpu))?.f_view(&sizes[..])?;
     let own = first_samples(&all, place.as_ref(), samples, counted)?;
@@ -35,6 +30,31 @@ pub(crate) fn counted_positions(
         }
         (own, _) => Ok(own),
     }
+}
+
+/// 1 at the positions of a value of this size that are of tokens and 0 at those of padding, with one index on `axis`; `None` where the
+/// value has no tokens beside its samples. `mask` is that of [`counted_positions`].
+pub(crate) fn token_positions(
+    size: &[i64],
+    axis: usize,
+    place: Option<&SampleAxis>,
+    mask: &Tensor,
+) -> Result<Option<Tensor>, TchError> {
+    let (sizes, Some(place)) = without(size, axis, place) else { return Ok(None) };
+    let mut shape = size.to_vec();
+    shape[axis] = 1;
+    tokens(&sizes, &place, mask)?.map(|tokens| tokens.f_view(&shape[..])).transpose()
+}
+
+/// A size without one of its axes, and where samples lie then; nowhere if on that axis.
+fn without(size: &[i64], axis: usize, place: Option<&SampleAxis>) -> (Vec<i64>, Option<SampleAxis>) {
+    let mut sizes = size.to_vec();
+    sizes.remove(axis);
+    let place = place.filter(|place| place.axis != axis).map(|place| {
+        let own = place.axis - usize::from(axis < place.axis);
+        SampleAxis { axis: own, ..place.clone() }
+    });
+    (sizes, place)
 }
 
 /// Whether each position is one of a token: of `[…, samples, tokens, …]`, or of `[…, samples · tokens, …]`.

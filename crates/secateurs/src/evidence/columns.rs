@@ -9,6 +9,8 @@ use secateurs_graph::surgery::Consumed;
 use secateurs_graph::{Graph, GraphError};
 use secateurs_torch::tch::{Device, Kind, TchError, Tensor};
 
+use crate::compensate::positions::token_positions;
+
 /// All places where units are consumed. Every index of every place is a column; units are numbered through all groups.
 pub(super) struct Columns {
     pub taps: Vec<Tap>,
@@ -93,12 +95,11 @@ impl Columns {
         self.units_of.len()
     }
 
-    /// `[samples, columns]`, on the host: for every column the sum over all positions (or their mean) of what `read` makes of the
-    /// tensor at its tap; zeros where it makes nothing of it.
-    pub fn gather(
+    /// `[samples, columns]`, on the host: for every column the sum over all positions of what `read` makes of the tensor at its tap;
+    /// zeros where it makes nothing of it.
+    pub fn sums(
         &self,
         samples: i64,
-        mean: bool,
         read: &dyn Fn(usize) -> Result<Option<Tensor>, TchError>,
     ) -> Result<Tensor, TchError> {
         let mut parts = Vec::with_capacity(self.places.len());
@@ -109,12 +110,20 @@ impl Columns {
                 _ => &read_last.insert((place.tap, read(place.tap)?)).1,
             };
             let part = match tensor {
-                Some(tensor) => place.sums(tensor, samples, mean)?,
+                Some(tensor) => place.sums(tensor, samples)?,
                 None => Tensor::f_zeros([samples, place.indices.len() as i64], (Kind::Float, Device::Cpu))?,
             };
             parts.push(part);
         }
         Tensor::f_cat(&parts, 1)
+    }
+
+    /// `[samples, columns]`, on the host: for every column the mean of a tap over all positions that are no padding.
+    ///
+    /// `mask` (`[samples, tokens]`) is 0 for padding, where there can be any.
+    pub fn means(&self, samples: i64, taps: &[Tensor], mask: Option<&Tensor>) -> Result<Tensor, TchError> {
+        let mean = |place: &Place| place.means(&taps[place.tap], samples, mask);
+        Tensor::f_cat(&self.places.iter().map(mean).collect::<Result<Vec<_>, _>>()?, 1)
     }
 
     /// `[samples, columns]` added up by unit: `[samples, units]`.
@@ -149,18 +158,42 @@ impl Columns {
 
 impl Place {
     /// Sums over all axes but those of the samples and the indices; `[samples, indices]` on the host.
-    fn sums(&self, tensor: &Tensor, samples: i64, mean: bool) -> Result<Tensor, TchError> {
-        let tensor = by_sample(tensor, self.samples.as_ref(), self.axis, samples)?;
-        let count: i64 = tensor.size()[2..].iter().product();
-        let others: Vec<i64> = (2..tensor.dim() as i64).collect();
-        let sums = match others.is_empty() {
-            true => tensor,
-            false => tensor.f_sum_dim_intlist(&others[..], false, None::<Kind>)?,
-        };
+    fn sums(&self, tensor: &Tensor, samples: i64) -> Result<Tensor, TchError> {
+        let sums = self.summed(tensor, samples)?;
         let indices = Tensor::f_from_slice(&self.indices)?.f_to_device(sums.device())?;
-        let sums = sums.f_index_select(1, &indices)?;
-        let sums = if mean { sums.f_div_scalar(count as f64)? } else { sums };
-        sums.f_to_device(Device::Cpu)
+        sums.f_index_select(1, &indices)?.f_to_device(Device::Cpu)
+    }
+
+    /// Means in place of sums, over what is no padding.
+    fn means(&self, tensor: &Tensor, samples: i64, mask: Option<&Tensor>) -> Result<Tensor, TchError> {
+        let size = tensor.size();
+        let tokens = match mask {
+            Some(mask) => token_positions(&size, self.axis, self.samples.as_ref(), mask)?,
+            None => None,
+        };
+        match tokens {
+            Some(tokens) => {
+                let tokens = tokens.f_to_device(tensor.device())?.f_to_kind(tensor.f_kind()?)?;
+                let count = self.summed(&tokens, samples)?.f_clamp_min(1.0)?.f_to_device(Device::Cpu)?;
+                self.sums(&tensor.f_mul(&tokens)?, samples)?.f_div(&count)
+            }
+            None => {
+                let sums = self.sums(tensor, samples)?;
+                let count = size.iter().product::<i64>() / size[self.axis];
+                let count = if self.samples.is_some() { count / samples } else { count };
+                sums.f_div_scalar(count as f64)
+            }
+        }
+    }
+
+    /// `[samples, axis]`: sums over all other axes.
+    fn summed(&self, tensor: &Tensor, samples: i64) -> Result<Tensor, TchError> {
+        let tensor = by_sample(tensor, self.samples.as_ref(), self.axis, samples)?;
+        let others: Vec<i64> = (2..tensor.dim() as i64).collect();
+        match others.is_empty() {
+            true => Ok(tensor),
+            false => tensor.f_sum_dim_intlist(&others[..], false, None::<Kind>),
+        }
     }
 }
 

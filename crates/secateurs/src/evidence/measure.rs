@@ -24,7 +24,7 @@ use crate::data::{self, Batch, Dataset};
 use crate::implants::{Stream, explain};
 use crate::resizable::{coupling, names, resizable};
 use crate::run::DataIdentity;
-use crate::tune::{Head, all_finite, by_samples, fixed_outputs, heads, inputs};
+use crate::tune::{Head, all_finite, by_samples, fixed_outputs, heads, inputs, token_mask};
 
 /// Time between two writings of what was measured so far.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
@@ -254,6 +254,7 @@ impl<'a> Measurer<'a> {
     fn batch(&mut self, batch: &Batch, counted: usize) -> Result<(), EvidenceError> {
         let n = batch.indices.len() as i64;
         let inputs = inputs(&self.session, batch)?;
+        let mask = token_mask(self.job.data, batch)?;
         let own = self.columns.taps.len();
         let traced = self.traces.as_ref().map_or(&[][..], Traces::taps);
         let run = self.session.forward(&inputs, &[&self.columns.taps, traced].concat())?;
@@ -310,7 +311,7 @@ impl<'a> Measurer<'a> {
                     let gradient =
                         |tap: usize| Ok(gradients[tap].defined().then(|| gradients[tap].shallow_clone()));
                     kept_images.push(images.f_narrow(0, 0, kept)?);
-                    kept_gradients.push(self.columns.gather(n, false, &gradient)?.f_narrow(0, 0, kept)?);
+                    kept_gradients.push(self.columns.sums(n, &gradient)?.f_narrow(0, 0, kept)?);
                 }
                 Ok(())
             })?;
@@ -328,9 +329,10 @@ impl<'a> Measurer<'a> {
                 Some(images) => Some(images.f_to_kind(Kind::Double)?.f_neg()?),
                 None => None,
             };
-            let means = self.columns.gather(n, true, &|tap| Ok(Some(activations[tap].shallow_clone())))?;
-            let sizes = self.columns.gather(n, true, &|tap| Ok(Some(activations[tap].f_abs()?)))?;
-            let (means, sizes) = (first(means)?, first(sizes)?);
+            let means = first(self.columns.means(n, &activations, mask.as_ref())?)?;
+            let sizes: Vec<Tensor> =
+                activations.iter().map(Tensor::f_abs).collect::<Result<_, TchError>>()?;
+            let sizes = first(self.columns.means(n, &sizes, mask.as_ref())?)?;
             if !all_finite(&quadratic)?
                 || !all_finite(&sizes)?
                 || !first_order.iter().all(|t| all_finite(t).unwrap_or(false))
@@ -365,7 +367,7 @@ impl<'a> Measurer<'a> {
             true => Ok(Some(activations[tap].f_mul(&gradients[tap])?)),
             false => Ok(None),
         };
-        let columns = self.columns.gather(n, false, &product)?;
+        let columns = self.columns.sums(n, &product)?;
         let shares = Tensor::f_from_slice(&self.columns.shares)?.f_to_kind(columns.f_kind()?)?;
         self.columns.by_unit(&columns.f_mul(&shares)?)
     }

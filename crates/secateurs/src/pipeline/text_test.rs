@@ -1,6 +1,7 @@
 //! Texts from the file to the model: what the graph says of tokens, padding and positions.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use secateurs_onnx::{ElementType, ModelBuilder, Tensor};
 
 use super::{Engine, EvaluateOptions, Evaluation, evaluate, open_data, token_limits::token_limits};
 use crate::data::{Augment, DataOptions, Dataset, Stream, TOKENIZER};
+use crate::evidence::{MeasureJob, MeasureOptions, Score, measure};
 use crate::tune::Objective;
 
 /// Rows of the table of tokens, and of that of positions.
@@ -23,14 +25,15 @@ fn wave(shape: &[usize], f: f64) -> Tensor {
     Tensor::from_slice(shape.to_vec(), &values).unwrap()
 }
 
-/// The mean over tokens of embeddings and positions, to two classes; of all tokens, or of those that a mask names.
+/// Two classes from the mean over tokens of a hidden layer over embeddings and positions; of all tokens, or of those that a mask names.
 fn classifier(rows: usize, masked: bool) -> Graph {
     let ints = |values: &[i64]| Tensor::from_slice(vec![values.len()], values).unwrap();
     let mut model = ModelBuilder::new(17)
         .input("input_ids", ElementType::Int64, &["batch", "sequence"])
         .constant("words", &wave(&[rows, 4], 1.1))
         .constant("positions", &wave(&[1, POSITIONS, 4], 0.7))
-        .constant("head", &wave(&[4, 2], 2.3))
+        .constant("up", &wave(&[4, 6], 1.7))
+        .constant("head", &wave(&[6, 2], 2.3))
         .constant("0", &ints(&[0]))
         .constant("1", &ints(&[1]))
         .constant("2", &ints(&[2]))
@@ -38,7 +41,9 @@ fn classifier(rows: usize, masked: bool) -> Graph {
         .node("Shape", &["input_ids"], &["shape"])
         .node("Slice", &["shape", "1", "2", "0"], &["length"])
         .node("Slice", &["positions", "0", "length", "1"], &["placed"])
-        .node("Add", &["embedded", "placed"], &["x"]);
+        .node("Add", &["embedded", "placed"], &["placed_words"])
+        .node("MatMul", &["placed_words", "up"], &["hidden"])
+        .node("Relu", &["hidden"], &["x"]);
     if masked {
         model = model
             .input("attention_mask", ElementType::Int64, &["batch", "sequence"])
@@ -136,6 +141,26 @@ fn padding_changes_nothing_whether_the_model_sees_it_or_not() {
         assert_eq!(batches.iter().sum::<usize>(), 40);
         // Lengths are 3 to 6 tokens.
         assert_eq!(batches.len() > 3, !masked, "{batches:?}");
+    }
+}
+
+#[test]
+fn evidence_is_the_same_whatever_padding_there_is() {
+    let (graph, files) = (Arc::new(classifier(ROWS, true)), files(40));
+    let data = Arc::new(open(&graph, &files, &DataOptions::default()).unwrap());
+    let [alone, together] = [1, 16].map(|batch_size| {
+        let options = MeasureOptions { batch_size, ..MeasureOptions::default() };
+        let among: Vec<usize> = (0..40).collect();
+        let file = files.data.with_file_name(format!("{batch_size}.safetensors"));
+        let job =
+            MeasureJob { graph: &graph, data: &data, among: &among, options: &options, file: &file };
+        measure(&job, &mut |_| ControlFlow::Continue(())).unwrap()
+    });
+    for score in [Score::Activation, Score::Quadratic, Score::QuadraticAbsorbed, Score::Gradient] {
+        let [alone, together] = [&alone, &together].map(|evidence| evidence.score(score).unwrap().values);
+        for (alone, together) in alone.iter().zip(&together) {
+            assert!((alone - together).abs() < 1e-5 * alone.abs().max(1e-3), "{score:?}: {alone}, {together}");
+        }
     }
 }
 
