@@ -21,7 +21,8 @@ const PARTS: &[(&str, &str, &[&str])] = &[
     ("no-compensation", "without compensation", &["--compensate", "none"]),
 ];
 const METHODS: &[&str] = &["magnitude", "gradient", "random"];
-const KEPT: &[&str] = &["0.5", "0.3"];
+/// Shares of the parameters at equal recovery, and the seeds: more of them where methods are close.
+const KEPT: &[(&str, &[&str])] = &[("0.5", SEEDS), ("0.3", &["0"])];
 const RECOVERED: &[Recovered] = &[
     Recovered { name: "narrow", label: "PreResNet-29, 0.31 M", model: NARROW, kept: &["0.5", "0.3"] },
     Recovered {
@@ -47,20 +48,18 @@ pub fn page() -> Page {
         |name: String, line: String, more: &[&str]| experiments.push(Experiment::run(name, &line, more));
     let compress = |model: &str, keep: &str| format!("compress {model} {DATA} --recipe hap --keep {keep}");
     let tune = |model: &str| format!("tune {model} {DATA} --recipe hap --teacher {model}");
-    for kept in KEPT {
+    for (kept, seed) in KEPT.iter().flat_map(|(kept, seeds)| seeds.iter().map(move |seed| (kept, seed))) {
+        let short = ["--epochs", "5", "--no-latency", "--seed", seed];
+        let line = compress(NARROW, &format!("params={kept}"));
         for (name, _, more) in PARTS {
-            let line = compress(NARROW, &format!("params={kept}"));
-            add(format!("equal-{kept}-{name}"), line, &[&["--epochs", "5", "--no-latency"], *more].concat());
+            add(equal(kept, name, seed), line.clone(), &[&short, *more].concat());
         }
         for method in METHODS {
-            let line = compress(NARROW, &format!("params={kept}"));
-            let more = ["--epochs", "5", "--no-latency", "--method", method, "--compensate", "none"];
-            add(format!("equal-{kept}-{method}"), line, &more);
+            let more = ["--method", method, "--compensate", "none"];
+            add(equal(kept, method, seed), line.clone(), &[&short[..], &more].concat());
         }
-        let line = format!(
-            "compress {NARROW} {DATA} --recipe hap-paper --keep params={kept} --epochs 5 --no-latency"
-        );
-        add(format!("equal-{kept}-hap-paper"), line, &[]);
+        let line = format!("compress {NARROW} {DATA} --recipe hap-paper --keep params={kept}");
+        add(equal(kept, "hap-paper", seed), line, &short);
     }
     add("equal-dense".into(), tune(NARROW), &["--epochs", "5", "--no-latency"]);
     for method in ["joint", "quadratic", "magnitude", "hap-trace", "gradient", "random"] {
@@ -121,9 +120,11 @@ fn render(found: &Found) -> String {
         .map(|name| (*name, format!("`{name}`")))
         .chain([("hap-paper", "`hap-paper`".to_owned())]);
     let row = |(name, label): (&str, String)| {
-        let cells = KEPT.iter().flat_map(|kept| {
-            let name = format!("equal-{kept}-{name}");
-            [found.accuracy_on("validation", &name, "pruned"), found.accuracy(&name, "result")].map(number)
+        let cells = KEPT.iter().flat_map(|(kept, seeds)| {
+            [("validation", "pruned"), ("test", "result")].map(|(samples, model)| {
+                let of = |seed: &&str| found.accuracy_on(samples, &equal(kept, name, seed), model);
+                mean(&seeds.iter().filter_map(of).collect::<Vec<_>>())
+            })
         });
         [label].into_iter().chain(cells).collect()
     };
@@ -166,16 +167,30 @@ fn better(found: &Found, name: &str) -> Option<f64> {
     Some(found.accuracy(name, "original")?.max(found.accuracy(name, "result")?))
 }
 
-fn against(all: &[f64], dense: Option<f64>) -> String {
-    if all.is_empty() {
-        return "–".into();
+/// The experiment that tunes a method's net as long as the others'.
+fn equal(kept: &str, method: &str, seed: &str) -> String {
+    match seed {
+        "0" => format!("equal-{kept}-{method}"),
+        _ => format!("equal-{kept}-{method}-seed-{seed}"),
     }
+}
+
+/// What several seeds give, with the 95 % interval of three; the number of others but one is told.
+fn mean(all: &[f64]) -> String {
     let (mean, deviation) = mean_and_deviation(all);
-    let spread = match all.len() {
-        3 => format!(" ± {:.2}", STUDENT_2 * deviation / 3f64.sqrt()),
-        _ => String::new(),
-    };
-    format!("{mean:.2}{spread} ({})", signed(dense.map(|dense| mean - dense)))
+    match all.len() {
+        0 => number(None),
+        1 => number(Some(mean)),
+        3 => format!("{mean:.2} ± {:.2}", STUDENT_2 * deviation / 3f64.sqrt()),
+        count => format!("{mean:.2} ({count})"),
+    }
+}
+
+fn against(all: &[f64], dense: Option<f64>) -> String {
+    match all {
+        [] => number(None),
+        _ => format!("{} ({})", mean(all), signed(dense.map(|dense| mean_and_deviation(all).0 - dense))),
+    }
 }
 
 /// The 97.5 % quantile of Student's t with 2 degrees of freedom.
