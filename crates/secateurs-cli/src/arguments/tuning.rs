@@ -113,7 +113,7 @@ struct DetailArguments {
     /// What becomes of batch norms: auto puts back those that the exporter folded [default: auto]
     #[arg(long, value_parser = names!(BatchNormMode))]
     batch_norm: Option<String>,
-    /// Training samples on which batch norms are estimated anew at the end [default: 0]
+    /// Training samples on which batch norms are estimated anew at the end, 2 at least [default: 0, for none]
     #[arg(long, value_name = "N")]
     reestimate: Option<u32>,
 }

@@ -29,7 +29,8 @@ pub struct Tune {
     /// The model whose outputs the tuned one is to have; its inputs and outputs are matched by name, or by place where no name is the same
     #[arg(long, value_name = "MODEL")]
     teacher: Option<PathBuf>,
-    /// The plan that made the model of its teacher, to compare hidden states whose width was pruned (--hidden-distillation)
+    /// The plan that made the model of its teacher, to compare hidden states whose width was pruned (--hidden-distillation);
+    /// needed as well where units of theirs are implanted, which puts them in another order
     #[arg(long, value_name = "PLAN", requires = "teacher")]
     plan: Option<PathBuf>,
     /// Draw all parameters anew first

@@ -122,8 +122,8 @@ impl Session {
         Session::as_it_is(freed.unwrap_or(graph), options)
     }
 
-    /// A session of batches of the sizes that the graph declares.
-    fn as_it_is(graph: Arc<Graph>, options: SessionOptions) -> Result<Session, GraphError> {
+    /// A session of this very graph, of batches of the sizes that it declares.
+    pub fn as_it_is(graph: Arc<Graph>, options: SessionOptions) -> Result<Session, GraphError> {
         secateurs_torch::load()?;
         let mut session = Session {
             options,

@@ -48,12 +48,13 @@ impl Consumed {
 
 impl Coupling {
     /// Where all units are consumed, in the order in which nodes run. What is never read, as the last rows of a table may be, is
-    /// consumed nowhere. Fails where an axis of symbolic size would have to be masked.
+    /// consumed nowhere. The graph is the coupling's, or that of a session of it. Fails where an axis of symbolic size would have to be masked.
     pub fn consumed(&self, graph: &Graph) -> Result<Vec<Consumed>, GraphError> {
         let owners = owners(self);
         let mut found = Vec::new();
         for &id in &graph.order {
-            let map = &self.spaces.maps[id];
+            // The graph of a session may have nodes of its own.
+            let Some(map) = self.spaces.maps.get(id) else { continue };
             let mut here: BTreeMap<(usize, usize, usize), Vec<UnitIndex>> = BTreeMap::new();
             for (a, atom) in map.atoms.iter().enumerate() {
                 if !atom.role.consumes() {

@@ -20,7 +20,8 @@ use crate::session::{Session, Walk, to_device};
 
 impl Coupling {
     /// For each group the units whose removal changes no output, ascending, as far as that can be proven; none of inexact groups. `inputs`
-    /// are those of any one run: they say at which sizes, and not which units. The session's graph is the coupling's.
+    /// are those of any one run: they say at which sizes, and not which units. The session's graph is the coupling's
+    /// ([`Session::as_it_is`]).
     pub fn dead(&self, session: &Session, inputs: &[HostTensor]) -> Result<Vec<Vec<usize>>, GraphError> {
         let graph = session.graph();
         let device = session.options().device;

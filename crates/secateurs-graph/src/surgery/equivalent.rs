@@ -92,7 +92,10 @@ fn bias(
         };
         old.iter().enumerate().map(value).collect()
     };
-    let Some(input) = place.rows.bias else {
+    let node = &graph.nodes[implant.node];
+    let factor = node.op.affine().map_or(1.0, |affine| affine.bias_factor);
+    // A bias that counts for nothing cannot be made to count.
+    let Some(input) = place.rows.bias.filter(|_| factor != 0.0) else {
         let rank = graph.values[place.output].fact.rank().unwrap_or(2);
         let mut shape = vec![rows];
         shape.resize(rank - place.rows.output_axis, 1);
@@ -100,8 +103,6 @@ fn bias(
         patch.insert_after(place.output, name.clone(), Box::new(ops::Add), vec![(name, tensor)]);
         return Ok(());
     };
-    let node = &graph.nodes[implant.node];
-    let factor = node.op.affine().map_or(1.0, |affine| affine.bias_factor);
     if let Some(RowBias::Known(known, element_type)) = &place.bias {
         inputs[input] = Feed::Constant(name, floats(*element_type, vec![rows], &with(known, factor))?);
         return Ok(());

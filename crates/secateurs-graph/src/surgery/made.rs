@@ -35,7 +35,7 @@ pub struct Made {
 
 impl Coupling {
     /// Where parameters make units, in the order in which nodes run. Parameters that several nodes read are left out, as are axes whose
-    /// indices the output has in another order.
+    /// indices the output has in another order. The graph is the coupling's, or that of a session of it.
     pub fn made(&self, graph: &Graph) -> Vec<Made> {
         let owners = owners(self);
         let makes: HashSet<(ValueId, usize)> = self
@@ -51,7 +51,8 @@ impl Coupling {
             if node.op.is_view() {
                 continue;
             }
-            let map = &self.spaces.maps[id];
+            // As in `consumed`.
+            let Some(map) = self.spaces.maps.get(id) else { continue };
             for input in 0..node.inputs.len() {
                 if !reads(graph, id, input) {
                     continue;

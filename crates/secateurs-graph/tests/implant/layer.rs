@@ -153,7 +153,7 @@ fn product(rng: &mut Rng) -> Layer {
         let attributes = vec![
             AttributeProto::from_int("transB", i64::from(turned)),
             AttributeProto::from_float("alpha", [1.0, 0.5][rng.below(2)]),
-            AttributeProto::from_float("beta", [1.0, -2.0][rng.below(2)]),
+            AttributeProto::from_float("beta", [1.0, -2.0, 0.0][rng.below(3)]),
         ];
         b.node_with("Gemm", &inputs, &["y"], attributes)
     } else if rng.percent(30) {

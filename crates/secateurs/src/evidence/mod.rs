@@ -11,6 +11,8 @@
 mod columns;
 mod error;
 mod file;
+#[cfg(test)]
+mod fixed_tests;
 mod joint;
 mod measure;
 mod merge;

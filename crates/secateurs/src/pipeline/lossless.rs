@@ -24,7 +24,7 @@ pub(super) fn dead_units(
     let inputs = example_inputs(graph, sizes, Filling::Random)?;
     let session = |graph: Arc<Graph>| {
         let options = SessionOptions { precision: Precision::Double, ..SessionOptions::default() };
-        Session::new(graph, options).map_err(|e| e.to_string())
+        Session::as_it_is(graph, options).map_err(|e| e.to_string())
     };
     let original = session(Arc::new(graph.clone()))?;
     let mut dead = coupling.dead(&original, &inputs).map_err(|e| {
@@ -51,5 +51,43 @@ pub(super) fn dead_units(
     match after.iter().zip(&before).any(changes) {
         true => Err("units that seemed dead are not: the model computes with numbers that are not finite; plan without --lossless".into()),
         false => Ok(dead),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secateurs_graph::coupling::CouplingOptions;
+    use secateurs_onnx::proto::AttributeProto;
+    use secateurs_onnx::{ElementType, ModelBuilder};
+
+    use super::*;
+
+    #[test]
+    fn a_constant_of_one_sample_is_looked_into_where_the_batch_is_fixed() {
+        let ones = |shape: &[usize]| {
+            Tensor::from_slice(shape.to_vec(), &vec![1f32; shape.iter().product()]).unwrap()
+        };
+        // The third channel of the pictures and the token is zero; the second hidden unit is read by nothing.
+        let without = |shape: &[usize], at: &dyn Fn(usize) -> bool| {
+            let values: Vec<f32> =
+                (0..shape.iter().product()).map(|i| if at(i) { 0.0 } else { 0.5 + i as f32 }).collect();
+            Tensor::from_slice(shape.to_vec(), &values).unwrap()
+        };
+        let model = ModelBuilder::new(17)
+            .input("x", ElementType::Float32, &["1", "5", "4"])
+            .constant("in", &without(&[4, 3], &|i| i % 3 == 2))
+            .constant("one", &without(&[1, 1, 3], &|i| i == 2))
+            .constant("up", &ones(&[3, 4]))
+            .constant("down", &without(&[4, 2], &|i| i / 2 == 1))
+            .node("MatMul", &["x", "in"], &["patches"])
+            .node_with("Concat", &["one", "patches"], &["tokens"], vec![AttributeProto::from_int("axis", 1)])
+            .node("MatMul", &["tokens", "up"], &["u"])
+            .node("Relu", &["u"], &["r"])
+            .node("MatMul", &["r", "down"], &["y"])
+            .output("y");
+        let graph = Graph::from_model(model.build().unwrap()).unwrap();
+        let coupling = graph.coupling(&CouplingOptions::default());
+        let dead = dead_units(&graph, &coupling, &Bindings::new(), &SelectOptions::default()).unwrap();
+        assert_eq!(dead, [vec![2], vec![1]]);
     }
 }

@@ -152,14 +152,16 @@ fn evidence_is_the_same_whatever_padding_there_is() {
         let options = MeasureOptions { batch_size, ..MeasureOptions::default() };
         let among: Vec<usize> = (0..40).collect();
         let file = files.data.with_file_name(format!("{batch_size}.safetensors"));
-        let job =
-            MeasureJob { graph: &graph, data: &data, among: &among, options: &options, file: &file };
+        let job = MeasureJob { graph: &graph, data: &data, among: &among, options: &options, file: &file };
         measure(&job, &mut |_| ControlFlow::Continue(())).unwrap()
     });
     for score in [Score::Activation, Score::Quadratic, Score::QuadraticAbsorbed, Score::Gradient] {
         let [alone, together] = [&alone, &together].map(|evidence| evidence.score(score).unwrap().values);
         for (alone, together) in alone.iter().zip(&together) {
-            assert!((alone - together).abs() < 1e-5 * alone.abs().max(1e-3), "{score:?}: {alone}, {together}");
+            assert!(
+                (alone - together).abs() < 1e-5 * alone.abs().max(1e-3),
+                "{score:?}: {alone}, {together}"
+            );
         }
     }
 }

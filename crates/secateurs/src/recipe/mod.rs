@@ -93,14 +93,19 @@ impl Recipe {
 }
 
 /// Lays a layer over another. Where it says how far to go by the drop of the metric, or that nothing may be lost, and has no budget of its
-/// own, that of the layer below does not count.
+/// own, that of the layer below does not count; nor its drop of the metric, where nothing may be lost.
 fn lay(below: &mut Table, over: Table) {
     if let Some(Value::Table(plan)) = over.get("plan")
-        && !plan.contains_key("keep")
-        && (plan.contains_key("max_drop") || plan.get("lossless") == Some(&Value::Boolean(true)))
-        && let Some(Value::Table(plan)) = below.get_mut("plan")
+        && let Some(Value::Table(below)) = below.get_mut("plan")
     {
-        plan.remove("keep");
+        let [keep, max_drop] = ["keep", "max_drop"].map(|key| plan.contains_key(key));
+        let lossless = plan.get("lossless") == Some(&Value::Boolean(true));
+        if !keep && (max_drop || lossless) {
+            below.remove("keep");
+        }
+        if !keep && !max_drop && lossless {
+            below.remove("max_drop");
+        }
     }
     merge(below, over);
 }

@@ -46,6 +46,12 @@ fn the_budget_of_a_recipe_does_not_count_where_a_layer_above_says_otherwise_how_
     assert!(settings(mine("[plan]\nmax_drop = 1.0\n")).keep.is_empty());
     let both = settings(mine("[plan]\nmax_drop = 1.0\nkeep = ['macs=0.4']\n"));
     assert_eq!((both.keep, both.method.as_deref()), (macs, Some("joint")));
+    // Where nothing may be lost, no drop of the metric is allowed either.
+    let drop = Recipe::parse("drop.toml", "[plan]\nmax_drop = 1.0\nkeep = ['params=0.5']\n").unwrap();
+    let over = |text: &str| settings(Recipe::parse("mine.toml", text).unwrap().over(drop.clone()));
+    let lossless = over("[plan]\nlossless = true\n");
+    assert!(lossless.keep.is_empty() && lossless.max_drop.is_none());
+    assert_eq!(over("[plan]\nlossless = true\nmax_drop = 2.0\n").max_drop, Some(2.0));
 }
 
 #[test]

@@ -65,7 +65,7 @@ pub struct TuneOptions {
     pub precision: Option<TunePrecision>,
     /// What becomes of batch norms.
     pub batch_norm: BatchNormMode,
-    /// Training samples on which the statistics of batch norms are estimated anew before writing; 0 keeps the moving averages.
+    /// Training samples on which the statistics of batch norms are estimated anew before writing, 2 at least; 0 keeps the moving averages.
     pub reestimate: usize,
     /// Changes of the training pictures.
     pub augment: crate::data::Augment,
@@ -219,6 +219,9 @@ impl TuneOptions {
         };
         if self.batch_size == 0 {
             return Err("batch_size = 0: must be at least 1".into());
+        }
+        if self.reestimate == 1 {
+            return Err("reestimate = 1: one sample may have no variance; give 2 at least, or 0 to keep the statistics".into());
         }
         if self.patience == Some(0) {
             return Err("patience = 0: must be at least 1; leave it out to train all epochs".into());

@@ -632,6 +632,7 @@ fn settings_that_make_no_sense_and_augmentation_of_no_pictures_are_refused() {
     assert!(refused(TuneOptions { batch_size: 0, ..whole() }).contains("batch_size"));
     assert!(refused(TuneOptions { momentum: Some(1.5), ..whole() }).contains("momentum"));
     assert!(refused(TuneOptions { patience: Some(0), ..whole() }).contains("patience = 0"));
+    assert!(refused(TuneOptions { reestimate: 1, ..whole() }).contains("reestimate = 1"));
     let flipped = TuneOptions { augment: Augment { flip: true, ..Augment::default() }, ..whole() };
     assert!(refused(flipped).contains("images"));
     // A settings file with an unknown key.
