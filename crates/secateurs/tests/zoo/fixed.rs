@@ -6,6 +6,7 @@ use std::sync::Arc;
 use secateurs::plan::PlannedSplit;
 use secateurs::runtime::relative_difference;
 use secateurs_graph::Graph;
+use secateurs_graph::coupling::CouplingOptions;
 use secateurs_graph::rewrite::free_batch;
 use secateurs_graph::session::{Session, SessionOptions};
 use secateurs_onnx::Tensor;
@@ -37,6 +38,11 @@ fn check(zoo: &ZooModel, script: &Script) -> Result<Value, String> {
     let expected = run(&dynamic, &inputs)?;
     let freed = free_batch(&fixed).ok_or("its batch cannot be freed")?;
     let difference = differ(&run(&freed, &inputs)?, &expected);
+    let coupling = fixed.coupling(&CouplingOptions::default());
+    let consumed = |graph: &Graph| coupling.consumed(graph).map_err(|e| e.to_string());
+    if consumed(&fixed)? != consumed(&freed)? {
+        return Err("units are consumed elsewhere where the batch is freed".into());
+    }
     let (_, applied) = pruned(&fixed, 0, PlannedSplit::Outer)?;
     let smaller = free_batch(&applied.graph).ok_or("the batch of the pruned model cannot be freed")?;
     let at_once = run(&smaller, &inputs)?;
