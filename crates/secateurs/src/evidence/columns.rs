@@ -100,30 +100,41 @@ impl Columns {
     pub fn sums(
         &self,
         samples: i64,
-        read: &dyn Fn(usize) -> Result<Option<Tensor>, TchError>,
+        read: impl Fn(usize) -> Result<Option<Tensor>, TchError>,
+    ) -> Result<Tensor, TchError> {
+        self.by_place(read, |place, tensor| match tensor {
+            Some(tensor) => place.sums(tensor, samples),
+            None => Tensor::f_zeros([samples, place.indices.len() as i64], (Kind::Float, Device::Cpu)),
+        })
+    }
+
+    /// `[samples, columns]`, on the host: for every column the mean over all positions that are no padding of what `read` makes of the
+    /// tensor at its tap. `mask` (`[samples, tokens]`) is 0 for padding, where there can be any.
+    pub fn means(
+        &self,
+        samples: i64,
+        mask: Option<&Tensor>,
+        read: impl Fn(usize) -> Result<Tensor, TchError>,
+    ) -> Result<Tensor, TchError> {
+        self.by_place(read, |place, tensor| place.means(tensor, samples, mask))
+    }
+
+    /// What is made at every place, side by side; a tap is read once for the places that follow each other on it.
+    fn by_place<T>(
+        &self,
+        read: impl Fn(usize) -> Result<T, TchError>,
+        make: impl Fn(&Place, &T) -> Result<Tensor, TchError>,
     ) -> Result<Tensor, TchError> {
         let mut parts = Vec::with_capacity(self.places.len());
-        let mut read_last: Option<(usize, Option<Tensor>)> = None;
+        let mut read_last: Option<(usize, T)> = None;
         for place in &self.places {
             let tensor = match &read_last {
                 Some((tap, tensor)) if *tap == place.tap => tensor,
                 _ => &read_last.insert((place.tap, read(place.tap)?)).1,
             };
-            let part = match tensor {
-                Some(tensor) => place.sums(tensor, samples)?,
-                None => Tensor::f_zeros([samples, place.indices.len() as i64], (Kind::Float, Device::Cpu))?,
-            };
-            parts.push(part);
+            parts.push(make(place, tensor)?);
         }
         Tensor::f_cat(&parts, 1)
-    }
-
-    /// `[samples, columns]`, on the host: for every column the mean of a tap over all positions that are no padding.
-    ///
-    /// `mask` (`[samples, tokens]`) is 0 for padding, where there can be any.
-    pub fn means(&self, samples: i64, taps: &[Tensor], mask: Option<&Tensor>) -> Result<Tensor, TchError> {
-        let mean = |place: &Place| place.means(&taps[place.tap], samples, mask);
-        Tensor::f_cat(&self.places.iter().map(mean).collect::<Result<Vec<_>, _>>()?, 1)
     }
 
     /// `[samples, columns]` added up by unit: `[samples, units]`.

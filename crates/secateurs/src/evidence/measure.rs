@@ -311,7 +311,7 @@ impl<'a> Measurer<'a> {
                     let gradient =
                         |tap: usize| Ok(gradients[tap].defined().then(|| gradients[tap].shallow_clone()));
                     kept_images.push(images.f_narrow(0, 0, kept)?);
-                    kept_gradients.push(self.columns.sums(n, &gradient)?.f_narrow(0, 0, kept)?);
+                    kept_gradients.push(self.columns.sums(n, gradient)?.f_narrow(0, 0, kept)?);
                 }
                 Ok(())
             })?;
@@ -329,10 +329,10 @@ impl<'a> Measurer<'a> {
                 Some(images) => Some(images.f_to_kind(Kind::Double)?.f_neg()?),
                 None => None,
             };
-            let means = first(self.columns.means(n, &activations, mask.as_ref())?)?;
-            let sizes: Vec<Tensor> =
-                activations.iter().map(Tensor::f_abs).collect::<Result<_, TchError>>()?;
-            let sizes = first(self.columns.means(n, &sizes, mask.as_ref())?)?;
+            let mean = |read: &dyn Fn(&Tensor) -> Result<Tensor, TchError>| {
+                first(self.columns.means(n, mask.as_ref(), |tap| read(&activations[tap]))?)
+            };
+            let (means, sizes) = (mean(&|tap| Ok(tap.shallow_clone()))?, mean(&Tensor::f_abs)?);
             if !all_finite(&quadratic)?
                 || !all_finite(&sizes)?
                 || !first_order.iter().all(|t| all_finite(t).unwrap_or(false))
@@ -367,7 +367,7 @@ impl<'a> Measurer<'a> {
             true => Ok(Some(activations[tap].f_mul(&gradients[tap])?)),
             false => Ok(None),
         };
-        let columns = self.columns.sums(n, &product)?;
+        let columns = self.columns.sums(n, product)?;
         let shares = Tensor::f_from_slice(&self.columns.shares)?.f_to_kind(columns.f_kind()?)?;
         self.columns.by_unit(&columns.f_mul(&shares)?)
     }
