@@ -182,8 +182,12 @@ fn implants_without_a_place_and_shares_that_are_none_are_refused() {
             .to_vec()
     };
     ends(2, &words("0.1"), &["the model has no place for implants", "plan without --implant"]);
-    // As many as help are none.
-    ends(0, &words("auto"), &[]);
+    // Nothing says which would help.
+    ends(
+        0,
+        &words("auto"),
+        &["no unit is implanted: 'auto' goes by what sets of units are predicted to change"],
+    );
     assert!(Plan::read(Path::new(&plan)).unwrap().implants.is_empty());
     ends(2, &words("2"), &["implant is none, auto, or a share of the removed units such as 0.1"]);
     let layered = folder.model("deep.onnx", deep());

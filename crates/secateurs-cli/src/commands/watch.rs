@@ -68,7 +68,8 @@ impl Watch {
                 interrupt::training(matches!(stage, Stage::Tune | Stage::Measure));
                 self.bar.finish_and_clear();
                 self.say(&what);
-                let noun = if stage == Stage::Latency { "layers" } else { "samples" };
+                let by_layer = matches!(stage, Stage::Latency | Stage::Compensate);
+                let noun = if by_layer { "layers" } else { "samples" };
                 self.bar = if samples > 0 { progress::bar(samples, noun) } else { progress::busy(what) };
             }
             Progress::Samples(done) => self.bar.inc(done as u64),

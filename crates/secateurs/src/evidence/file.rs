@@ -115,7 +115,8 @@ impl Evidence {
             && factor.unit_of.iter().all(|unit| (*unit as usize) < units)
             && factor.sample_of.is_sorted()
             && factor.sample_of.last().is_none_or(|last| (*last as usize) < header.samples_in_factor)
-            && header.samples_in_factor <= header.samples;
+            && header.samples_in_factor <= header.samples
+            && header.implants.iter().all(|(_, form)| form.is_ascending());
         if !whole {
             return Err(foreign("its tensors do not fit together".into()));
         }

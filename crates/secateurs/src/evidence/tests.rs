@@ -15,6 +15,7 @@ use super::columns::Columns;
 use super::*;
 use crate::compensate::Compensation;
 use crate::data::{DataOptions, Dataset, from_f32, npz};
+use crate::implants::{Explained, ExplainedForm};
 use crate::pipeline::open_data;
 use crate::tune::{heads, inputs};
 
@@ -672,6 +673,23 @@ fn shards_batches_and_interruptions_change_nothing() {
     assert!(error.contains("measure anew"), "{error}");
     std::fs::write(&file, b"12345678garbage").unwrap();
     assert!(refused(&graph, &data, &options).contains("evidence.safetensors"));
+}
+
+#[test]
+fn ranks_of_implants_that_are_none_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let graph = dense(&[], 3, "Identity");
+    let mut evidence = measured(&graph, &data(&graph, folder.path(), None), &double());
+    let file = folder.path().join("forged.safetensors");
+    for ranks in [vec![], vec![0, 1], vec![2, 1]] {
+        let form = ExplainedForm::LowRank(ranks.clone());
+        evidence.header.implants = vec![("node".into(), form.clone())];
+        let residual = vec![0.5; ranks.len()];
+        evidence.explained = vec![Explained { node: "node".into(), form, energy: vec![1.0], residual }];
+        evidence.write(&file).unwrap();
+        let error = Evidence::read_if_there(&file).unwrap_err().to_string();
+        assert!(error.contains("do not fit together"), "{error}");
+    }
 }
 
 #[test]

@@ -43,6 +43,16 @@ impl ExplainedForm {
             ExplainedForm::LowRank(ranks) => ranks.len(),
         }
     }
+
+    /// Whether there are ranks, as they have to be.
+    pub(crate) fn is_ascending(&self) -> bool {
+        match self {
+            ExplainedForm::Pointwise => true,
+            ExplainedForm::LowRank(ranks) => {
+                ranks.first().is_some_and(|rank| *rank > 0) && ranks.is_sorted_by(|a, b| a < b)
+            }
+        }
+    }
 }
 
 impl Explained {

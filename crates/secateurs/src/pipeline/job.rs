@@ -90,7 +90,7 @@ pub enum Progress<'a> {
         stage: Stage,
         /// What is done, for people.
         what: String,
-        /// How many samples, or layers that are timed, are gone through; 0 where that is not what takes time.
+        /// How many samples, or layers that are timed or fitted, are gone through; 0 where that is not what takes time.
         samples: usize,
     },
     /// So many samples, or layers, more are done.

@@ -38,7 +38,8 @@ pub(super) fn points(scores: &Scores) -> Option<f64> {
     let change = scores.accuracy_change.map(|[by, _]| by);
     let change =
         change.or(scores.agreement.filter(|_| scores.accuracy.is_none()).map(|agreement| agreement - 1.0));
-    change.map(|by| -100.0 * by)
+    // Where nothing changes, 0 and not −0.
+    change.map(|by| 0.0 - 100.0 * by)
 }
 
 /// What the points are of.
@@ -95,6 +96,8 @@ mod tests {
             ..Scores::default()
         };
         assert_eq!((points(&scores), metric(&scores)), (Some(2.0), "accuracy"));
+        let same = Scores { accuracy_change: Some([0.0, 0.0]), ..scores };
+        assert_eq!(points(&same).map(f64::to_bits), Some(0f64.to_bits()));
         let unlabelled = Scores { agreement: Some(0.75), ..Scores::default() };
         assert_eq!((points(&unlabelled), metric(&unlabelled)), (Some(25.0), "agreement with the original"));
         assert_eq!(points(&Scores { divergence: Some(0.1), ..Scores::default() }), None);

@@ -19,6 +19,7 @@ use secateurs_graph::surgery::Choice;
 use serde::{Deserialize, Serialize};
 
 use crate::implants::{ImplantSettings, ImplantShare};
+use crate::methods::{Method, method};
 use crate::resizable::coupling;
 use crate::search::{Frontier, Limit, Resource, Scope};
 
@@ -233,10 +234,22 @@ impl Plan {
         json::write(self, path)
     }
 
-    /// What to tell where a share of the units was to be implanted, and none is.
+    /// What to tell where units were to be implanted, and none is, though that is not what predicted changes say.
     pub fn missing_implants(&self) -> Option<String> {
-        let ImplantShare::Share(share) = self.asked.implant.share else { return None };
         let missing = self.implants.is_empty() && !self.asked.keep.is_empty();
+        let share = match self.asked.implant.share {
+            ImplantShare::None => return None,
+            ImplantShare::Auto => {
+                let by_sets = method(&self.asked.method).is_some_and(Method::goes_by_sets);
+                let predicted = by_sets && self.asked.scope == Scope::Global;
+                return (missing && !predicted).then(|| {
+                    "no unit is implanted: 'auto' goes by what sets of units are predicted to change, which method 'joint' over the whole net \
+                     says; give a share, or choose by it"
+                        .into()
+                });
+            }
+            ImplantShare::Share(share) => share,
+        };
         missing.then(|| {
             let ended = match self.asked.max_drop {
                 Some(_) => "; or, with --steps, a step that others should have followed was the last: only the last implants",

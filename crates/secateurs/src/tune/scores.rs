@@ -342,15 +342,16 @@ impl Sums {
     fn scores(&self) -> Result<Scores, TchError> {
         let divergence = self.distances.iter().map(Distance::divergence).sum::<Result<f64, _>>()?;
         let compared = !self.distances.is_empty();
+        // Labels none of which count say nothing.
+        let right = self.right.filter(|right| right.of() > 0.0);
+        let gained_and_lost = self.gained_and_lost.filter(|_| right.is_some());
         Ok(Scores {
             samples: self.samples,
-            correct: self.right.map(|right| right.count() as u64),
-            accuracy: self.right.map(|right| right.value()),
-            accuracy_standard_error: self.right.map(|right| right.standard_error()),
-            gained_and_lost: self.gained_and_lost,
-            accuracy_change: self
-                .gained_and_lost
-                .map(|_| [self.change.value(), self.change.standard_error()]),
+            correct: right.map(|right| right.count() as u64),
+            accuracy: right.map(|right| right.value()),
+            accuracy_standard_error: right.map(|right| right.standard_error()),
+            gained_and_lost,
+            accuracy_change: gained_and_lost.map(|_| [self.change.value(), self.change.standard_error()]),
             loss: self.loss.map(|sum| sum / self.labelled.max(1) as f64),
             agreement: self.agreeing.map(|count| count as f64 / self.rows.max(1) as f64),
             divergence: compared.then_some(divergence),
@@ -373,6 +374,23 @@ mod tests {
         assert_eq!(bad_sample(&numbers(&[1.0, f64::NAN, 3.0]), &samples).unwrap(), Some(8));
         let single = numbers(&[f64::INFINITY]).f_view([0i64; 0]).unwrap();
         assert_eq!(bad_sample(&single, &samples).unwrap(), Some(7));
+    }
+
+    #[test]
+    fn labels_none_of_which_count_give_no_accuracy() {
+        let sums = |right: Share| Sums {
+            samples: 4,
+            right: Some(right),
+            gained_and_lost: Some([0, 0]),
+            agreeing: Some(3),
+            rows: 4,
+            ..Sums::default()
+        };
+        let none = sums(Share::default()).scores().unwrap();
+        assert_eq!((none.accuracy, none.accuracy_change, none.agreement), (None, None, Some(0.75)));
+        let mut right = Share::default();
+        right.add(1.0, 2.0);
+        assert_eq!(sums(right).scores().unwrap().accuracy, Some(0.5));
     }
 
     #[test]
